@@ -125,6 +125,7 @@ async fn everything_that_waits_ends_when_the_connection_ends_for_good() {
     let mut consumer = consumer.unwrap();
     let publisher = client.publisher("x", "k").unwrap();
     let confirm = publisher.publish("x".repeat(3000)).await.unwrap();
+    peer.published(1).await;
     let batch = client.publisher("x", "k").unwrap();
 
     let queue = client.queue("other");
@@ -140,7 +141,6 @@ async fn everything_that_waits_ends_when_the_connection_ends_for_good() {
     };
     let mut returns = client.returns();
     let (ended, ()) = tokio::join!(soon(waiting), async {
-        peer.published(1).await;
         peer.request().await;
         peer.request().await;
         drop(peer);
@@ -170,6 +170,8 @@ async fn a_protocol_disagreement_is_told_to_the_broker_and_not_repeated() {
     // An answer to nothing.
     peer.say(1, Command::Response { correlation: 77, response: Response::Done }).await;
     let mut state = client.state();
+    let Command::Close(closing) = peer.next().await.command else { panic!() };
+    assert!(closing.text.contains("77"), "{}", closing.text);
     let state = soon(state.wait_for(|state| matches!(state, ConnectionState::Closed(_)))).await.unwrap();
     assert!(matches!(&*state, ConnectionState::Closed(Some(Error::Protocol { .. }))), "{state:?}");
 }

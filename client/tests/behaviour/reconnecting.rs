@@ -133,6 +133,7 @@ async fn unconfirmed_messages_are_published_again_in_order_and_marked() {
     let fourth = soon(confirms.next().unwrap()).await.unwrap();
     assert_eq!(fourth, Outcome::Confirmed { maybe_duplicate: false });
     drop(peer);
+    while !matches!(soon(events.next()).await.unwrap(), Event::Disconnected { .. }) {}
     // Published while there is no connection: goes out after those that come again.
     let late = publisher.publish("late").await.unwrap();
 
