@@ -1,1 +1,6 @@
-//! rialto
+//! Rialto: a message broker in one binary, and a library to embed it.
+//!
+//! Exchanges route, queues hold, and consumers get each message once, fairly and in order.
+//! `ARCHITECTURE.md` has the map, the invariants and the life of a message.
+
+pub mod model;

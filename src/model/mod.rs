@@ -1,0 +1,15 @@
+//! The words of the field as types: names, tags, messages, times, options.
+//!
+//! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
+
+mod ids;
+mod memory;
+mod message;
+mod names;
+mod time;
+
+pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
+pub use memory::{MemoryCharge, MemoryGauge};
+pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};
+pub use names::{ConsumerTag, ExchangeName, QueueName, RoutingKey, VhostName};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
