@@ -2,12 +2,14 @@
 //!
 //! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
 
+mod exchange_options;
 mod ids;
 mod memory;
 mod message;
 mod names;
 mod time;
 
+pub use exchange_options::{ExchangeKind, ExchangeOptions, ExchangeOptionsError};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};
