@@ -217,3 +217,169 @@ impl HeadersIndex {
         self.bindings.is_empty() && self.buckets.is_empty() && self.always.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    /// Whether a binding matches, asked from the rule and from the index, which must agree.
+    #[track_caller]
+    fn check(arguments: &FieldTable, headers: &FieldTable, expected: bool) {
+        let tests = HeaderTests::new(Some(arguments)).unwrap();
+        assert_eq!(tests.matches(headers), expected, "{arguments} and {headers}");
+        let mut index = HeadersIndex::default();
+        index.insert(5, tests, 7);
+        let mut found = Vec::new();
+        index.route(headers, &mut found);
+        assert_eq!(!found.is_empty(), expected, "by index: {arguments} and {headers}");
+        index.remove(5);
+        assert!(index.is_empty());
+    }
+
+    fn table(text: &str) -> FieldTable {
+        let entries = text.split_whitespace().map(|entry| {
+            let (name, value) = entry.split_once('=').unwrap();
+            let value = match value.parse::<i32>() {
+                Ok(n) => FieldValue::I32(n),
+                Err(_) if value == "void" => FieldValue::Void,
+                Err(_) => FieldValue::from(value),
+            };
+            (ShortStr::new(name).unwrap(), value)
+        });
+        entries.collect()
+    }
+
+    #[test]
+    fn x_match_decides_how_many_tests_must_be_met_and_which_count() {
+        // Arguments without x-match, headers, and whether none / all / any / all-with-x / any-with-x matches.
+        let matrix = [
+            ("", "", [true, true, false, true, false]),
+            ("", "a=1", [true, true, false, true, false]),
+            ("a=1", "", [false; 5]),
+            ("a=1", "a=1", [true; 5]),
+            ("a=1", "a=2", [false; 5]),
+            ("a=1", "a=1 b=2", [true; 5]),
+            ("a=1 b=2", "a=1 b=2", [true; 5]),
+            ("a=1 b=2", "a=1", [false, false, true, false, true]),
+            ("a=1 b=2", "b=2 c=3", [false, false, true, false, true]),
+            ("a=1 b=2", "c=3", [false; 5]),
+            ("a=void", "a=anything", [true; 5]),
+            ("a=void", "b=1", [false; 5]),
+            ("a=void b=2", "a=x b=2", [true; 5]),
+            ("a=1", "a=void", [false; 5]),
+            ("x-foo=1", "", [true, true, false, false, false]),
+            ("x-foo=1", "x-foo=1", [true, true, false, true, true]),
+            ("x-foo=1 a=1", "a=1", [true, true, true, false, true]),
+            ("x-foo=1 a=1", "x-foo=1", [false, false, false, false, true]),
+            ("x-foo=1 a=1", "x-foo=1 a=1", [true; 5]),
+            ("a=text", "a=Text", [false; 5]),
+        ];
+        let modes = ["", "all", "any", "all-with-x", "any-with-x"];
+        for (arguments, headers, expected) in matrix {
+            for (mode, expected) in modes.iter().zip(expected) {
+                let arguments = match *mode {
+                    "" => table(arguments),
+                    mode => table(&format!("x-match={mode} {arguments}")),
+                };
+                check(&arguments, &table(headers), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_equal_within_their_class_and_never_across() {
+        let array = |values: &[FieldValue]| FieldValue::Array(values.to_vec());
+        let nested = |value: FieldValue| FieldValue::Table(FieldTable::new().with("n", value));
+        let classes: Vec<Vec<FieldValue>> = vec![
+            vec![
+                FieldValue::I8(5),
+                FieldValue::U8(5),
+                FieldValue::I16(5),
+                FieldValue::U16(5),
+                FieldValue::I32(5),
+                FieldValue::U32(5),
+                FieldValue::I64(5),
+                FieldValue::I64Upper(5),
+                FieldValue::Timestamp(5),
+                FieldValue::F32(5.0),
+                FieldValue::F64(5.0),
+            ],
+            vec![FieldValue::F64(5.5), FieldValue::F32(5.5)],
+            vec![FieldValue::from("5"), FieldValue::Bytes(Bytes::from_static(b"5"))],
+            vec![FieldValue::from("")],
+            vec![FieldValue::Timestamp(u64::MAX)],
+            vec![FieldValue::I64(-1)],
+            vec![FieldValue::I32(0)],
+            vec![FieldValue::Bool(false)],
+            vec![FieldValue::Bool(true)],
+            vec![FieldValue::I32(1)],
+            vec![FieldValue::Decimal(0, 5)],
+            vec![FieldValue::Decimal(1, 5)],
+            vec![array(&[FieldValue::I32(5)])],
+            vec![array(&[FieldValue::I64(5)])],
+            vec![array(&[])],
+            vec![nested(FieldValue::from("5"))],
+            vec![nested(FieldValue::Void)],
+        ];
+        for (n, left) in classes.iter().enumerate() {
+            for (m, right) in classes.iter().enumerate() {
+                for (left, right) in left.iter().flat_map(|left| right.iter().map(move |r| (left, r))) {
+                    let with = |value: &FieldValue| FieldTable::new().with("k", value.clone());
+                    check(&with(left), &with(right), n == m);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn not_a_number_equals_nothing_but_is_present() {
+        let headers = FieldTable::new().with("k", FieldValue::F64(f64::NAN));
+        check(&headers, &headers, false);
+        check(&FieldTable::new().with("k", FieldValue::Void), &headers, true);
+    }
+
+    #[test]
+    fn the_first_of_repeated_headers_counts() {
+        let repeated = table("a=1 a=2");
+        check(&table("a=1"), &repeated, true);
+        check(&table("a=2"), &repeated, false);
+    }
+
+    fn random_table(with_mode: bool) -> impl Strategy<Value = FieldTable> {
+        let entry = (prop::sample::select(vec!["a", "b", "c", "x-d"]), 0..4_i32);
+        let mode = prop::sample::select(vec!["all", "any", "all-with-x", "any-with-x"]);
+        (prop::collection::vec(entry, 0..5), mode).prop_map(move |(entries, mode)| {
+            let start = if with_mode { FieldTable::new().with("x-match", mode) } else { FieldTable::new() };
+            entries.into_iter().fold(start, |table, (name, n)| match n {
+                0 => table.with(name, FieldValue::Void),
+                n => table.with(name, n),
+            })
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_index_finds_what_the_rule_finds(
+            bindings in prop::collection::vec((random_table(true), any::<bool>()), 0..40),
+            messages in prop::collection::vec(random_table(false), 1..10),
+        ) {
+            let tests = |n: usize| HeaderTests::new(Some(&bindings[n].0)).unwrap();
+            let mut index = HeadersIndex::default();
+            (0..bindings.len()).for_each(|n| index.insert(n as u32, tests(n), n as u32));
+            (0..bindings.len()).filter(|&n| bindings[n].1).for_each(|n| index.remove(n as u32));
+            for headers in &messages {
+                let mut found = Vec::new();
+                index.route(headers, &mut found);
+                found.sort_unstable();
+                found.dedup();
+                let expected: Vec<u32> = (0..bindings.len())
+                    .filter(|&n| !bindings[n].1 && tests(n).matches(headers))
+                    .map(|n| n as u32)
+                    .collect();
+                prop_assert_eq!(found, expected);
+            }
+        }
+    }
+}

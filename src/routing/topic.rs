@@ -319,3 +319,101 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::topic_rule::topic_matches;
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Two letters, both wildcards, and the empty word: small enough that patterns meet keys.
+    fn text(words: &'static str, len: std::ops::Range<usize>) -> impl Strategy<Value = String> {
+        let words: Vec<&str> = words.split(' ').collect();
+        prop::collection::vec(prop::sample::select(words), len).prop_map(|words| words.join("."))
+    }
+
+    fn pattern() -> impl Strategy<Value = String> {
+        text("a a b * # # ", 0..7)
+    }
+
+    fn key() -> impl Strategy<Value = String> {
+        text("a a a b c ", 0..9)
+    }
+
+    fn route(trie: &TopicTrie, key: &str, scratch: &mut TopicScratch) -> Vec<u32> {
+        let mut found = Vec::new();
+        trie.route(key, scratch, &mut found);
+        found.sort_unstable();
+        found
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_trie_finds_what_the_rule_finds_also_after_removals(
+            patterns in prop::collection::vec((pattern(), any::<bool>()), 0..40),
+            keys in prop::collection::vec(key(), 1..20),
+        ) {
+            let mut trie = TopicTrie::default();
+            let mut scratch = TopicScratch::default();
+            for (target, (pattern, _)) in patterns.iter().enumerate() {
+                trie.insert(pattern, target as u32);
+            }
+            for removed in [false, true] {
+                for key in &keys {
+                    // Each target once: a state of the walk is not looked at twice.
+                    let expected: Vec<u32> = (0..)
+                        .zip(&patterns)
+                        .filter(|(_, (pattern, goes))| !(removed && *goes) && topic_matches(pattern, key))
+                        .map(|(target, _)| target)
+                        .collect();
+                    prop_assert_eq!(route(&trie, key, &mut scratch), expected, "{:?}", key);
+                }
+                for (target, (pattern, goes)) in patterns.iter().enumerate() {
+                    if *goes && !removed {
+                        trie.remove(pattern, target as u32);
+                    }
+                }
+            }
+            for (target, (pattern, goes)) in patterns.iter().enumerate() {
+                if !*goes {
+                    trie.remove(pattern, target as u32);
+                }
+            }
+            prop_assert_eq!(trie.size(), (0, 0), "nothing is left behind");
+            prop_assert!(trie.edges.is_empty() && trie.sets.is_empty());
+        }
+    }
+
+    #[test]
+    fn removing_what_is_not_there_changes_nothing() {
+        let mut trie = TopicTrie::default();
+        let mut scratch = TopicScratch::default();
+        for (key, target) in [("a.b", 1), ("a.*", 2), ("a.#", 3), ("a.b", 4)] {
+            trie.insert(key, target);
+        }
+        for (key, target) in [("a", 1), ("a.b", 9), ("a.b.c", 1), ("*", 2), ("#", 3), ("zz", 1), ("a.*", 1)] {
+            trie.remove(key, target);
+        }
+        assert_eq!(route(&trie, "a.b", &mut scratch), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn words_of_every_length_are_told_apart() {
+        let mut trie = TopicTrie::default();
+        let mut scratch = TopicScratch::default();
+        let word = |len: u32| "w".repeat(len as usize);
+        (0..=60).for_each(|len| trie.insert(&format!("{}.x", word(len)), len));
+        for len in 0..=60 {
+            assert_eq!(route(&trie, &format!("{}.x", word(len)), &mut scratch), [len]);
+        }
+        (0..=60).for_each(|len| trie.remove(&format!("{}.x", word(len)), len));
+        assert_eq!(trie.size(), (0, 0));
+    }
+
+    #[test]
+    fn a_node_is_24_bytes() {
+        assert_eq!(std::mem::size_of::<Node>(), 24);
+    }
+}
