@@ -7,8 +7,10 @@
 #![deny(missing_docs, unsafe_code)]
 
 mod protocol;
+mod routing;
 
 pub use protocol::{field_tables, native_frames, native_roundtrip};
+pub use routing::topic_match;
 
 /// A target's body.
 pub type Target = fn(&[u8]);
@@ -18,4 +20,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("native_frames", native_frames),
     ("native_roundtrip", native_roundtrip),
     ("field_tables", field_tables),
+    ("topic_match", topic_match),
 ];

@@ -16,6 +16,10 @@ pub const TABLE_BYTES_MAX: usize = 64 * 1024;
 /// also when they were declared over AMQP with larger tables.
 pub const FACTS_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest properties of a published message, in bytes: headers are decoded to route by them and to record dead
+/// letters, so they must not fill a whole frame either. As much as fits a frame of AMQP clients by default.
+pub const PROPERTIES_BYTES_MAX: usize = 128 * 1024;
+
 /// Most rows in one `Page`. A server answers a `List` that asks for more with a page of this many.
 pub const PAGE_ROWS_MAX: u32 = 1000;
 
