@@ -4,3 +4,4 @@
 //! `ARCHITECTURE.md` has the map, the invariants and the life of a message.
 
 pub mod model;
+pub mod queue;
