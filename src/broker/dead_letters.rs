@@ -27,7 +27,8 @@ impl Broker {
             }
         };
         let properties = reborn.properties.encoded();
-        let route = MessageRoute { exchange: reborn.exchange.clone(), routing_key: reborn.routing_key.clone() };
+        let route =
+            MessageRoute { exchange: reborn.exchange.clone(), routing_key: reborn.routing_key.clone() };
         let message = Message::new(route, &properties, letter.message.body(), self.gauge());
         let mut routed = Routed::new();
         let topology = vhost.topology.read();

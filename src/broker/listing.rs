@@ -41,15 +41,27 @@ impl Vhost {
     /// One page of a list: at most `limit` rows behind the cursor `after`.
     pub fn list(&self, what: Listed, after: &str, limit: usize) -> ListPage {
         match what {
-            Listed::Queues => page(self.queues(), |queue| queue.name().to_string(), after, limit, |queue, rows| {
-                rows.push(queue_row(queue));
-            }),
+            Listed::Queues => page(
+                self.queues(),
+                |queue| queue.name().to_string(),
+                after,
+                limit,
+                |queue, rows| {
+                    rows.push(queue_row(queue));
+                },
+            ),
             Listed::Exchanges => {
                 let topology = self.topology.read();
                 let exchanges: Vec<_> = topology.routing.exchanges().collect();
-                page(exchanges, |exchange| exchange.name().to_string(), after, limit, |exchange, rows| {
-                    rows.push(exchange_row(exchange));
-                })
+                page(
+                    exchanges,
+                    |exchange| exchange.name().to_string(),
+                    after,
+                    limit,
+                    |exchange, rows| {
+                        rows.push(exchange_row(exchange));
+                    },
+                )
             }
             Listed::Bindings => self.list_bindings(after, limit),
             Listed::Connections => self.broker().list_connections(after, limit),
@@ -116,20 +128,26 @@ impl Vhost {
 
 impl Broker {
     fn list_connections(&self, after: &str, limit: usize) -> ListPage {
-        page(self.connections(), |info| format!("{:020}", info.id.0), after, limit, |info, rows| {
-            rows.push(
-                FieldTable::new()
-                    .with("id", info.id.0 as i64)
-                    .with("name", info.name.as_str())
-                    .with("peer", info.peer.to_string())
-                    .with("user", info.user.as_str())
-                    .with("vhost", info.vhost.as_str())
-                    .with("protocol", info.protocol)
-                    .with("client", info.client.as_str())
-                    .with("channels", i64::from(info.channels.load(Ordering::Relaxed)))
-                    .with("connected_at", FieldValue::Timestamp(info.connected_at.as_secs())),
-            );
-        })
+        page(
+            self.connections(),
+            |info| format!("{:020}", info.id.0),
+            after,
+            limit,
+            |info, rows| {
+                rows.push(
+                    FieldTable::new()
+                        .with("id", info.id.0 as i64)
+                        .with("name", info.name.as_str())
+                        .with("peer", info.peer.to_string())
+                        .with("user", info.user.as_str())
+                        .with("vhost", info.vhost.as_str())
+                        .with("protocol", info.protocol)
+                        .with("client", info.client.as_str())
+                        .with("channels", i64::from(info.channels.load(Ordering::Relaxed)))
+                        .with("connected_at", FieldValue::Timestamp(info.connected_at.as_secs())),
+                );
+            },
+        )
     }
 }
 

@@ -38,8 +38,11 @@ pub struct PublishBatch {
     runs: Vec<TargetRun>,
     publications: Vec<(u32, Publication)>,
     groups: AHashMap<QueueId, usize>,
-    grouped: Vec<(Arc<QueueCell>, Vec<(u32, u32)>)>,
+    grouped: Vec<Group>,
 }
+
+/// A queue, and the ranges of the batch that go there.
+type Group = (Arc<QueueCell>, Vec<(u32, u32)>);
 
 #[derive(Clone, Copy, Debug)]
 struct Facts {
@@ -169,7 +172,8 @@ impl Broker {
         }
         match &batch.runs[..] {
             [run] => {
-                let (last, others) = run.targets.queues.split_last().expect("unroutable messages are not in a batch");
+                let (last, others) =
+                    run.targets.queues.split_last().expect("unroutable messages are not in a batch");
                 for queue in others {
                     queue.publish(batch.publications.iter().cloned(), Some(publisher), rejected, turn);
                 }
@@ -209,10 +213,8 @@ impl PublishBatch {
             }
         }
         for (queue, ranges) in self.grouped.drain(..) {
-            let publications = ranges
-                .iter()
-                .flat_map(|&(from, to)| &self.publications[from as usize..to as usize])
-                .cloned();
+            let publications =
+                ranges.iter().flat_map(|&(from, to)| &self.publications[from as usize..to as usize]).cloned();
             queue.publish(publications, Some(publisher), rejected, turn);
         }
         self.groups.clear();

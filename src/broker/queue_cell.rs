@@ -16,8 +16,8 @@ use super::vhost::Vhost;
 use super::{Broker, Turn};
 use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
 use crate::queue::{
-    ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason, RemoveMode, Settle,
-    SettleError, Verdict,
+    ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason, RemoveMode,
+    Settle, SettleError, Verdict,
 };
 
 /// A queue as the rest of the broker sees it.

@@ -94,6 +94,9 @@ mod tests {
         for malformed in [&b""[..], b"guest", b"\0guest", b"\0a\0b\0c", b"\0\xff\0x"] {
             assert_eq!(check(malformed, true), Err(LoginError::Malformed));
         }
-        assert!(matches!(Users::default().login("EXTERNAL", b"", true), Err(LoginError::UnknownMechanism(_))));
+        assert!(matches!(
+            Users::default().login("EXTERNAL", b"", true),
+            Err(LoginError::UnknownMechanism(_))
+        ));
     }
 }

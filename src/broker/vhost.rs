@@ -14,7 +14,9 @@ use parking_lot::RwLock;
 use rialto_protocol::types::{FieldTable, ShortStr};
 
 use super::{Broker, BrokerError, QueueCell, Turn};
-use crate::model::{ConnectionId, ExchangeName, ExchangeOptions, QueueId, QueueName, QueueOptions, RoutingKey, VhostName};
+use crate::model::{
+    ConnectionId, ExchangeName, ExchangeOptions, QueueId, QueueName, QueueOptions, RoutingKey, VhostName,
+};
 use crate::queue::Queue;
 use crate::routing::{Declared, Destination, RoutingTable};
 
@@ -248,7 +250,11 @@ impl Vhost {
     ///
     /// # Errors
     /// It exists with other options, or its name is reserved.
-    pub fn declare_exchange(&self, name: &ExchangeName, options: ExchangeOptions) -> Result<Declared, BrokerError> {
+    pub fn declare_exchange(
+        &self,
+        name: &ExchangeName,
+        options: ExchangeOptions,
+    ) -> Result<Declared, BrokerError> {
         let mut topology = self.topology.write();
         let declared = topology
             .routing

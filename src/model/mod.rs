@@ -7,6 +7,7 @@ mod ids;
 mod memory;
 mod message;
 mod names;
+mod queue_options;
 mod time;
 
 pub use exchange_options::{ExchangeKind, ExchangeOptions, ExchangeOptionsError};
@@ -14,4 +15,8 @@ pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};
 pub use names::{ConsumerTag, ExchangeName, QueueName, RoutingKey, VhostName};
+pub use queue_options::{
+    DeadLetterStrategy, DeadLetterTarget, EXPIRY_MS_MAX, Inequivalent, InvalidArgument, OverflowRule,
+    QUORUM_DELIVERY_LIMIT, QueueOptions, QueueType,
+};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -72,7 +72,11 @@ impl Server {
     ///
     /// # Errors
     /// An address is in use or cannot be had; the error names it.
-    pub async fn bind(broker: Broker, addresses: &[SocketAddr], options: ServerOptions) -> io::Result<Server> {
+    pub async fn bind(
+        broker: Broker,
+        addresses: &[SocketAddr],
+        options: ServerOptions,
+    ) -> io::Result<Server> {
         let mut listeners = Vec::new();
         for address in addresses {
             let listener = TcpListener::bind(address).await;

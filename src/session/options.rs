@@ -30,11 +30,9 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// Bytes that a frame needs around the body of its one message: properties, names, lengths.
+    /// Bytes that a frame needs around the body of its one message: names, lengths, the properties it was
+    /// published with, and what dead-lettering adds to them.
     pub const MESSAGE_OVERHEAD: u32 = 512 << 10;
-    /// Most bytes of encoded properties that a message may be published with: what is left of
-    /// [`SessionOptions::MESSAGE_OVERHEAD`] is for what dead-lettering adds.
-    pub const PROPERTIES_MAX: usize = 256 << 10;
     /// How long a peer may take to answer `Close`.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 }

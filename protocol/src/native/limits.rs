@@ -6,7 +6,7 @@
 pub const LOGIN_FRAME_MAX: u32 = 64 * 1024;
 
 /// What `Welcome` allows unless configured otherwise: a body of 16 MiB and room for what stands around it.
-pub const FRAME_MAX_DEFAULT: u32 = 16 * 1024 * 1024 + 64 * 1024;
+pub const FRAME_MAX_DEFAULT: u32 = 17 * 1024 * 1024;
 
 /// Longest table of a client (arguments, properties), in encoded bytes without the length field. A decoded
 /// table can be some fifty times as large as its bytes, so tables must not fill a whole frame.

@@ -12,7 +12,9 @@ use super::channel::{ChannelSlot, Consumer};
 use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, place_of};
 use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
 use crate::model::{ChannelId, ConsumerId, ConsumerTag};
-use crate::queue::{self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, RemoveMode, SettleError};
+use crate::queue::{
+    self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, RemoveMode, SettleError,
+};
 
 /// Settlements of one read, in order, neighbours of one consumer together.
 #[derive(Debug, Default)]
@@ -51,8 +53,10 @@ impl NativeSession {
             let text = format!("there has been no consumer {} on this channel", settle.consumer);
             return Err(channel_fault(ReplyCode::PreconditionFailed, text, place));
         };
-        let ranges = settle.ranges.iter().map(|&(first, last)| {
-            Settled { first, last, settlement: settlement.clone() }
+        let ranges = settle.ranges.iter().map(|&(first, last)| Settled {
+            first,
+            last,
+            settlement: settlement.clone(),
         });
         match settles.0.last_mut() {
             Some(last) if last.id == consumer.id => last.ranges.extend(ranges),
@@ -133,10 +137,12 @@ impl NativeSession {
         let consumers_max = self.options.consumers_max;
         let id = self.broker.next_consumer_id();
         let State::Open(open) = &mut self.state else { return Ok(Response::Done) };
-        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return Ok(Response::Done) };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
+            return Ok(Response::Done);
+        };
         if consume.consumer == 0 || channel.consumers.contains_key(&consume.consumer) {
             let text = format!("consumer number {} is in use or 0; choose another from 1", consume.consumer);
-            return Err(refused(ReplyCode::NotAllowed, text));
+            return Err(refused(ReplyCode::PreconditionFailed, text));
         }
         if channel.consumers.len() >= consumers_max {
             let text = format!("a channel has at most {consumers_max} consumers (protocol.consumers_max)");
@@ -159,10 +165,9 @@ impl NativeSession {
             exclusive: consume.exclusive,
             priority: priority(&consume.arguments)?,
             prefetch: consume.prefetch,
-            credit: consume.credit.map(|(messages, bytes)| Credit {
-                messages: messages.into(),
-                bytes: bytes.into(),
-            }),
+            credit: consume
+                .credit
+                .map(|(messages, bytes)| Credit { messages: messages.into(), bytes: bytes.into() }),
             window,
             channel_window: channel.window.clone(),
         };
@@ -222,7 +227,9 @@ impl NativeSession {
         let new_id = self.broker.next_consumer_id();
         let State::Open(open) = &mut self.state else { return Ok(Response::Done) };
         let queue = open.vhost.queue(queue, open.id)?;
-        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return Ok(Response::Done) };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
+            return Ok(Response::Done);
+        };
         let gets = &mut channel.gets;
         let getter = gets.getters.get(&queue.id()).map_or(new_id, |(id, _)| *id);
         let Some(got) = queue.get(getter, auto_ack, &mut self.turn.0) else {
@@ -276,7 +283,9 @@ fn refused(code: ReplyCode, text: String) -> BrokerError {
 fn consume_refused(error: &ConsumeError, queue: &QueueCell, open: &Open) -> BrokerError {
     let (queue, vhost) = (queue.name().clone(), open.vhost.name().clone());
     match error {
-        ConsumeError::InExclusiveUse | ConsumeError::NotAlone => BrokerError::QueueInExclusiveUse { queue, vhost },
+        ConsumeError::InExclusiveUse | ConsumeError::NotAlone => {
+            BrokerError::QueueInExclusiveUse { queue, vhost }
+        }
         other => refused(ReplyCode::AccessRefused, format!("queue '{queue}' in vhost '{vhost}': {other}")),
     }
 }
@@ -285,7 +294,10 @@ fn consume_refused(error: &ConsumeError, queue: &QueueCell, open: &Open) -> Brok
 fn priority(arguments: &FieldTable) -> Result<i32, BrokerError> {
     let Some(value) = arguments.get("x-priority") else { return Ok(0) };
     value.as_int().and_then(|n| i32::try_from(n).ok()).ok_or_else(|| {
-        let text = format!("invalid arg 'x-priority': {value} of type '{}' is not a 32-bit integer", value.type_name());
+        let text = format!(
+            "invalid arg 'x-priority': {value} of type '{}' is not a 32-bit integer",
+            value.type_name()
+        );
         refused(ReplyCode::PreconditionFailed, text)
     })
 }
@@ -306,7 +318,13 @@ fn delivered_run(delivery: &Delivery) -> DeliveredRun {
     let message = &delivery.message;
     let mut entries = bytes::BytesMut::with_capacity(message.len() + 4);
     let (properties, body) = (message.properties_bytes(), message.body());
-    put_entry_head(entry_flags(delivery), delivery.delivery_count, properties.len(), body.len(), &mut entries);
+    put_entry_head(
+        entry_flags(delivery),
+        delivery.delivery_count,
+        properties.len(),
+        body.len(),
+        &mut entries,
+    );
     entries.extend_from_slice(properties);
     entries.extend_from_slice(body);
     DeliveredRun {

@@ -47,7 +47,7 @@ impl NativeSession {
             Err(error) => {
                 tracing::warn!(peer = %self.peer, %error, "login refused");
                 let code = match error {
-                    LoginError::UnknownMechanism(_) => ReplyCode::CommandInvalid,
+                    LoginError::UnknownMechanism(_) => ReplyCode::NotImplemented,
                     LoginError::Malformed => ReplyCode::SyntaxError,
                     LoginError::Refused { .. } => ReplyCode::AccessRefused,
                 };
@@ -60,7 +60,8 @@ impl NativeSession {
         };
         let frame_max = self.negotiated_frame_max(place, login.frame_max)?;
         let heartbeat = self.negotiated_heartbeat(login.heartbeat_ms);
-        let text = |name| login.properties.get(name).and_then(FieldValue::as_str).unwrap_or_default().to_owned();
+        let text =
+            |name| login.properties.get(name).and_then(FieldValue::as_str).unwrap_or_default().to_owned();
         let id = self.broker.new_connection_id();
         let guard = self.broker.register(ConnectionInfo {
             id,
@@ -119,7 +120,9 @@ impl NativeSession {
         match wish {
             0 => Ok(offer),
             wish if wish < least => {
-                let text = format!("frame_max {wish} is too small for the largest message; give 0 or at least {least}");
+                let text = format!(
+                    "frame_max {wish} is too small for the largest message; give 0 or at least {least}"
+                );
                 Err(connection_fault(ReplyCode::NotAllowed, text, place))
             }
             wish => Ok(wish.min(offer)),

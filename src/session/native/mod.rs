@@ -25,11 +25,9 @@ use std::time::Duration;
 
 use ahash::{AHashMap, AHashSet};
 use bytes::BytesMut;
-use rialto_protocol::native::{
-    Closing, Command, FrameError, Kind, Place, RawFrame, Sender, decode_frame,
-};
-use rialto_protocol::types::ShortStr;
 use rialto_protocol::ReplyCode;
+use rialto_protocol::native::{Closing, Command, FrameError, Kind, Place, RawFrame, Sender, decode_frame};
+use rialto_protocol::types::ShortStr;
 
 use super::route_cache::RouteCache;
 use super::{SessionOptions, WriteQueue};
@@ -71,10 +69,14 @@ impl std::fmt::Debug for TurnBox {
 #[derive(Debug)]
 enum State {
     /// Nobody has logged in.
-    Login { until: Timestamp },
+    Login {
+        until: Timestamp,
+    },
     Open(Box<Open>),
     /// We have said `Close` and wait for `CloseOk`.
-    Closing { until: Timestamp },
+    Closing {
+        until: Timestamp,
+    },
     /// Nothing more is said or heard once the output is written.
     Finished,
 }
@@ -312,7 +314,9 @@ impl NativeSession {
                 }
                 Ok(())
             }
-            Command::Credit { consumer, messages, bytes } => self.handle_credit(place, consumer, messages, bytes),
+            Command::Credit { consumer, messages, bytes } => {
+                self.handle_credit(place, consumer, messages, bytes)
+            }
             Command::Close(_) => {
                 self.release();
                 Command::CloseOk.encode(0, self.out.buffer());
@@ -392,7 +396,9 @@ impl NativeSession {
                 self.grant_credit();
             }
             Notice::ConsumerCancelled { consumer } => {
-                let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
+                let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else {
+                    return;
+                };
                 let Some(ended) = channel.consumers.remove(&consumer.number) else { return };
                 if ended.cancelled.is_some() {
                     return;

@@ -2,8 +2,8 @@
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{
-    Command, DeliveredRun, FrameError, Outcome, OutcomeRange, Place, Publish, PublishRunRef,
-    Returned, RouteRef,
+    Command, DeliveredRun, FrameError, Outcome, OutcomeRange, Place, Publish, PublishRunRef, Returned,
+    RouteRef,
 };
 use rialto_protocol::types::ShortStr;
 
@@ -12,7 +12,6 @@ use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
 use crate::broker::BrokerError;
 use crate::model::{ChannelId, MessageRoute};
 use crate::queue::RejectReason;
-use crate::session::SessionOptions;
 use crate::session::route_cache::RouteSlot;
 
 /// Neighbouring messages of one channel that share a fate, or will have one when the batch is published.
@@ -28,9 +27,14 @@ pub(super) struct Tracked {
 #[derive(Debug)]
 enum Fate {
     /// In the batch, from this position on.
-    Batched { position: u32 },
+    Batched {
+        position: u32,
+    },
     Unroutable,
-    Rejected { code: ReplyCode, reason: String },
+    Rejected {
+        code: ReplyCode,
+        reason: String,
+    },
 }
 
 impl NativeSession {
@@ -45,13 +49,18 @@ impl NativeSession {
         let Some(channel) = self.open_channel_mut(place)? else { return Ok(()) };
         if route == 0 || route > route_max {
             let text = format!("route number {route} is not in 1..={route_max}, the limit from Welcome");
-            return Err(channel_fault(ReplyCode::NotAllowed, text, place));
+            return Err(connection_fault(ReplyCode::NotAllowed, text, place));
         }
         channel.define_route(route, RouteSlot::new(exchange, routing_key));
         Ok(())
     }
 
-    pub(super) fn handle_publish(&mut self, place: Place, wire_len: usize, publish: Publish) -> Result<(), Fault> {
+    pub(super) fn handle_publish(
+        &mut self,
+        place: Place,
+        wire_len: usize,
+        publish: Publish,
+    ) -> Result<(), Fault> {
         let open = self.open();
         if open.publish_credit <= 0 {
             let text = "published without publish credit; wait for PublishCredit";
@@ -96,7 +105,8 @@ impl NativeSession {
             RouteRef::Defined(route) => {
                 let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
                 channel.route(route).ok_or_else(|| {
-                    let text = format!("route {route} is not defined on channel {number}; send DefineRoute first");
+                    let text =
+                        format!("route {route} is not defined on channel {number}; send DefineRoute first");
                     channel_fault(ReplyCode::NotFound, text, place)
                 })?
             }
@@ -104,16 +114,13 @@ impl NativeSession {
         // Looked up once for the run, unless it depends on each message's headers.
         let mut fixed = slot.known_targets(vhost);
         for entry in run.walk() {
-            let (entry, properties) = entry.map_err(|error| FrameError::Entry { place, error })?;
+            let (entry, properties) = entry.map_err(|error| FrameError::published_entry(number.0, error))?;
             let this = *sequence;
             *sequence += 1;
             let fate = if entry.body.len() > message_size_max {
-                let (size, reason) = (entry.body.len(), "message size");
-                let reason = format!("{reason} {size} is larger than the limit of {message_size_max} bytes");
-                Fate::Rejected { code: ReplyCode::PreconditionFailed, reason }
-            } else if entry.properties.len() > SessionOptions::PROPERTIES_MAX {
-                let (size, max) = (entry.properties.len(), SessionOptions::PROPERTIES_MAX);
-                let reason = format!("properties of {size} bytes are larger than the limit of {max} bytes");
+                let size = entry.body.len();
+                let reason =
+                    format!("message size {size} is larger than the limit of {message_size_max} bytes");
                 Fate::Rejected { code: ReplyCode::PreconditionFailed, reason }
             } else {
                 let resolved;
@@ -267,7 +274,13 @@ fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, wanted: 
     tracked.push(Tracked { channel, first: sequence, count: 1, wanted, fate });
 }
 
-fn add(outcomes: &mut Vec<OutcomeRange>, wanted: bool, first: u64, last: u64, outcome: impl FnOnce() -> Outcome) {
+fn add(
+    outcomes: &mut Vec<OutcomeRange>,
+    wanted: bool,
+    first: u64,
+    last: u64,
+    outcome: impl FnOnce() -> Outcome,
+) {
     if !wanted {
         return;
     }

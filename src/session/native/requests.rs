@@ -71,7 +71,9 @@ impl NativeSession {
             Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
                 let name = QueueName::from(name);
                 let options = QueueOptions::from_declare(durable, exclusive, auto_delete, &arguments)
-                    .map_err(|error| refused(ReplyCode::PreconditionFailed, error.text(&name, vhost.name())))?;
+                    .map_err(|error| {
+                        refused(ReplyCode::PreconditionFailed, error.text(&name, vhost.name()))
+                    })?;
                 let queue = vhost.declare_queue(&name, options, by, turn)?.queue;
                 return Ok(declared(&queue));
             }
@@ -85,13 +87,17 @@ impl NativeSession {
             Request::QueueInfo { name } => return Ok(Response::Info(vhost.queue_info(&name, by)?)),
             Request::ExchangeInfo { name } => return Ok(Response::Info(vhost.exchange_info(&name)?)),
             Request::List { what, after, limit } => {
-                let after = std::str::from_utf8(&after)
-                    .map_err(|_| refused(ReplyCode::PreconditionFailed, "the cursor is not one of ours".into()))?;
+                let after = std::str::from_utf8(&after).map_err(|_| {
+                    refused(ReplyCode::PreconditionFailed, "the cursor is not one of ours".into())
+                })?;
                 let page = vhost.list(listed(what), after, limit.clamp(1, page_rows_max) as usize);
                 let next = page.next.unwrap_or_default().into();
                 return Ok(Response::Page { rows: page.rows, next });
             }
-            Request::Consume(_) | Request::Cancel { .. } | Request::Get { .. } | Request::SetPrefetch { .. } => {
+            Request::Consume(_)
+            | Request::Cancel { .. }
+            | Request::Get { .. }
+            | Request::SetPrefetch { .. } => {
                 unreachable!("carried out above")
             }
         }
@@ -103,7 +109,7 @@ fn declared(queue: &crate::broker::QueueCell) -> Response {
     let stats = queue.stats();
     Response::QueueDeclared {
         name: queue.name().short().clone(),
-        messages: stats.ready as u64,
+        messages: stats.ready,
         consumers: stats.consumers as u32,
     }
 }
