@@ -1,1 +1,3 @@
+//! The `rialto` binary.
+
 fn main() {}
