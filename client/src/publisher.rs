@@ -22,9 +22,14 @@ const BOOKKEEPING: usize = 96;
 
 /// Publishes to one exchange with one routing key. Cheap to clone.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// use rialto_client::Message;
+/// # client.exchange("orders").declare().await?;
+/// # client.queue("eu").declare().await?;
+/// # client.queue("eu").bind("orders", "eu.new").await?;
 /// let orders = client.publisher("orders", "eu.new")?;
 /// // Waits for room, then for the broker's word.
 /// orders.publish("first").await?.await?.accepted()?;

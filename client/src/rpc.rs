@@ -25,8 +25,10 @@ use crate::publisher::Publisher;
 
 /// Calls over one exchange and routing key. Cheap to clone; clones share the queue for replies.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// use std::time::Duration;
 /// // The serving side: a queue, a consumer, replies.
 /// client.queue("sums").declare().await?;
@@ -42,7 +44,7 @@ use crate::publisher::Publisher;
 /// // The calling side.
 /// let sums = client.rpc("", "sums")?;
 /// let reply = sums.call("1 + 1", Duration::from_secs(5)).await?;
-/// println!("{:?}", reply.text());
+/// assert_eq!(reply.text(), Some("got 5 bytes"));
 /// # Ok(())
 /// # }
 /// ```

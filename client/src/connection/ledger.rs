@@ -34,6 +34,12 @@ use crate::message::marked_maybe_duplicate;
 /// small enough that its memory is given back soon and that other frames get their turn.
 const FRAME_TARGET: usize = 128 * 1024;
 
+/// The channels of the two lanes: messages without outcomes, and with. A lane has two, because the broker
+/// closes a channel when a message without an outcome cannot be published: the other one takes over, so that
+/// what is on its way to a closed channel never reaches an open one. Messages with outcomes are on a lane of
+/// their own, so that such an end never costs them anything.
+const LANE_CHANNELS: [[u16; 2]; 2] = [[3, 4], [5, 6]];
+
 /// Finds a slot.
 pub(crate) type SlotKey = u32;
 
@@ -157,20 +163,29 @@ pub(crate) struct Effects {
     pub(crate) released: usize,
 }
 
+/// A channel that messages are published on.
+struct Lane {
+    channel: u16,
+    next_sequence: u64,
+    /// False between the end of one channel and the opening of the other.
+    open: bool,
+}
+
 /// See the module.
 pub(crate) struct Ledger {
     open: Option<Batch>,
     queued: VecDeque<Batch>,
     sent: VecDeque<Sent>,
     slots: Slab<Slot>,
-    next_sequence: u64,
+    /// Indexed by whether outcomes are wanted.
+    lanes: [Lane; 2],
     /// Bytes that may be sent; below zero after a frame larger than what was left.
     credit: i64,
     online: bool,
-    /// The channel that messages are published on.
-    channel: u16,
     /// The writer has found nothing to do and waits to be told.
     writer_waits: bool,
+    /// Length of the last frame: a good guess for the next.
+    last_frame: usize,
     frame_max: usize,
     body_max: usize,
     route_max: u32,
@@ -186,11 +201,11 @@ impl Ledger {
             queued: VecDeque::new(),
             sent: VecDeque::new(),
             slots: Slab::new(),
-            next_sequence: 1,
+            lanes: first_lanes(),
             credit: 0,
             online: false,
-            channel: 0,
             writer_waits: false,
+            last_frame: 0,
             frame_max: wire::FRAME_MAX_DEFAULT as usize,
             body_max: usize::MAX,
             route_max: 0,
@@ -269,7 +284,7 @@ impl Ledger {
             self.queued.extend(self.open.take());
         }
         let batch = self.open.get_or_insert_with(|| Batch {
-            frame: FrameBuilder::new(),
+            frame: FrameBuilder::new(self.last_frame),
             tickets: Vec::new(),
             outcomes,
             cost: 0,
@@ -287,10 +302,17 @@ impl Ledger {
     pub(crate) fn take(&mut self, max: usize, out: &mut VecDeque<Bytes>) -> usize {
         let (mut taken, mut released) = (0, 0);
         while self.online && self.credit > 0 && taken < max {
+            let Some(next) = self.queued.front().or(self.open.as_ref()) else { break };
+            let lane = &mut self.lanes[usize::from(next.outcomes)];
+            if !lane.open {
+                // What waits behind it could go, but would overtake.
+                break;
+            }
             let Some(batch) = self.queued.pop_front().or_else(|| self.open.take()) else { break };
-            let first = self.next_sequence;
-            self.next_sequence += u64::from(batch.frame.count());
-            let bytes = batch.frame.finish(self.channel, first, batch.outcomes);
+            let first = lane.next_sequence;
+            lane.next_sequence += u64::from(batch.frame.count());
+            let bytes = batch.frame.finish(lane.channel, first, batch.outcomes);
+            self.last_frame = bytes.len();
             taken += bytes.len();
             self.credit -= bytes.len() as i64;
             out.push_back(bytes.clone());
@@ -316,13 +338,23 @@ impl Ledger {
     // Outcomes.
 
     /// The broker's word on a range of messages.
-    pub(crate) fn outcomes(&mut self, range: &OutcomeRange, effects: &mut Effects) -> Result<()> {
-        if range.first > range.last || range.first == 0 || range.last >= self.next_sequence {
+    pub(crate) fn outcomes(
+        &mut self,
+        channel: u16,
+        range: &OutcomeRange,
+        effects: &mut Effects,
+    ) -> Result<()> {
+        let lane = &self.lanes[1];
+        if channel != lane.channel {
+            // The last outcomes of a channel that is closed by now are void.
+            return Ok(());
+        }
+        if range.first > range.last || range.first == 0 || range.last >= lane.next_sequence {
             let problem = format!(
                 "outcomes for messages {}-{}, and {} were published",
                 range.first,
                 range.last,
-                self.next_sequence - 1
+                lane.next_sequence - 1
             );
             return Err(Error::Protocol { problem });
         }
@@ -355,7 +387,10 @@ impl Ledger {
     }
 
     /// A message came back; its outcome follows. Handed out again if nobody waits for the outcome.
-    pub(crate) fn returned(&mut self, sequence: u64, message: Returned) -> Option<Returned> {
+    pub(crate) fn returned(&mut self, channel: u16, sequence: u64, message: Returned) -> Option<Returned> {
+        if channel != self.lanes[1].channel {
+            return Some(message);
+        }
         let at = self.sent.partition_point(|sent| sent.end() <= sequence);
         let Some(sent) = self.sent.get(at).filter(|sent| sent.first <= sequence) else {
             return Some(message);
@@ -410,14 +445,13 @@ impl Ledger {
 
     /// A new connection with these limits. What was sent and has no outcome comes first again, in its order.
     /// Returns how many messages those are. Nothing is written until [`Ledger::go_online`].
-    pub(crate) fn restart(&mut self, channel: u16, welcome: &Welcome, effects: &mut Effects) -> usize {
-        self.channel = channel;
+    pub(crate) fn restart(&mut self, welcome: &Welcome, effects: &mut Effects) -> usize {
         let frame_max = welcome.frame_max as usize + wire::LENGTH_LEN;
         let shrunk = frame_max < self.frame_max || (welcome.route_max as usize) < self.routes.len();
         self.frame_max = frame_max;
         self.body_max = welcome.message_size_max as usize;
         self.route_max = welcome.route_max;
-        self.next_sequence = 1;
+        self.lanes = first_lanes();
         self.credit = i64::from(welcome.publish_window);
 
         let mut waiting = std::mem::take(&mut self.queued);
@@ -453,9 +487,17 @@ impl Ledger {
         self.add_credit(0)
     }
 
-    /// The channel that messages are published on.
-    pub(crate) fn channel(&self) -> u16 {
-        self.channel
+    /// The channels that messages are published on.
+    pub(crate) fn channels(&self) -> [u16; 2] {
+        [self.lanes[0].channel, self.lanes[1].channel]
+    }
+
+    /// A channel that has taken over is open. True: the writer must be woken.
+    pub(crate) fn lane_opened(&mut self, channel: u16) -> bool {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.channel == channel) {
+            lane.open = true;
+        }
+        self.add_credit(0)
     }
 
     /// Encodes the unresolved messages of a frame again, at the end of the queue. Returns their cost.
@@ -514,18 +556,29 @@ impl Ledger {
         self.check(entry.properties, entry.body).map(|()| None)
     }
 
-    /// The publishing channel was closed: what was sent on it has no outcome and must not be sent again,
-    /// because some of it may be what closed the channel. What was not sent waits for [`Ledger::go_online`]
-    /// and leaves on the channel `next`: frames for the old one may still be on their way.
-    pub(crate) fn fail_sent(&mut self, next: u16, error: &Error, effects: &mut Effects) {
-        (self.online, self.channel) = (false, next);
-        for sent in std::mem::take(&mut self.sent) {
-            effects.released += sent.cost;
-            for ticket in sent.tickets.into_iter().filter(|ticket| ticket.slot != RESOLVED) {
-                resolve(&mut self.slots, ticket, Some(Err(error.clone())), sent.again, &mut effects.wakers);
+    /// The broker closed a channel. If messages are published on it, the channel that takes over is returned,
+    /// to be opened. What was sent with outcomes has none now and must not be sent again, because some of it
+    /// may be what closed the channel; what was not sent waits for [`Ledger::lane_opened`].
+    pub(crate) fn channel_closed(
+        &mut self,
+        channel: u16,
+        error: &Error,
+        effects: &mut Effects,
+    ) -> Option<u16> {
+        let index = self.lanes.iter().position(|lane| lane.channel == channel)?;
+        let [one, other] = LANE_CHANNELS[index];
+        let next = if channel == one { other } else { one };
+        self.lanes[index] = Lane { channel: next, next_sequence: 1, open: false };
+        if index == 1 {
+            for sent in std::mem::take(&mut self.sent) {
+                effects.released += sent.cost;
+                for ticket in sent.tickets.into_iter().filter(|ticket| ticket.slot != RESOLVED) {
+                    let error = Some(Err(error.clone()));
+                    resolve(&mut self.slots, ticket, error, sent.again, &mut effects.wakers);
+                }
             }
         }
-        self.next_sequence = 1;
+        Some(next)
     }
 
     /// The end: every slot ends with `error`, and so does every later publish.
@@ -541,6 +594,11 @@ impl Ledger {
             !slot.forgotten
         });
     }
+}
+
+/// The lanes of a new connection.
+fn first_lanes() -> [Lane; 2] {
+    LANE_CHANNELS.map(|[channel, _]| Lane { channel, next_sequence: 1, open: true })
 }
 
 /// Counts one message of a slot as resolved; `None` is a plain confirm.

@@ -50,12 +50,8 @@ use ledger::{Effects, Ledger};
 
 /// The channel of requests and gets.
 pub(crate) const REQUEST_CHANNEL: u16 = 1;
-/// The channel of consumers.
+/// The channel of consumers. Those of publishing are the ledger's.
 pub(crate) const CONSUME_CHANNEL: u16 = 2;
-/// The channels of publishing: the second takes over when the broker closes the first, and the other way
-/// round, so that what is on its way to a closed channel never reaches an open one.
-const PUBLISH_CHANNELS: [u16; 2] = [3, 4];
-
 /// Returned messages nobody else waits for that are kept for a slow listener.
 const RETURNS_KEPT: usize = 1024;
 
@@ -176,8 +172,7 @@ impl Shared {
         {
             // The ledger stays locked: the definition must be said before anybody can use the number.
             let define = Command::DefineRoute { route: *route, exchange, routing_key };
-            let channel = ledger.channel();
-            self.say(channel, &define);
+            ledger.channels().iter().for_each(|&channel| self.say(channel, &define));
         }
         interned
     }

@@ -127,9 +127,10 @@ async fn serve(shared: &Arc<Shared>, link: Link, republished: usize) -> Result<(
     writers.spawn(writer::run(shared.clone(), write, heartbeat));
 
     let conversation = async {
-        restore::run(shared).await?;
-        shared.announcer.enter(ConnectionState::Connected);
+        // The first connection has nothing to restore, and its user may be at work already.
         if shared.epoch() > 0 {
+            restore::run(shared).await?;
+            shared.announcer.enter(ConnectionState::Connected);
             shared.announcer.tell(Event::Reconnected { republished });
         }
         part(shared).await

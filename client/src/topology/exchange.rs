@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 ///
 /// What is declared and bound here is restored after a reconnect.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// client.exchange("orders").topic().durable().declare().await?;
 /// client.exchange("audit").fanout().declare().await?;
 /// // From `orders` into `audit`.

@@ -50,10 +50,14 @@ pub struct QueueInfo {
 ///
 /// What is declared and bound here is restored after a reconnect.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// use std::time::Duration;
 /// use rialto_client::Overflow;
+/// # client.exchange("orders").topic().declare().await?;
+/// # client.exchange("failed").declare().await?;
 /// client
 ///     .queue("tasks")
 ///     .durable()

@@ -1,8 +1,8 @@
 //! Publishing: outcomes as ranges, returned messages, credit, back-pressure, batches.
 
 use crate::fake::{FakeBroker, Published, name, soon};
-use rialto_client::{Error, Message, Outcome, ReplyCode};
-use rialto_protocol::native::{Command, DeliveredRun, EntryFlags, Outcome as WireOutcome, Returned};
+use rialto_client::{Error, Event, Message, Outcome, ReplyCode};
+use rialto_protocol::native::{Closing, Command, DeliveredRun, EntryFlags, Outcome as WireOutcome, Returned};
 
 fn bodies(messages: &[Published]) -> Vec<&str> {
     messages.iter().map(|message| &*message.body).collect()
@@ -254,28 +254,62 @@ async fn numbers_for_routes_run_out_without_anybody_noticing() {
 }
 
 #[tokio::test]
-async fn a_closed_publishing_channel_ends_what_was_sent_and_publishing_goes_on() {
+async fn a_refused_send_costs_no_message_whose_outcome_is_wanted() {
     let broker = FakeBroker::start().await;
     let (client, mut peer) = broker.connected().await;
-    let publisher = client.publisher("missing", "k").unwrap();
-    let confirm = publisher.publish("m").await.unwrap();
-    let channel = peer.published(1).await[0].channel;
-    let closing = rialto_protocol::native::Closing {
-        code: 404,
-        text: name("NOT_FOUND - no exchange 'missing'"),
-        kind: 0x31,
-        correlation: 0,
-    };
-    peer.say(channel, Command::ChannelClosed(closing)).await;
-    let error = soon(confirm).await.unwrap_err();
+    let mut events = client.events();
+    let (wanted, missing) = (client.publisher("x", "k").unwrap(), client.publisher("missing", "k").unwrap());
+    let before = wanted.publish("before").await.unwrap();
+    missing.send("lost").await.unwrap();
+    let messages = peer.published(2).await;
+    assert_ne!(messages[0].channel, messages[1].channel);
+    peer.say(messages[1].channel, channel_closed("NOT_FOUND - no exchange 'missing'")).await;
+    let Some(Event::PublishRefused { error }) = soon(events.next()).await else { panic!() };
     assert_eq!(error.reply_code(), Some(ReplyCode::NotFound));
 
-    let confirm = client.publisher("there", "k").unwrap().publish("n").await.unwrap();
+    wanted.send("after").await.unwrap();
+    let after = peer.published(1).await;
+    assert_ne!(after[0].channel, messages[1].channel, "the closed channel is not used again");
+    assert_eq!((after[0].sequence, &*after[0].exchange), (1, "x"));
+    peer.confirm(&messages[..1]).await;
+    soon(before).await.unwrap().accepted().unwrap();
+}
+
+#[tokio::test]
+async fn messages_with_and_without_outcomes_leave_in_their_order() {
+    let broker = FakeBroker::start().await;
+    let (client, mut peer) = broker.connected().await;
+    let publisher = client.publisher("x", "k").unwrap();
+    for n in 0..3 {
+        publisher.send(format!("s{n}")).await.unwrap();
+        drop(publisher.publish(format!("p{n}")).await.unwrap());
+    }
+    let messages = peer.published(6).await;
+    assert_eq!(bodies(&messages), ["s0", "p0", "s1", "p1", "s2", "p2"]);
+    assert_eq!(messages.iter().map(|message| message.sequence).collect::<Vec<_>>(), [1, 1, 2, 2, 3, 3]);
+}
+
+#[tokio::test]
+async fn a_closed_channel_of_wanted_outcomes_ends_what_was_sent_and_publishing_goes_on() {
+    let broker = FakeBroker::start().await;
+    let (client, mut peer) = broker.connected().await;
+    let publisher = client.publisher("x", "k").unwrap();
+    let confirm = publisher.publish("m").await.unwrap();
+    let channel = peer.published(1).await[0].channel;
+    peer.say(channel, channel_closed("PRECONDITION_FAILED")).await;
+    let error = soon(confirm).await.unwrap_err();
+    assert!(matches!(error, Error::ChannelClosed { .. }), "{error}");
+
+    let confirm = publisher.publish("n").await.unwrap();
     let messages = peer.published(1).await;
     assert_ne!(messages[0].channel, channel);
-    assert_eq!((messages[0].sequence, &*messages[0].exchange), (1, "there"));
+    assert_eq!((messages[0].sequence, &*messages[0].exchange), (1, "x"));
     peer.confirm(&messages).await;
     soon(confirm).await.unwrap().accepted().unwrap();
+}
+
+fn channel_closed(text: &str) -> Command {
+    Command::ChannelClosed(Closing { code: 404, text: name(text), kind: 0x31, correlation: 0 })
 }
 
 #[tokio::test]
