@@ -637,3 +637,7 @@ pub(crate) fn returned_message(returned: &wire::Returned) -> Result<Returned> {
         body: returned.run.entries.slice_ref(entry.body),
     })
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;
