@@ -114,7 +114,8 @@ impl Reader {
         let shared = &self.shared;
         match command {
             Command::Deliver(deliver) => match shared.consumer(deliver.consumer) {
-                Some(core) => core.deliver(&deliver, u64::from(self.frame_max))?,
+                // One message more than the credit, and as much again after a reconnect with a debt.
+                Some(core) => core.deliver(&deliver, 2 * u64::from(self.frame_max))?,
                 None => {
                     let problem = format!("messages for the unknown consumer {}", deliver.consumer);
                     return Err(Error::Protocol { problem });

@@ -326,3 +326,18 @@ async fn closing_waits_for_outcomes() {
     closed.unwrap();
     soon(confirm).await.unwrap().accepted().unwrap();
 }
+
+#[tokio::test]
+async fn closing_without_all_outcomes_says_so() {
+    let broker = FakeBroker::start().await;
+    let builder = broker.client().close_timeout(std::time::Duration::from_millis(20));
+    let (client, mut peer) = broker.connected_with(builder).await;
+    let confirm = client.publish("x", "k", "m").await.unwrap();
+    let (closed, ()) = tokio::join!(soon(client.close()), async {
+        peer.published(1).await;
+        peer.expect_close().await;
+    });
+    let error = closed.unwrap_err();
+    assert!(matches!(&error, Error::Timeout { what, .. } if what.contains("outcomes")), "{error}");
+    assert!(soon(confirm).await.unwrap_err().is_final());
+}
