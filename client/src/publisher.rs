@@ -13,6 +13,7 @@ use tokio::sync::TryAcquireError;
 use crate::client::Handle;
 use crate::confirm::{BatchConfirm, Confirm};
 use crate::connection::ledger::Outgoing;
+use crate::connection::slots::SlotKey;
 use crate::connection::{Shared, Target, entry_len};
 use crate::error::{Error, Result};
 use crate::message::Message;
@@ -177,7 +178,7 @@ fn hand_over(
     mandatory: bool,
     parts: &[Part],
     base: usize,
-) -> Result<crate::connection::ledger::SlotKey> {
+) -> Result<SlotKey> {
     let mut ledger = shared.ledger.lock();
     let checked = parts.iter().try_for_each(|part| ledger.check(&part.properties, &part.body));
     if let Err(error) = checked {

@@ -23,10 +23,10 @@ use bytes::Bytes;
 use rialto_protocol::native::{self as wire};
 use rialto_protocol::native::{Entry, OutcomeRange, Welcome};
 use rialto_protocol::types::{Properties, ShortStr};
-use slab::Slab;
 
 use super::publish_frame::{FrameBuilder, Target, entry_len, for_each_message};
-use crate::confirm::{BatchFailure, BatchOutcome, Outcome, Returned};
+use super::slots::{RESOLVED, SlotKey, Slots, Ticket, Verdict};
+use crate::confirm::{Outcome, Returned};
 use crate::error::{Error, Result};
 use crate::message::marked_maybe_duplicate;
 
@@ -39,20 +39,6 @@ const FRAME_TARGET: usize = 128 * 1024;
 /// what is on its way to a closed channel never reaches an open one. Messages with outcomes are on a lane of
 /// their own, so that such an end never costs them anything.
 const LANE_CHANNELS: [[u16; 2]; 2] = [[3, 4], [5, 6]];
-
-/// Finds a slot.
-pub(crate) type SlotKey = u32;
-
-/// An entry of a frame whose outcome is known or not wanted.
-const RESOLVED: SlotKey = SlotKey::MAX;
-
-/// Who waits for the outcome of one message.
-#[derive(Clone, Copy, Debug)]
-struct Ticket {
-    slot: SlotKey,
-    /// The message's place among those of the slot.
-    index: u32,
-}
 
 /// A message about to be published.
 pub(crate) struct Outgoing<'a> {
@@ -91,69 +77,6 @@ impl Sent {
     }
 }
 
-/// Where the outcomes of one message, or of one batch of messages, come together.
-#[derive(Debug)]
-struct Slot {
-    unresolved: u32,
-    forgotten: bool,
-    waker: Option<Waker>,
-    verdict: Verdict,
-    error: Option<Error>,
-}
-
-/// All outcomes of a slot.
-#[derive(Debug, Default)]
-pub(crate) struct Verdict {
-    again: bool,
-    /// First message of the slot within its user-visible batch.
-    base: usize,
-    /// What was not confirmed, and what came back; nearly always absent.
-    trouble: Option<Box<Trouble>>,
-}
-
-#[derive(Debug, Default)]
-struct Trouble {
-    failures: Vec<(u32, Result<Outcome>)>,
-    returned: Vec<(u32, Returned)>,
-}
-
-impl Verdict {
-    /// The outcome of a slot of one message.
-    pub(crate) fn into_outcome(self) -> Result<Outcome> {
-        let confirmed = Outcome::Confirmed { maybe_duplicate: self.again };
-        match self.into_failures().pop() {
-            None => Ok(confirmed),
-            Some((_, outcome)) => outcome,
-        }
-    }
-
-    /// Adds the outcomes of a slot of many messages.
-    pub(crate) fn add_to(self, batch: &mut BatchOutcome) -> Result<()> {
-        batch.maybe_duplicates |= self.again;
-        let base = self.base;
-        for (index, outcome) in self.into_failures() {
-            let outcome = outcome?;
-            if !outcome.is_accepted() {
-                batch.failures.push(BatchFailure { index: base + index as usize, outcome });
-            }
-        }
-        Ok(())
-    }
-
-    fn into_failures(self) -> Vec<(u32, Result<Outcome>)> {
-        let Some(mut trouble) = self.trouble else { return Vec::new() };
-        for (at, message) in trouble.returned {
-            for (index, outcome) in &mut trouble.failures {
-                if let (true, Ok(Outcome::Unroutable { returned })) = (*index == at, outcome) {
-                    *returned = Some(Box::new(message));
-                    break;
-                }
-            }
-        }
-        trouble.failures
-    }
-}
-
 /// What the caller has to do once the lock is released.
 #[derive(Default)]
 pub(crate) struct Effects {
@@ -176,7 +99,7 @@ pub(crate) struct Ledger {
     open: Option<Batch>,
     queued: VecDeque<Batch>,
     sent: VecDeque<Sent>,
-    slots: Slab<Slot>,
+    slots: Slots,
     /// Indexed by whether outcomes are wanted.
     lanes: [Lane; 2],
     /// Bytes that may be sent; below zero after a frame larger than what was left.
@@ -200,7 +123,7 @@ impl Ledger {
             open: None,
             queued: VecDeque::new(),
             sent: VecDeque::new(),
-            slots: Slab::new(),
+            slots: Slots::default(),
             lanes: first_lanes(),
             credit: 0,
             online: false,
@@ -260,10 +183,7 @@ impl Ledger {
 
     /// Makes a slot for the outcomes of the next `messages` messages.
     pub(crate) fn open_slot(&mut self, messages: usize, base: usize) -> SlotKey {
-        let verdict = Verdict { base, ..Verdict::default() };
-        let unresolved = messages as u32;
-        let key = self.slots.insert(Slot { unresolved, forgotten: false, waker: None, verdict, error: None });
-        key as SlotKey
+        self.slots.open(messages, base)
     }
 
     /// Takes a message that [`Ledger::check`] has passed. True: the writer must be woken.
@@ -374,7 +294,7 @@ impl Ledger {
                 if ticket.slot == RESOLVED {
                     continue;
                 }
-                resolve(&mut self.slots, *ticket, outcome.clone().map(Ok), sent.again, &mut effects.wakers);
+                self.slots.resolve(*ticket, outcome.clone().map(Ok), sent.again, &mut effects.wakers);
                 ticket.slot = RESOLVED;
                 sent.unresolved -= 1;
             }
@@ -396,39 +316,20 @@ impl Ledger {
             return Some(message);
         };
         let ticket = sent.tickets[(sequence - sent.first) as usize];
-        match self.slots.get_mut(ticket.slot as usize).filter(|slot| !slot.forgotten) {
-            Some(slot) if ticket.slot != RESOLVED => {
-                slot.verdict.trouble.get_or_insert_default().returned.push((ticket.index, message));
-                None
-            }
-            _ => Some(message),
+        match ticket.slot {
+            RESOLVED => Some(message),
+            _ => self.slots.returned(ticket, message),
         }
     }
 
     /// The verdict of a slot, once it is complete; frees the slot.
     pub(crate) fn poll_slot(&mut self, key: SlotKey, waker: &Waker) -> Poll<Result<Verdict>> {
-        let slot = &mut self.slots[key as usize];
-        if slot.unresolved > 0 {
-            match &mut slot.waker {
-                Some(old) => old.clone_from(waker),
-                None => slot.waker = Some(waker.clone()),
-            }
-            return Poll::Pending;
-        }
-        let slot = self.slots.remove(key as usize);
-        Poll::Ready(match slot.error {
-            Some(error) => Err(error),
-            None => Ok(slot.verdict),
-        })
+        self.slots.poll(key, waker)
     }
 
     /// Nobody waits for this slot any more.
     pub(crate) fn forget_slot(&mut self, key: SlotKey) {
-        let slot = &mut self.slots[key as usize];
-        match slot.unresolved {
-            0 => drop(self.slots.remove(key as usize)),
-            _ => (slot.forgotten, slot.waker) = (true, None),
-        }
+        self.slots.forget(key);
     }
 
     /// Whether everything published has been written and has its outcome.
@@ -537,7 +438,7 @@ impl Ledger {
                 }
                 Err(error) => {
                     if let Some(ticket) = ticket {
-                        resolve(&mut self.slots, ticket, Some(Err(error)), again, &mut effects.wakers);
+                        self.slots.resolve(ticket, Some(Err(error)), again, &mut effects.wakers);
                     }
                 }
             }
@@ -574,7 +475,7 @@ impl Ledger {
                 effects.released += sent.cost;
                 for ticket in sent.tickets.into_iter().filter(|ticket| ticket.slot != RESOLVED) {
                     let error = Some(Err(error.clone()));
-                    resolve(&mut self.slots, ticket, error, sent.again, &mut effects.wakers);
+                    self.slots.resolve(ticket, error, sent.again, &mut effects.wakers);
                 }
             }
         }
@@ -586,41 +487,13 @@ impl Ledger {
         self.go_offline();
         self.closed = Some(error.clone());
         (self.open, self.queued, self.sent) = (None, VecDeque::new(), VecDeque::new());
-        self.slots.retain(|_, slot| {
-            if slot.unresolved > 0 {
-                (slot.unresolved, slot.error) = (0, Some(error.clone()));
-                effects.wakers.extend(slot.waker.take());
-            }
-            !slot.forgotten
-        });
+        self.slots.close(error, &mut effects.wakers);
     }
 }
 
 /// The lanes of a new connection.
 fn first_lanes() -> [Lane; 2] {
     LANE_CHANNELS.map(|[channel, _]| Lane { channel, next_sequence: 1, open: true })
-}
-
-/// Counts one message of a slot as resolved; `None` is a plain confirm.
-fn resolve(
-    slots: &mut Slab<Slot>,
-    ticket: Ticket,
-    outcome: Option<Result<Outcome>>,
-    again: bool,
-    wakers: &mut Vec<Waker>,
-) {
-    let slot = &mut slots[ticket.slot as usize];
-    slot.unresolved -= 1;
-    slot.verdict.again |= again;
-    if let Some(outcome) = outcome {
-        slot.verdict.trouble.get_or_insert_default().failures.push((ticket.index, outcome));
-    }
-    if slot.unresolved == 0 {
-        wakers.extend(slot.waker.take());
-        if slot.forgotten {
-            slots.remove(ticket.slot as usize);
-        }
-    }
 }
 
 /// A returned message as the user sees it.

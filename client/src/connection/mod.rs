@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Rooms: `supervisor` (the life of the client), `login`, `reader`, `writer`, `restore`; the machines
-//! `ledger` (publishing), `control` (requests), `consumer_core` with `ranges`, `publish_frame`.
+//! `ledger` (publishing) with `slots`, `control` (requests), `consumer_core` with `ranges`, `publish_frame`.
 //! Lock order, outermost first: a consumer's inbox or the ledger (never both), then `control`. The list of
 //! consumers is locked on its own. No lock is held across an `.await` or while a waker runs.
 
@@ -33,6 +33,7 @@ mod publish_frame;
 mod ranges;
 mod reader;
 mod restore;
+pub(crate) mod slots;
 pub(crate) mod supervisor;
 mod writer;
 
