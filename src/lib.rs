@@ -1,1 +1,3 @@
 //! rialto
+
+pub mod config;

@@ -1,1 +1,3 @@
+//! The `rialto` command.
+
 fn main() {}
