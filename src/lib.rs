@@ -3,5 +3,10 @@
 //! Exchanges route, queues hold, and consumers get each message once, fairly and in order.
 //! `ARCHITECTURE.md` has the map, the invariants and the life of a message.
 
+pub mod broker;
 pub mod model;
 pub mod queue;
+pub mod routing;
+pub mod server;
+pub mod session;
+pub mod store;

@@ -2,6 +2,7 @@
 //!
 //! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
 
+mod exchange_options;
 mod ids;
 mod memory;
 mod message;
@@ -9,6 +10,7 @@ mod names;
 mod queue_options;
 mod time;
 
+pub use exchange_options::{ExchangeKind, ExchangeOptions, ExchangeOptionsError};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};

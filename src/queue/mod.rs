@@ -258,6 +258,11 @@ impl Queue {
         Some(Got { delivery, remaining })
     }
 
+    /// Messages that a consumer, cancelled or not, has to settle; 0 for unknown ones.
+    pub fn unacked_of(&self, id: ConsumerId) -> u64 {
+        self.consumers.find(id).map_or(0, |slot| self.consumers.get(slot).unacked.len() as u64)
+    }
+
     /// Drops all ready messages; they are no dead letters. Answers how many.
     pub fn purge(&mut self, now: Timestamp, out: &mut Effects) -> u64 {
         self.expire(now, out);

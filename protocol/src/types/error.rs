@@ -47,6 +47,22 @@ pub enum WireError {
         /// What stood there.
         value: u64,
     },
+    /// Something longer, or with more items, than its named limit.
+    #[error("{what} is {len} long, and at most {max} is allowed")]
+    TooLong {
+        /// The field that was being read.
+        what: &'static str,
+        /// What it announces: bytes, or items where `what` says so.
+        len: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// A value that the specification keeps for a later version.
+    #[error("{what} is reserved and not supported by this version")]
+    Reserved {
+        /// Its name in the specification.
+        what: &'static str,
+    },
 }
 
 /// The result of reading fields.
