@@ -5,6 +5,11 @@ pub trait Choices {
     /// A number from 0 to `n - 1`.
     fn below(&mut self, n: u64) -> u64;
 
+    /// Whether there is nothing left to choose from, so that the run should end.
+    fn is_spent(&self) -> bool {
+        false
+    }
+
     /// One of these.
     fn one_of<T: Copy>(&mut self, values: &[T]) -> T {
         values[self.below(values.len() as u64) as usize]
@@ -46,16 +51,6 @@ impl<'a> FromBytes<'a> {
     pub fn new(bytes: &'a [u8]) -> Self {
         FromBytes(bytes)
     }
-
-    /// Bytes that are left.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether all are used up.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl Choices for FromBytes<'_> {
@@ -63,5 +58,9 @@ impl Choices for FromBytes<'_> {
         let Some((first, rest)) = self.0.split_first() else { return 0 };
         self.0 = rest;
         u64::from(*first) % n
+    }
+
+    fn is_spent(&self) -> bool {
+        self.0.is_empty()
     }
 }

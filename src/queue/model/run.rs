@@ -86,7 +86,7 @@ const START_MS: u64 = 1_000_000;
 const GETTERS: [u64; 2] = [900_001, 900_002];
 const CONSUMERS_MAX: usize = 8;
 
-/// Does `operations` random operations to a random queue and its twin, and compares after each.
+/// Does up to `operations` random operations to a random queue and its twin, and compares after each.
 ///
 /// # Errors
 /// The first difference.
@@ -100,6 +100,9 @@ pub fn run(
 ) -> Result<Tally, Difference> {
     let mut pair = Pair::new(choices, mutation);
     for operation in 0..operations {
+        if choices.is_spent() {
+            break;
+        }
         let at = |what| Difference { operation, what };
         pair.step(choices).map_err(at)?;
         pair.compare().map_err(at)?;
