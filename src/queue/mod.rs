@@ -44,6 +44,8 @@ mod spare;
 mod stats;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod unacked;
 
 use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOptions, Timestamp};
