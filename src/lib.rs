@@ -1,3 +1,4 @@
 //! rialto
 
+pub mod cli;
 pub mod config;
