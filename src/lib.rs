@@ -1,4 +1,14 @@
-//! rialto
+//! Rialto: a message broker in one binary, and a library to embed it.
+//!
+//! Exchanges route, queues hold, and consumers get each message once, fairly and in order.
+//! `ARCHITECTURE.md` has the map, the invariants and the life of a message.
 
+pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod model;
+pub mod queue;
+pub mod routing;
+pub mod server;
+pub mod session;
+pub mod store;

@@ -414,8 +414,7 @@ fn published_flags_are_refused_through_the_walk() {
     put_entry_head(EntryFlags::RESERVED_DELAY, 0, 0, 0, &mut entry);
     let publish = publish_claiming(1, &entry);
     let error = publish.runs_ref(1).next().unwrap().unwrap().walk().next().unwrap().unwrap_err();
-    let place = Place { kind: Kind::Publish.octet(), channel: 1, correlation: 0 };
-    let error = FrameError::Entry { place, error };
+    let error = FrameError::published_entry(1, error);
     assert_eq!(error.reply_code().number(), 540);
     assert!(error.text().contains("delayed publishing"), "{error}");
 }

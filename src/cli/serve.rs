@@ -1,13 +1,17 @@
 //! `rialto serve`: settings, logs, then the broker.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
+use super::signal::Interrupt;
 use super::{ExitCode, Failure};
 use crate::config::{self, ListenAddress, LogFormat, LogLevel, LogSettings, Overrides, Settings, Sources};
+use crate::server::{self, ServeError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,27 +59,44 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         None => tracing::info!("no broker.toml here, and none named: the defaults hold"),
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("rialto").build()?;
-    runtime.block_on(run_broker(loaded.settings))?;
-    Ok(ExitCode::Success)
+    runtime.block_on(run_broker(&loaded.settings))
 }
 
 /// The one place where the command line meets the server.
-async fn run_broker(settings: Settings) -> Result<(), Failure> {
-    let place = settings.server.listen.iter().map(ListenAddress::to_string).collect::<Vec<_>>().join(", ");
-    server::serve(settings).await.map_err(|error| {
-        Failure::new(ExitCode::Failure, error)
-            .at(place)
-            .advise("if another broker runs there, stop it or choose another --listen")
-    })
+async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
+    let stop = CancellationToken::new();
+    // Ended with the runtime.
+    tokio::spawn({
+        let (mut interrupt, stop) = (Interrupt::listen(), stop.clone());
+        async move {
+            interrupt.wait().await;
+            tracing::info!("stopping: no new connections, the others are closed; once more to stop at once");
+            stop.cancel();
+        }
+    });
+    match server::serve(settings, stop, ready).await {
+        Ok(()) => {
+            tracing::info!("stopped");
+            Ok(ExitCode::Success)
+        }
+        Err(error @ ServeError::CutOff) => Err(Failure::new(ExitCode::Failure, error)
+            .advise("their clients connect again by themselves; give them longer with server.shutdown_grace")),
+        Err(error) => Err(Failure::new(ExitCode::Failure, error)
+            .at(listed(&settings.server.listen))
+            .advise("if another broker runs there, stop it, or choose another address with --listen")),
+    }
 }
 
-/// Stands in for `crate::server` until it is there.
-mod server {
-    use super::Settings;
-
-    pub(super) async fn serve(_: Settings) -> Result<(), std::io::Error> {
-        Err(std::io::Error::other("this build has no server yet"))
+/// Says where, for people who want to connect.
+fn ready(addresses: &[SocketAddr]) {
+    for address in addresses {
+        tracing::info!("serving on rialto://{address}");
     }
+    tracing::warn!("messages are kept in memory only: this version does not survive a restart");
+}
+
+fn listed(addresses: &[ListenAddress]) -> String {
+    addresses.iter().map(ListenAddress::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Logs go to stderr. Called twice (embedded in a test), the first log stays.

@@ -16,6 +16,7 @@ use bytes::{BufMut, BytesMut};
 use nom::bytes::complete::take;
 use nom::number::complete::{be_u8, be_u32};
 
+use super::limits::PROPERTIES_BYTES_MAX;
 use crate::types::{Parsed, RawProperties, WireError, WireResult, labelled};
 
 /// Bytes of an entry in front of its properties, when it carries no delivery count.
@@ -90,7 +91,8 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Reads an entry as a broker must: no flags that are not for publishers, and properties that are whole.
+    /// Reads an entry as a broker must: no flags that are not for publishers, and properties that are whole and at
+    /// most [`PROPERTIES_BYTES_MAX`] long.
     pub fn read_published(bytes: &'a [u8]) -> Result<(Entry<'a>, RawProperties<'a>), EntryError> {
         let entry = Entry::read(bytes)?;
         if entry.flags != EntryFlags::NONE {
@@ -98,6 +100,10 @@ impl<'a> Entry<'a> {
                 true => EntryError::DelayReserved,
                 false => EntryError::FlagsNotForPublishers(entry.flags.bits()),
             });
+        }
+        if entry.properties.len() > PROPERTIES_BYTES_MAX {
+            let (len, max) = (entry.properties.len(), PROPERTIES_BYTES_MAX);
+            return Err(WireError::TooLong { what: "message properties", len, max }.into());
         }
         Ok((entry, RawProperties::check(entry.properties)?))
     }
@@ -145,7 +151,7 @@ pub fn put_entry(properties: &[u8], body: &[u8], out: &mut BytesMut) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Properties;
+    use crate::types::{FieldTable, FieldValue, Properties};
 
     #[test]
     fn a_published_entry_is_read_back_whole() {
@@ -168,6 +174,24 @@ mod tests {
         let entry = Entry::read(&out).unwrap();
         assert_eq!((entry.flags, entry.delivery_count, entry.body), (flags, 3, &b"ab"[..]));
         assert_eq!(Entry::read_published(&out), Err(EntryError::FlagsNotForPublishers(3)));
+    }
+
+    #[test]
+    fn properties_have_a_limit_and_one_past_it_is_refused() {
+        let published = |len: usize| {
+            // Flags of headers, then a table with one text that fills the rest.
+            let text = FieldValue::LongStr(vec![b'x'; len - 2 - 4 - 7].into());
+            let headers = FieldTable::new().with("t", text);
+            let properties = Properties { headers: Some(headers), ..Properties::default() }.encoded();
+            assert_eq!(properties.len(), len);
+            let mut out = BytesMut::new();
+            put_entry(&properties, b"", &mut out);
+            Entry::read_published(&out).map(|(entry, _)| entry.len)
+        };
+        assert!(published(PROPERTIES_BYTES_MAX).is_ok());
+        let what = "message properties";
+        let error = WireError::TooLong { what, len: PROPERTIES_BYTES_MAX + 1, max: PROPERTIES_BYTES_MAX };
+        assert_eq!(published(PROPERTIES_BYTES_MAX + 1), Err(error.into()));
     }
 
     #[test]

@@ -115,6 +115,12 @@ pub enum FrameError {
 }
 
 impl FrameError {
+    /// An entry that was refused while a `Publish` on `channel` was walked.
+    pub fn published_entry(channel: u16, error: EntryError) -> Self {
+        let place = Place { kind: Kind::Publish.octet(), channel, correlation: 0 };
+        FrameError::Entry { place, error }
+    }
+
     /// The code that the connection is closed with.
     pub fn reply_code(&self) -> ReplyCode {
         match self {

@@ -4,8 +4,8 @@
 //! that can be said, as values), `codec` (bytes and values, both ways, a room per family), `entry` (the layout
 //! of a message), `run` (walking the messages of a frame), `writer` (writing them without values in between),
 //! `error` (what can be wrong with a frame), `limits`.
-//! Invariants: what was cut is never copied; no peer can make decoding panic, or allocate more than a small
-//! multiple of what it sent. Not here: in which state a command is legal (the broker's `session`).
+//! Invariants: what was cut is never copied; no peer can make decoding panic, nor allocate more than a small
+//! multiple of what it sent (tables cost more than their bytes, so they have limits of their own). Not here: in which state a command is legal (the broker's `session`).
 
 mod codec;
 mod command;
@@ -26,7 +26,8 @@ pub use header::{
     RawFrame, ReservedKind, Sender, decode_frame,
 };
 pub use limits::{
-    CURSOR_BYTES_MAX, FACTS_BYTES_MAX, FRAME_MAX_DEFAULT, LOGIN_FRAME_MAX, PAGE_ROWS_MAX, TABLE_BYTES_MAX,
+    CURSOR_BYTES_MAX, FACTS_BYTES_MAX, FRAME_MAX_DEFAULT, LOGIN_FRAME_MAX, MESSAGE_OVERHEAD, PAGE_ROWS_MAX,
+    PROPERTIES_BYTES_MAX, TABLE_BYTES_MAX,
 };
 pub use preface::{PREFACE, PrefaceCheck, VERSION_MAJOR, VERSION_MINOR, check_preface};
 pub use run::{

@@ -267,7 +267,7 @@ impl<'a> Iterator for Entries<'a> {
 
 /// The entries of a published run with their checked properties; ends after the first error.
 ///
-/// [`FrameError::Entry`] makes a frame's error of an entry's.
+/// [`FrameError::published_entry`] makes a frame's error of an entry's.
 #[derive(Clone, Debug)]
 pub struct PublishedEntries<'a>(Entries<'a>);
 

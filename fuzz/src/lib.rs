@@ -1,0 +1,27 @@
+//! The bodies of the fuzz targets, as plain functions, so that `cargo test` replays every kept input.
+//!
+//! To add a target: write `pub fn name(data: &[u8])` in the room of what it tests, list it in [`TARGETS`], add
+//! `fuzz_targets/name.rs` and its `[[bin]]`, and put a few small seeds into `corpus/name/`. A test checks that
+//! these agree. A finding becomes a small file in the corpus, named for what it found.
+//! Invariant: a target panics only when the code under test is wrong.
+#![deny(missing_docs, unsafe_code)]
+
+mod protocol;
+mod queue;
+mod routing;
+
+pub use protocol::{field_tables, native_frames, native_roundtrip};
+pub use queue::queue_ops;
+pub use routing::topic_match;
+
+/// A target's body.
+pub type Target = fn(&[u8]);
+
+/// Every target by name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("native_frames", native_frames),
+    ("native_roundtrip", native_roundtrip),
+    ("field_tables", field_tables),
+    ("topic_match", topic_match),
+    ("queue_ops", queue_ops),
+];

@@ -1,0 +1,30 @@
+//! What has happened, counted: the figures behind metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of the whole broker, since its start.
+#[derive(Debug, Default)]
+pub struct Counters {
+    dead_letters_ended: AtomicU64,
+    dead_letters_unroutable: AtomicU64,
+}
+
+impl Counters {
+    /// Dead letters that ended because they turned in a circle or had died in too many places.
+    pub fn dead_letters_ended(&self) -> u64 {
+        self.dead_letters_ended.load(Ordering::Relaxed)
+    }
+
+    /// Dead letters that reached no queue.
+    pub fn dead_letters_unroutable(&self) -> u64 {
+        self.dead_letters_unroutable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_dead_letter_ended(&self) {
+        self.dead_letters_ended.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_dead_letter_unroutable(&self) {
+        self.dead_letters_unroutable.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,66 @@
+//! Dead letters: from the queue in which a message died to the queues its dead-letter exchange leads to.
+//!
+//! Called from a turn's work list, when no queue is locked; what dies on the way joins the list.
+
+use std::iter;
+use std::sync::Arc;
+
+use rialto_protocol::ReplyCode;
+use tracing::{debug, warn};
+
+use super::{Broker, QueueCell, Turn};
+use crate::model::{Message, MessageRoute, Priority, Publication};
+use crate::queue::{DeadLetter, death};
+use crate::routing::{RouteInput, Routed};
+
+impl Broker {
+    pub(super) fn bury(&self, queue: &Arc<QueueCell>, letter: DeadLetter, turn: &mut Turn) {
+        let Some(vhost) = queue.vhost() else { return };
+        let Some(target) = &queue.options().dead_letter else { return };
+        let limits = &self.limits().queue;
+        let reborn = match death::rewrite(&letter, queue.name(), target, limits, turn.now) {
+            Ok(reborn) => reborn,
+            Err(end) => {
+                self.counters().count_dead_letter_ended();
+                warn!(queue = %queue.name(), vhost = %vhost.name(), %end, "a dead letter ends here");
+                return;
+            }
+        };
+        let properties = reborn.properties.encoded();
+        let route =
+            MessageRoute { exchange: reborn.exchange.clone(), routing_key: reborn.routing_key.clone() };
+        let message = Message::new(route, &properties, letter.message.body(), self.gauge());
+        let mut routed = Routed::new();
+        let topology = vhost.topology.read();
+        let input = RouteInput {
+            exchange: &reborn.exchange,
+            routing_keys: &[&reborn.routing_key],
+            properties: message.properties(),
+        };
+        if let Err(missing) = topology.routing.route(&input, &mut routed) {
+            debug_assert_eq!(missing.reply_code(), ReplyCode::NotFound);
+            debug!(queue = %queue.name(), vhost = %vhost.name(), %missing, "dead letter dropped");
+        }
+        let cells: Vec<_> = routed.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
+        drop(topology);
+        if cells.is_empty() {
+            self.counters().count_dead_letter_unroutable();
+        }
+        let publication = Publication {
+            lsn: self.log().reserve(1),
+            priority: Priority(message.properties().priority().unwrap_or(0)),
+            ttl_ms: None, // the rewrite has moved the expiration into the history
+            message,
+        };
+        let mut rejected = Vec::new();
+        for cell in cells {
+            match reborn.may_enter(cell.name()) {
+                Ok(()) => cell.publish(iter::once((0, publication.clone())), None, &mut rejected, turn),
+                Err(end) => {
+                    self.counters().count_dead_letter_ended();
+                    warn!(queue = %queue.name(), vhost = %vhost.name(), %end, "a dead letter ends here");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Why the broker refuses an operation, in RabbitMQ's words (clients match on them), and with which code.
+
+use rialto_protocol::ReplyCode;
+use thiserror::Error;
+
+use crate::model::{ExchangeName, QueueName, VhostName};
+
+/// A refused operation.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BrokerError {
+    /// There is no such queue.
+    #[error("no queue '{queue}' in vhost '{vhost}'")]
+    NoQueue {
+        /// The name asked for.
+        queue: QueueName,
+        /// Where.
+        vhost: VhostName,
+    },
+    /// There is no such exchange.
+    #[error("no exchange '{exchange}' in vhost '{vhost}'")]
+    NoExchange {
+        /// The name asked for.
+        exchange: ExchangeName,
+        /// Where.
+        vhost: VhostName,
+    },
+    /// There is no such vhost, or this user may not use it.
+    #[error("vhost {vhost} not found")]
+    NoVhost {
+        /// The name asked for.
+        vhost: VhostName,
+    },
+    /// The queue belongs to another connection.
+    #[error(
+        "cannot obtain exclusive access to locked queue '{queue}' in vhost '{vhost}'. It could be originally \
+         declared on another connection or the exclusive property value does not match that of the original \
+         declaration."
+    )]
+    QueueLocked {
+        /// The queue.
+        queue: QueueName,
+        /// Where.
+        vhost: VhostName,
+    },
+    /// The queue was to be deleted only if unused.
+    #[error("queue '{queue}' in vhost '{vhost}' in use")]
+    QueueInUse {
+        /// The queue.
+        queue: QueueName,
+        /// Where.
+        vhost: VhostName,
+    },
+    /// The queue was to be deleted only if empty.
+    #[error("queue '{queue}' in vhost '{vhost}' is not empty")]
+    QueueNotEmpty {
+        /// The queue.
+        queue: QueueName,
+        /// Where.
+        vhost: VhostName,
+    },
+    /// Clients may not declare names that start with `amq.`.
+    #[error("queue name '{queue}' contains reserved prefix 'amq.*'")]
+    QueueNameReserved {
+        /// The name asked for.
+        queue: QueueName,
+    },
+    /// Another consumer has the queue to itself, or this one cannot have it.
+    #[error("queue '{queue}' in vhost '{vhost}' in exclusive use")]
+    QueueInExclusiveUse {
+        /// The queue.
+        queue: QueueName,
+        /// Where.
+        vhost: VhostName,
+    },
+    /// Clients may not publish to an internal exchange.
+    #[error("cannot publish to internal exchange '{exchange}' in vhost '{vhost}'")]
+    ExchangeInternal {
+        /// The exchange.
+        exchange: ExchangeName,
+        /// Where.
+        vhost: VhostName,
+    },
+    /// A vhost has as many queues as it may have.
+    #[error("cannot declare queue '{queue}': vhost '{vhost}' has {max} queues, which is the limit")]
+    TooManyQueues {
+        /// The name asked for.
+        queue: QueueName,
+        /// Where.
+        vhost: VhostName,
+        /// The limit.
+        max: usize,
+    },
+    /// Refused by the rules of exchanges, bindings or queue arguments, which word it themselves.
+    #[error("{text}")]
+    Refused {
+        /// With which code.
+        code: ReplyCode,
+        /// Why.
+        text: String,
+    },
+}
+
+impl BrokerError {
+    /// The code that tells the client.
+    pub fn reply_code(&self) -> ReplyCode {
+        match self {
+            BrokerError::NoQueue { .. } | BrokerError::NoExchange { .. } => ReplyCode::NotFound,
+            BrokerError::NoVhost { .. } => ReplyCode::NotAllowed,
+            BrokerError::QueueLocked { .. } => ReplyCode::ResourceLocked,
+            BrokerError::QueueInUse { .. }
+            | BrokerError::QueueNotEmpty { .. }
+            | BrokerError::TooManyQueues { .. } => ReplyCode::PreconditionFailed,
+            BrokerError::QueueNameReserved { .. }
+            | BrokerError::QueueInExclusiveUse { .. }
+            | BrokerError::ExchangeInternal { .. } => ReplyCode::AccessRefused,
+            BrokerError::Refused { code, .. } => *code,
+        }
+    }
+
+    pub(super) fn refused(code: ReplyCode, text: impl ToString) -> Self {
+        BrokerError::Refused { code, text: text.to_string() }
+    }
+}

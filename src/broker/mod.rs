@@ -1,0 +1,273 @@
+//! The broker: vhosts and what they hold, and the operations that both protocols call.
+//!
+//! Invariants, lock order (outermost first): vhost topology -> one queue cell -> outbox. Never two queues at
+//! once, never a wait inside. Every operation takes a [`Turn`], which its driver finishes when nothing is
+//! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
+
+mod connections;
+mod counters;
+mod dead_letters;
+mod error;
+mod limits;
+mod listing;
+mod outbox;
+mod pressure;
+mod publish;
+mod queue_cell;
+mod timers;
+mod turn;
+mod users;
+mod vhost;
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+pub use connections::{ConnectionGuard, ConnectionInfo};
+pub use counters::Counters;
+pub use error::BrokerError;
+pub use limits::Limits;
+pub use listing::{ListPage, Listed};
+pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
+pub use publish::{BadExpiration, PublishBatch, Resolved, Targets};
+pub use queue_cell::{QueueCell, Settled};
+pub use turn::Turn;
+pub use users::{LoginError, Users};
+pub use vhost::{DeclaredQueue, Vhost};
+
+use crate::model::{
+    Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
+};
+use crate::store::{Log, MemoryLog};
+use connections::Connections;
+use pressure::Pressure;
+use timers::Timers;
+
+/// A handle to the broker. Clones are the same broker.
+#[derive(Clone)]
+pub struct Broker(Arc<Inner>);
+
+struct Inner {
+    vhosts: DashMap<VhostName, Arc<Vhost>, ahash::RandomState>,
+    connections: Connections,
+    users: Users,
+    clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+    limits: Limits,
+    gauge: MemoryGauge,
+    pressure: Pressure,
+    /// Queues with publishers that wait.
+    congested: Mutex<Vec<Weak<QueueCell>>>,
+    pressure_began: Notify,
+    timers: Timers,
+    counters: Counters,
+    queue_ids: AtomicU64,
+    consumer_ids: AtomicU64,
+    connection_ids: AtomicU64,
+}
+
+/// What a broker is made of.
+pub struct Builder {
+    clock: Arc<dyn Clock>,
+    limits: Limits,
+    users: Users,
+    vhosts: Vec<VhostName>,
+}
+
+impl Builder {
+    /// Takes the time from here: a [`crate::model::ManualClock`] in tests.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Holds peers to these limits.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Lets these users in, instead of `guest`.
+    pub fn users(mut self, users: Users) -> Self {
+        self.users = users;
+        self
+    }
+
+    /// Has these vhosts, instead of `/`.
+    pub fn vhosts(mut self, names: impl IntoIterator<Item = VhostName>) -> Self {
+        self.vhosts = names.into_iter().collect();
+        self
+    }
+
+    /// Makes the broker. It serves nobody yet: see [`crate::server`].
+    pub fn build(self) -> Broker {
+        let gauge = MemoryGauge::new();
+        let broker = Broker(Arc::new(Inner {
+            vhosts: DashMap::default(),
+            connections: Connections::default(),
+            users: self.users,
+            clock: self.clock,
+            log: Arc::new(MemoryLog::new()),
+            pressure: Pressure::new(&self.limits, gauge.clone()),
+            limits: self.limits,
+            gauge,
+            congested: Mutex::default(),
+            pressure_began: Notify::new(),
+            timers: Timers::default(),
+            counters: Counters::default(),
+            queue_ids: AtomicU64::new(1),
+            consumer_ids: AtomicU64::new(1),
+            connection_ids: AtomicU64::new(1),
+        }));
+        for name in self.vhosts {
+            broker.0.vhosts.insert(name.clone(), Vhost::new(name, &broker));
+        }
+        broker
+    }
+}
+
+impl Broker {
+    /// Starts a broker that keeps everything in memory.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use rialto::broker::Broker;
+    /// use rialto::model::ManualClock;
+    ///
+    /// let broker = Broker::in_memory().clock(Arc::new(ManualClock::new())).build();
+    /// assert!(broker.vhost("/").is_some());
+    /// ```
+    pub fn in_memory() -> Builder {
+        Builder {
+            clock: Arc::new(SystemClock::new()),
+            limits: Limits::default(),
+            users: Users::default(),
+            vhosts: vec![VhostName::new("/").expect("one byte is short")],
+        }
+    }
+
+    /// The vhost with this name.
+    pub fn vhost(&self, name: &str) -> Option<Arc<Vhost>> {
+        self.0.vhosts.get(name).map(|entry| entry.value().clone())
+    }
+
+    /// Every vhost.
+    pub fn vhosts(&self) -> Vec<Arc<Vhost>> {
+        self.0.vhosts.iter().map(|entry| entry.value().clone()).collect()
+    }
+
+    /// Who may log in.
+    pub fn users(&self) -> &Users {
+        &self.0.users
+    }
+
+    /// The present moment, by the broker's clock.
+    pub fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// The limits that hold.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
+    /// Bytes that messages hold in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.gauge.bytes()
+    }
+
+    /// What has happened so far.
+    pub fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+
+    /// A number for a new consumer.
+    pub fn next_consumer_id(&self) -> ConsumerId {
+        ConsumerId(self.0.consumer_ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// When [`Broker::run_timers`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        self.0.timers.next()
+    }
+
+    /// Waits until [`Broker::next_deadline`] has come nearer.
+    pub async fn deadline_changed(&self) {
+        self.0.timers.changed().await;
+    }
+
+    /// Does everything that is due: expires messages and queues. Drivers call it when
+    /// [`Broker::next_deadline`] has come; a test calls it after it has moved its clock.
+    pub fn run_timers(&self, turn: &mut Turn) {
+        turn.begin(self.now());
+        while let Some(queue) = self.0.timers.due(turn.now) {
+            if let Some(queue) = queue.upgrade() {
+                queue.tick(turn);
+            }
+            turn.finish(self);
+        }
+    }
+
+    /// Looks again at every queue that holds publishers back: memory may have become free elsewhere.
+    /// True while some are still held back.
+    pub fn review_pressure(&self, turn: &mut Turn) -> bool {
+        turn.begin(self.now());
+        let queues = std::mem::take(&mut *self.0.congested.lock());
+        let still: Vec<_> = queues
+            .into_iter()
+            .filter(|queue| queue.upgrade().is_some_and(|queue| queue.review_pressure(turn)))
+            .collect();
+        let any = !still.is_empty();
+        self.0.congested.lock().extend(still);
+        turn.finish(self);
+        any
+    }
+
+    /// Waits until a queue begins to hold publishers back.
+    pub async fn pressure_began(&self) {
+        self.0.pressure_began.notified().await;
+    }
+
+    fn watch_pressure(&self, queue: &Arc<QueueCell>) {
+        let mut congested = self.0.congested.lock();
+        let queue = Arc::downgrade(queue);
+        if !congested.iter().any(|known| known.ptr_eq(&queue)) {
+            congested.push(queue);
+            self.0.pressure_began.notify_one();
+        }
+    }
+
+    fn pressure(&self) -> &Pressure {
+        &self.0.pressure
+    }
+
+    fn timers(&self) -> &Timers {
+        &self.0.timers
+    }
+
+    fn gauge(&self) -> &MemoryGauge {
+        &self.0.gauge
+    }
+
+    fn log(&self) -> &dyn Log {
+        &*self.0.log
+    }
+
+    fn next_queue_id(&self) -> QueueId {
+        QueueId(self.0.queue_ids.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn next_connection_id(&self) -> ConnectionId {
+        ConnectionId(self.0.connection_ids.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("vhosts", &self.0.vhosts.len()).finish_non_exhaustive()
+    }
+}

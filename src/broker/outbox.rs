@@ -1,0 +1,138 @@
+//! A connection's outbox: deliveries and notices that others put there and its own task takes out.
+//!
+//! Invariants: pushed under the queue's lock, so a queue's deliveries stay in order; the push that finds
+//! the outbox empty is the one that must wake the owner, so there is one wake-up per batch. Its size is
+//! bounded by the consumers' windows, which the queues keep: see `queue`. Not here: encoding (`session`).
+
+use std::collections::VecDeque;
+use std::mem;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::model::{ChannelId, QueueId};
+use crate::queue::Delivery;
+
+/// A consumer as its own connection knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LocalConsumer {
+    /// The channel.
+    pub channel: ChannelId,
+    /// The consumer's number on the channel.
+    pub number: u32,
+}
+
+/// Neighbouring deliveries for one consumer.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryRun {
+    /// The consumer.
+    pub consumer: LocalConsumer,
+    /// How many of the deliveries are its.
+    pub count: usize,
+}
+
+/// Something other than a delivery that a connection must hear of.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// Its consumer has ended because the queue is gone.
+    ConsumerCancelled {
+        /// The consumer.
+        consumer: LocalConsumer,
+    },
+    /// This queue takes messages again.
+    PressureLifted(QueueId),
+    /// The broker or an operator wants the connection to close.
+    Close {
+        /// What to tell the client.
+        reason: String,
+    },
+}
+
+/// What was in an outbox.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    /// Whose deliveries they are, in order.
+    pub runs: VecDeque<DeliveryRun>,
+    /// The deliveries.
+    pub deliveries: VecDeque<Delivery>,
+    /// The notices.
+    pub notices: Vec<Notice>,
+}
+
+impl Outgoing {
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.notices.is_empty()
+    }
+
+    /// Drops the deliveries of one channel, which was closed: they are back in their queues.
+    pub fn forget_channel(&mut self, channel: ChannelId) {
+        let mut kept = Outgoing { notices: mem::take(&mut self.notices), ..Outgoing::default() };
+        for run in self.runs.drain(..) {
+            let mut deliveries = self.deliveries.drain(..run.count);
+            if run.consumer.channel != channel {
+                kept.runs.push_back(run);
+                kept.deliveries.extend(&mut deliveries);
+            }
+        }
+        *self = kept;
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    outgoing: Mutex<Outgoing>,
+    wake: Notify,
+}
+
+impl Outbox {
+    /// An empty outbox.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds deliveries for one consumer, taking them out of the vector. True if the owner must be woken.
+    #[must_use]
+    pub fn push(&self, consumer: LocalConsumer, deliveries: &mut Vec<Delivery>) -> bool {
+        let mut outgoing = self.outgoing.lock();
+        let was_empty = outgoing.is_empty();
+        let count = deliveries.len();
+        match outgoing.runs.back_mut() {
+            Some(run) if run.consumer == consumer => run.count += count,
+            _ => outgoing.runs.push_back(DeliveryRun { consumer, count }),
+        }
+        outgoing.deliveries.extend(deliveries.drain(..));
+        was_empty
+    }
+
+    /// Adds a notice. True if the owner must be woken.
+    #[must_use]
+    pub fn notify(&self, notice: Notice) -> bool {
+        let mut outgoing = self.outgoing.lock();
+        let was_empty = outgoing.is_empty();
+        outgoing.notices.push(notice);
+        was_empty
+    }
+
+    /// Wakes the owner. Not under a queue's lock.
+    pub fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Waits until there is something to take. Only the owner waits.
+    pub async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Swaps what is in the outbox with `empty`, so that buffers are used again. False if there was nothing.
+    pub fn take(&self, empty: &mut Outgoing) -> bool {
+        debug_assert!(empty.is_empty());
+        let mut outgoing = self.outgoing.lock();
+        if outgoing.is_empty() {
+            return false;
+        }
+        mem::swap(&mut *outgoing, empty);
+        true
+    }
+}

@@ -1,0 +1,105 @@
+//! The one rule of back-pressure: when is a queue so full that who publishes to it must wait?
+//!
+//! A queue over its own budget is congested. When all messages together are over the broker's budget, a
+//! queue is congested above its fair share, so whoever fills the memory waits and traffic that flows goes on.
+//! Far above the budget everyone waits. Publishers wait for *queues*: who publishes elsewhere is not held.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::Limits;
+use crate::model::MemoryGauge;
+
+/// A queue that holds less is never over its fair share.
+const LIGHT_QUEUE: u64 = 1 << 20;
+
+/// What the rule looks at.
+#[derive(Debug)]
+pub(super) struct Pressure {
+    gauge: MemoryGauge,
+    heavy_queues: AtomicUsize,
+    budget: u64,
+    queue_budget: u64,
+    low_water_percent: u64,
+}
+
+impl Pressure {
+    pub(super) fn new(limits: &Limits, gauge: MemoryGauge) -> Self {
+        Pressure {
+            gauge,
+            heavy_queues: AtomicUsize::new(0),
+            budget: limits.memory_budget,
+            queue_budget: limits.queue_budget,
+            low_water_percent: limits.low_water_percent,
+        }
+    }
+
+    /// Whether publishers to a queue that holds `bytes` must wait.
+    pub(super) fn congests(&self, bytes: u64) -> bool {
+        let total = self.gauge.bytes();
+        bytes > self.queue_limit(total) || total > self.budget + self.budget / 4
+    }
+
+    /// Whether publishers that waited for a queue that holds `bytes` now may go on.
+    pub(super) fn lifts(&self, bytes: u64) -> bool {
+        let total = self.gauge.bytes();
+        let low = |limit: u64| limit / 100 * self.low_water_percent;
+        bytes <= low(self.queue_limit(total)) && total <= self.budget + self.budget / 8
+    }
+
+    /// Counts a queue that has become heavy or light.
+    pub(super) fn weigh(&self, was: u64, is: u64) {
+        match (was > LIGHT_QUEUE, is > LIGHT_QUEUE) {
+            (false, true) => drop(self.heavy_queues.fetch_add(1, Ordering::Relaxed)),
+            (true, false) => drop(self.heavy_queues.fetch_sub(1, Ordering::Relaxed)),
+            _ => {}
+        }
+    }
+
+    fn queue_limit(&self, total: u64) -> u64 {
+        if total <= self.budget {
+            return self.queue_budget;
+        }
+        let heavy = self.heavy_queues.load(Ordering::Relaxed).max(1) as u64;
+        (self.budget / heavy / 2).clamp(LIGHT_QUEUE, self.queue_budget.max(LIGHT_QUEUE))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pressure(gauge: &MemoryGauge) -> Pressure {
+        let limits = Limits { memory_budget: 100 << 20, queue_budget: 40 << 20, ..Limits::default() };
+        Pressure::new(&limits, gauge.clone())
+    }
+
+    #[test]
+    fn a_queue_is_congested_above_its_budget_and_free_again_below_the_low_water() {
+        let pressure = pressure(&MemoryGauge::new());
+        assert!(!pressure.congests(40 << 20));
+        assert!(pressure.congests((40 << 20) + 1));
+        assert!(!pressure.lifts(33 << 20));
+        assert!(pressure.lifts(31 << 20));
+    }
+
+    #[test]
+    fn over_the_broker_budget_only_those_above_their_share_wait() {
+        let gauge = MemoryGauge::new();
+        let pressure = pressure(&gauge);
+        for _ in 0..5 {
+            pressure.weigh(0, 20 << 20);
+        }
+        let _charge = gauge.charge(101 << 20);
+        assert!(pressure.congests(20 << 20), "its share is 10 MiB");
+        assert!(!pressure.congests(1 << 20), "a light queue flows on");
+    }
+
+    #[test]
+    fn far_above_the_budget_everyone_waits() {
+        let gauge = MemoryGauge::new();
+        let pressure = pressure(&gauge);
+        let _charge = gauge.charge(126 << 20);
+        assert!(pressure.congests(0));
+        assert!(!pressure.lifts(0));
+    }
+}

@@ -1,0 +1,223 @@
+//! Publishing: from messages and routes to queues, a batch at a time.
+//!
+//! Each queue is locked once for a whole batch, whichever routes lead to it. A route is looked up once for each
+//! generation of the vhost's topology; publishers keep the result ([`Targets`]).
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use rialto_protocol::ReplyCode;
+use rialto_protocol::types::RawProperties;
+
+use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
+use crate::model::{BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId};
+use crate::queue::RejectReason;
+use crate::routing::{RouteInput, Routed};
+
+/// The queues that a route leads to. Empty: unroutable.
+#[derive(Debug, Default)]
+pub struct Targets {
+    /// Each queue once.
+    pub queues: Vec<Arc<QueueCell>>,
+}
+
+/// What looking up a route has found.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The queues.
+    pub targets: Arc<Targets>,
+    /// The topology it holds for. None: it depended on the message's headers and holds for that message only.
+    pub generation: Option<u64>,
+}
+
+/// Messages on their way into queues, collected over one read.
+#[derive(Debug, Default)]
+pub struct PublishBatch {
+    builder: BatchBuilder,
+    facts: Vec<Facts>,
+    runs: Vec<TargetRun>,
+    publications: Vec<(u32, Publication)>,
+    groups: AHashMap<QueueId, usize>,
+    grouped: Vec<Group>,
+}
+
+/// A queue, and the ranges of the batch that go there.
+type Group = (Arc<QueueCell>, Vec<(u32, u32)>);
+
+#[derive(Clone, Copy, Debug)]
+struct Facts {
+    priority: Priority,
+    ttl_ms: Option<u64>,
+}
+
+/// Neighbouring messages with the same targets.
+#[derive(Debug)]
+struct TargetRun {
+    targets: Arc<Targets>,
+    count: u32,
+}
+
+/// A message that no queue can take.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid expiration '{expiration}': give milliseconds as decimal digits")]
+pub struct BadExpiration {
+    /// What the publisher wrote.
+    pub expiration: String,
+}
+
+impl BadExpiration {
+    /// The code that tells the publisher.
+    pub fn reply_code(&self) -> ReplyCode {
+        ReplyCode::PreconditionFailed
+    }
+}
+
+impl PublishBatch {
+    /// Adds a message whose entry has been checked.
+    ///
+    /// # Errors
+    /// Its expiration is no number; it is not added.
+    pub fn push(
+        &mut self,
+        route: &MessageRoute,
+        targets: &Arc<Targets>,
+        entry: &[u8],
+        properties: &RawProperties<'_>,
+    ) -> Result<(), BadExpiration> {
+        let facts = Facts::of(properties)?;
+        self.builder.push_entry(route, entry, properties.is_persistent());
+        self.facts.push(facts);
+        match self.runs.last_mut() {
+            Some(run) if Arc::ptr_eq(&run.targets, targets) => run.count += 1,
+            _ => self.runs.push(TargetRun { targets: targets.clone(), count: 1 }),
+        }
+        Ok(())
+    }
+
+    /// How many messages there are.
+    pub fn len(&self) -> usize {
+        self.facts.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.facts.is_empty()
+    }
+
+    /// Whether it should be published before more is added.
+    pub fn is_full(&self) -> bool {
+        self.builder.is_full()
+    }
+}
+
+impl Facts {
+    fn of(properties: &RawProperties<'_>) -> Result<Self, BadExpiration> {
+        let ttl_ms = match properties.expiration() {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| BadExpiration { expiration: text.to_owned() })?),
+        };
+        Ok(Facts { priority: Priority(properties.priority().unwrap_or(0)), ttl_ms })
+    }
+}
+
+impl Vhost {
+    /// Finds the queues that a publish to this exchange with this key reaches.
+    ///
+    /// # Errors
+    /// There is no such exchange, or it takes messages from other exchanges only.
+    pub fn resolve(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        properties: RawProperties<'_>,
+        scratch: &mut Routed,
+    ) -> Result<Resolved, BrokerError> {
+        let topology = self.topology.read();
+        let Some(found) = topology.routing.exchange(exchange) else {
+            return Err(self.no_exchange(exchange));
+        };
+        if found.options().internal {
+            let (exchange, vhost) = (found.name().clone(), self.name().clone());
+            return Err(BrokerError::ExchangeInternal { exchange, vhost });
+        }
+        let input = RouteInput { exchange, routing_keys: &[routing_key], properties };
+        if topology.routing.route(&input, scratch).is_err() {
+            return Err(self.no_exchange(exchange));
+        }
+        let queues = scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
+        let generation = scratch.cacheable.then(|| topology.routing.generation());
+        Ok(Resolved { targets: Arc::new(Targets { queues }), generation })
+    }
+}
+
+impl Broker {
+    /// Publishes a batch and leaves it empty. `rejected` gets the positions of messages that some queue refused,
+    /// in order and each once.
+    pub fn publish(
+        &self,
+        batch: &mut PublishBatch,
+        publisher: &Arc<Outbox>,
+        rejected: &mut Vec<(u32, RejectReason)>,
+        turn: &mut Turn,
+    ) {
+        if batch.is_empty() {
+            return;
+        }
+        let first = self.log().reserve(batch.len() as u64);
+        let messages = batch.builder.finish(self.gauge());
+        for ((position, message), facts) in (0..).zip(messages).zip(batch.facts.drain(..)) {
+            let lsn = Lsn(first.0 + u64::from(position));
+            let Facts { priority, ttl_ms } = facts;
+            batch.publications.push((position, Publication { message, lsn, priority, ttl_ms }));
+        }
+        match &batch.runs[..] {
+            [run] => {
+                let (last, others) =
+                    run.targets.queues.split_last().expect("unroutable messages are not in a batch");
+                for queue in others {
+                    queue.publish(batch.publications.iter().cloned(), Some(publisher), rejected, turn);
+                }
+                last.publish(batch.publications.drain(..), Some(publisher), rejected, turn);
+            }
+            _ => batch.publish_grouped(publisher, rejected, turn),
+        }
+        batch.runs.clear();
+        rejected.sort_by_key(|(position, _)| *position);
+        rejected.dedup_by_key(|(position, _)| *position);
+    }
+}
+
+impl PublishBatch {
+    /// Several routes in one batch: collect the ranges that go to each queue, then lock each queue once.
+    fn publish_grouped(
+        &mut self,
+        publisher: &Arc<Outbox>,
+        rejected: &mut Vec<(u32, RejectReason)>,
+        turn: &mut Turn,
+    ) {
+        let mut start = 0;
+        for run in &self.runs {
+            let range = (start, start + run.count);
+            start = range.1;
+            for queue in &run.targets.queues {
+                let next = self.grouped.len();
+                let index = *self.groups.entry(queue.id()).or_insert(next);
+                if index == next {
+                    self.grouped.push((queue.clone(), Vec::new()));
+                }
+                let ranges = &mut self.grouped[index].1;
+                match ranges.last_mut() {
+                    Some(last) if last.1 == range.0 => last.1 = range.1,
+                    _ => ranges.push(range),
+                }
+            }
+        }
+        for (queue, ranges) in self.grouped.drain(..) {
+            let publications =
+                ranges.iter().flat_map(|&(from, to)| &self.publications[from as usize..to as usize]).cloned();
+            queue.publish(publications, Some(publisher), rejected, turn);
+        }
+        self.groups.clear();
+        self.publications.clear();
+    }
+}

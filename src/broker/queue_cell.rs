@@ -1,0 +1,377 @@
+//! How a queue is hosted: the machine behind its lock, and the outboxes of its consumers.
+//!
+//! Invariants: every operation on a queue passes through [`QueueCell::run`], which moves the effects on before
+//! the lock is released: deliveries to outboxes (so their order is the queue's), deadlines to the timers, dead
+//! letters to the turn's work list. No other queue is locked and nothing waits meanwhile.
+//! Once closed, a cell refuses everything; who still holds it sees a queue deleted just now.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use ahash::AHashMap;
+use parking_lot::Mutex;
+
+use super::outbox::{LocalConsumer, Notice, Outbox};
+use super::vhost::Vhost;
+use super::{Broker, Turn};
+use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
+use crate::queue::{
+    ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason, RemoveMode,
+    Settle, SettleError, Verdict,
+};
+
+/// A queue as the rest of the broker sees it.
+pub struct QueueCell {
+    id: QueueId,
+    name: QueueName,
+    options: QueueOptions,
+    owner: Option<ConnectionId>,
+    vhost: Weak<Vhost>,
+    broker: Broker,
+    hosted: Mutex<Hosted>,
+}
+
+struct Hosted {
+    queue: Queue,
+    ports: AHashMap<ConsumerId, Port>,
+    /// Publishers that wait until this queue takes messages again.
+    waiting: Vec<Arc<Outbox>>,
+    armed: Timestamp,
+    memory: u64,
+    closed: bool,
+}
+
+/// Where a consumer's deliveries go.
+struct Port {
+    outbox: Arc<Outbox>,
+    consumer: LocalConsumer,
+}
+
+/// A range of a consumer's deliveries and what becomes of it.
+#[derive(Clone, Debug)]
+pub struct Settled {
+    /// First delivery tag.
+    pub first: u64,
+    /// Last delivery tag.
+    pub last: u64,
+    /// What becomes of them.
+    pub settlement: Settle,
+}
+
+impl QueueCell {
+    pub(super) fn new(
+        id: QueueId,
+        queue: Queue,
+        name: QueueName,
+        options: QueueOptions,
+        owner: Option<ConnectionId>,
+        vhost: &Arc<Vhost>,
+        broker: &Broker,
+    ) -> Arc<Self> {
+        let hosted = Hosted {
+            queue,
+            ports: AHashMap::new(),
+            waiting: Vec::new(),
+            armed: Timestamp::NEVER,
+            memory: 0,
+            closed: false,
+        };
+        let (vhost, broker) = (Arc::downgrade(vhost), broker.clone());
+        Arc::new(QueueCell { id, name, options, owner, vhost, broker, hosted: Mutex::new(hosted) })
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> QueueId {
+        self.id
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &QueueName {
+        &self.name
+    }
+
+    /// What it was declared with.
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
+    }
+
+    /// The connection that alone may use it, if it is exclusive.
+    pub fn owner(&self) -> Option<ConnectionId> {
+        self.owner
+    }
+
+    pub(super) fn vhost(&self) -> Option<Arc<Vhost>> {
+        self.vhost.upgrade()
+    }
+
+    /// Whether the queue has been deleted.
+    pub fn is_closed(&self) -> bool {
+        self.hosted.lock().closed
+    }
+
+    /// Does something with the queue and moves the effects on. None: the queue is gone.
+    fn run<R>(
+        self: &Arc<Self>,
+        turn: &mut Turn,
+        operation: impl FnOnce(&mut Queue, Timestamp, &mut Effects) -> R,
+    ) -> Option<R> {
+        let mut hosted = self.hosted.lock();
+        if hosted.closed {
+            return None;
+        }
+        let result = operation(&mut hosted.queue, turn.now, &mut turn.effects);
+        self.carry_out(&mut hosted, turn);
+        Some(result)
+    }
+
+    /// Takes messages, in order. `rejected` gets the positions of those that the queue refuses.
+    /// The publisher's outbox is told when a queue that held it back takes messages again.
+    pub(super) fn publish(
+        self: &Arc<Self>,
+        publications: impl Iterator<Item = (u32, Publication)>,
+        publisher: Option<&Arc<Outbox>>,
+        rejected: &mut Vec<(u32, RejectReason)>,
+        turn: &mut Turn,
+    ) {
+        let mut hosted = self.hosted.lock();
+        if hosted.closed {
+            return;
+        }
+        for (position, publication) in publications {
+            match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
+                Verdict::Accepted => {}
+                Verdict::Rejected(reason) => rejected.push((position, reason)),
+            }
+        }
+        self.carry_out(&mut hosted, turn);
+        let Some(publisher) = publisher else { return };
+        if self.broker.pressure().congests(hosted.memory) {
+            if hosted.waiting.is_empty() {
+                self.broker.watch_pressure(self);
+            }
+            if !hosted.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, publisher)) {
+                hosted.waiting.push(publisher.clone());
+            }
+            turn.congested.push(self.id);
+        }
+    }
+
+    /// Starts a consumer whose deliveries go to this outbox.
+    pub fn consume(
+        self: &Arc<Self>,
+        spec: ConsumerSpec,
+        consumer: LocalConsumer,
+        outbox: &Arc<Outbox>,
+        turn: &mut Turn,
+    ) -> Option<Result<(), ConsumeError>> {
+        let mut hosted = self.hosted.lock();
+        if hosted.closed {
+            return None;
+        }
+        let id = spec.id;
+        if let Err(error) = hosted.queue.add_consumer(spec, turn.now) {
+            return Some(Err(error));
+        }
+        hosted.ports.insert(id, Port { outbox: outbox.clone(), consumer });
+        hosted.queue.dispatch(turn.now, &mut turn.effects);
+        self.carry_out(&mut hosted, turn);
+        Some(Ok(()))
+    }
+
+    /// Ends a consumer: see [`RemoveMode`] for what becomes of its unacked messages. Says how many it still has.
+    pub fn remove_consumer(self: &Arc<Self>, id: ConsumerId, mode: RemoveMode, turn: &mut Turn) -> u64 {
+        let mut hosted = self.hosted.lock();
+        if hosted.closed {
+            return 0;
+        }
+        hosted.queue.remove_consumer(id, mode, turn.now, &mut turn.effects);
+        hosted.queue.dispatch(turn.now, &mut turn.effects);
+        self.carry_out(&mut hosted, turn);
+        hosted.ports.remove(&id);
+        hosted.queue.unacked_of(id)
+    }
+
+    /// Settles deliveries of one consumer. How many were still outstanding, or what was wrong.
+    pub fn settle(
+        self: &Arc<Self>,
+        consumer: ConsumerId,
+        ranges: &[Settled],
+        turn: &mut Turn,
+    ) -> Result<u64, SettleError> {
+        let settled = self.run(turn, |queue, now, effects| {
+            let mut count = 0;
+            for range in ranges {
+                let settlement = range.settlement.clone();
+                count += queue.settle(consumer, range.first, range.last, settlement, now, effects)?;
+            }
+            queue.dispatch(now, effects);
+            Ok(count)
+        });
+        settled.unwrap_or(Ok(0))
+    }
+
+    /// Takes one message for a `get`. None: the queue is gone.
+    pub fn get(self: &Arc<Self>, getter: ConsumerId, auto_ack: bool, turn: &mut Turn) -> Option<Option<Got>> {
+        self.run(turn, |queue, now, effects| queue.get(getter, auto_ack, now, effects))
+    }
+
+    /// Drops the ready messages and says how many there were.
+    pub fn purge(self: &Arc<Self>, turn: &mut Turn) -> u64 {
+        self.run(turn, |queue, now, effects| queue.purge(now, effects)).unwrap_or(0)
+    }
+
+    /// Tells the queue that deliveries have left the outbox.
+    pub fn refill(self: &Arc<Self>, consumer: ConsumerId, bytes: u64, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            queue.refill(consumer, bytes);
+            queue.dispatch(now, effects);
+        });
+    }
+
+    /// Gives a consumer more credit.
+    pub fn add_credit(self: &Arc<Self>, consumer: ConsumerId, messages: u32, bytes: u32, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            queue.add_credit(consumer, messages.into(), bytes.into());
+            queue.dispatch(now, effects);
+        });
+    }
+
+    /// Tells consumers that waited for their channel's prefetch that there is room.
+    pub fn channel_has_room(self: &Arc<Self>, consumer: ConsumerId, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            queue.channel_has_room(consumer);
+            queue.dispatch(now, effects);
+        });
+    }
+
+    /// A redeclare counts as use: the queue's idle time starts again.
+    pub(super) fn touch(self: &Arc<Self>, turn: &mut Turn) {
+        self.run(turn, |queue, now, _| queue.touch(now));
+    }
+
+    /// A timer has fired.
+    pub(super) fn tick(self: &Arc<Self>, turn: &mut Turn) {
+        let mut hosted = self.hosted.lock();
+        if hosted.closed {
+            return;
+        }
+        hosted.armed = Timestamp::NEVER;
+        hosted.queue.tick(turn.now, &mut turn.effects);
+        hosted.queue.dispatch(turn.now, &mut turn.effects);
+        self.carry_out(&mut hosted, turn);
+    }
+
+    /// Figures for lists and checks.
+    pub fn stats(&self) -> QueueStats {
+        self.hosted.lock().queue.stats()
+    }
+
+    /// Its consumers, with the connection's own name for each.
+    pub fn consumers(&self) -> Vec<(LocalConsumer, ConsumerInfo)> {
+        let hosted = self.hosted.lock();
+        let local = |id| hosted.ports.get(&id).map(|port| port.consumer);
+        hosted.queue.consumers().filter_map(|info| Some((local(info.id)?, info))).collect()
+    }
+
+    /// Closes the queue if `allowed` agrees with its figures; the caller takes it out of the vhost.
+    pub(super) fn close_if<E>(
+        self: &Arc<Self>,
+        turn: &mut Turn,
+        allowed: impl FnOnce(&QueueStats) -> Result<(), E>,
+    ) -> Option<Result<u64, E>> {
+        let mut hosted = self.hosted.lock();
+        if hosted.closed {
+            return None;
+        }
+        let stats = hosted.queue.stats();
+        if let Err(refused) = allowed(&stats) {
+            return Some(Err(refused));
+        }
+        self.close(&mut hosted, turn);
+        Some(Ok(stats.ready))
+    }
+
+    /// Looks again whether waiting publishers may go on. True while some still wait.
+    pub(super) fn review_pressure(&self, turn: &mut Turn) -> bool {
+        let mut hosted = self.hosted.lock();
+        self.lift_pressure(&mut hosted, turn);
+        !hosted.waiting.is_empty()
+    }
+
+    /// Takes a closed queue out of its vhost. Not under a queue's lock.
+    pub(super) fn leave_vhost(self: &Arc<Self>, turn: &mut Turn) {
+        if let Some(vhost) = self.vhost() {
+            vhost.forget_queue(self, turn);
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
+        let Hosted { queue, ports, .. } = hosted;
+        queue.take_deliveries(|id, deliveries| {
+            let Some(port) = ports.get(&id) else { return };
+            if port.outbox.push(port.consumer, deliveries) {
+                turn.wakes.push(port.outbox.clone());
+            }
+        });
+        for dead in turn.effects.dead.drain(..) {
+            turn.dead.push_back((self.clone(), dead));
+        }
+        turn.effects.settled.clear();
+        turn.effects.returned.clear();
+        if turn.effects.deleted.take().is_some() {
+            self.close(hosted, turn);
+            turn.closed.push(self.clone());
+            return;
+        }
+        self.weigh(hosted);
+        self.lift_pressure(hosted, turn);
+        if let Some(deadline) = hosted.queue.next_deadline()
+            && deadline < hosted.armed
+        {
+            hosted.armed = deadline;
+            self.broker.timers().arm(deadline, Arc::downgrade(self));
+        }
+    }
+
+    fn close(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
+        hosted.closed = true;
+        hosted.queue.close(&mut turn.effects);
+        turn.effects.settled.clear();
+        for id in turn.effects.cancelled.drain(..) {
+            let Some(port) = hosted.ports.remove(&id) else { continue };
+            if port.outbox.notify(Notice::ConsumerCancelled { consumer: port.consumer }) {
+                turn.wakes.push(port.outbox);
+            }
+        }
+        hosted.ports.clear();
+        self.broker.pressure().weigh(hosted.memory, 0);
+        hosted.memory = 0;
+        self.tell_waiting(hosted, turn);
+    }
+
+    fn weigh(&self, hosted: &mut Hosted) {
+        let memory = hosted.queue.memory_bytes();
+        self.broker.pressure().weigh(hosted.memory, memory);
+        hosted.memory = memory;
+    }
+
+    fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
+        if !hosted.waiting.is_empty() && self.broker.pressure().lifts(hosted.memory) {
+            self.tell_waiting(hosted, turn);
+        }
+    }
+
+    fn tell_waiting(&self, hosted: &mut Hosted, turn: &mut Turn) {
+        for outbox in hosted.waiting.drain(..) {
+            if outbox.notify(Notice::PressureLifted(self.id)) {
+                turn.wakes.push(outbox);
+            }
+        }
+    }
+}
+
+impl fmt::Debug for QueueCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueCell").field("id", &self.id).field("name", &self.name).finish_non_exhaustive()
+    }
+}

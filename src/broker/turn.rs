@@ -1,0 +1,59 @@
+//! One turn: the time it happens at, and everything that must follow once no queue is locked.
+//!
+//! A driver opens a turn for each batch (a read, a timer), calls any number of operations with it and ends it
+//! with [`Turn::finish`]. Dead letters wait here as a work list, so that they are routed without recursion and
+//! without a second queue's lock; wake-ups wait here, so that each connection is woken once.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Broker, Outbox, QueueCell};
+use crate::model::{QueueId, Timestamp};
+use crate::queue::{DeadLetter, Effects};
+
+/// See the module.
+#[derive(Default)]
+pub struct Turn {
+    /// The moment everything in this turn happens at.
+    pub now: Timestamp,
+    pub(super) effects: Effects,
+    pub(super) wakes: Vec<Arc<Outbox>>,
+    pub(super) dead: VecDeque<(Arc<QueueCell>, DeadLetter)>,
+    pub(super) closed: Vec<Arc<QueueCell>>,
+    pub(super) congested: Vec<QueueId>,
+}
+
+impl Turn {
+    /// A turn whose buffers are used again and again by its driver.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens the turn at a moment.
+    pub fn begin(&mut self, now: Timestamp) {
+        debug_assert!(self.wakes.is_empty() && self.dead.is_empty() && self.closed.is_empty());
+        self.now = now;
+    }
+
+    /// Routes what died, removes queues that have ended, and wakes every connection that got something.
+    pub fn finish(&mut self, broker: &Broker) {
+        loop {
+            if let Some(queue) = self.closed.pop() {
+                queue.leave_vhost(self);
+            } else if let Some((queue, dead)) = self.dead.pop_front() {
+                broker.bury(&queue, dead, self);
+            } else {
+                break;
+            }
+        }
+        for outbox in self.wakes.drain(..) {
+            outbox.wake();
+        }
+    }
+
+    /// The queues that this turn's publishes have filled: their publisher must wait for
+    /// [`super::Notice::PressureLifted`] from each.
+    pub fn take_congested(&mut self) -> impl Iterator<Item = QueueId> + '_ {
+        self.congested.drain(..)
+    }
+}

@@ -1,0 +1,381 @@
+//! A vhost: the exchanges and queues that know each other.
+//!
+//! Names of queues are in a concurrent map. Exchanges and bindings are in one table behind a read-write lock:
+//! publishers read it once for a route they have not seen in this generation, declares write it. (A table that
+//! is changed in place, rather than copied for each change, keeps a bind cheap among a million bindings.)
+//! Lock order: topology, then at most one queue. Not here: publishing (`publish`), the routing rule (`routing`).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use ahash::AHashMap;
+use dashmap::DashMap;
+use parking_lot::RwLock;
+use rialto_protocol::types::{FieldTable, ShortStr};
+
+use super::{Broker, BrokerError, QueueCell, Turn};
+use crate::model::{
+    ConnectionId, ExchangeName, ExchangeOptions, QueueId, QueueName, QueueOptions, RoutingKey, VhostName,
+};
+use crate::queue::Queue;
+use crate::routing::{Declared, Destination, RoutingTable};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Vhost {
+    name: VhostName,
+    broker: Broker,
+    pub(super) topology: RwLock<Topology>,
+    queues: DashMap<QueueName, Arc<QueueCell>, ahash::RandomState>,
+    generation: AtomicU64,
+    this: Weak<Vhost>,
+}
+
+/// What routing needs: the table, and the queues behind its numbers.
+#[derive(Debug, Default)]
+pub(super) struct Topology {
+    pub(super) routing: RoutingTable,
+    pub(super) cells: AHashMap<QueueId, Arc<QueueCell>>,
+    /// Exclusive queues by their owner, who takes them along when it goes.
+    exclusive: AHashMap<ConnectionId, AHashMap<QueueId, Arc<QueueCell>>>,
+}
+
+/// A queue that a declare has found or made.
+#[derive(Debug)]
+pub struct DeclaredQueue {
+    /// The queue.
+    pub queue: Arc<QueueCell>,
+    /// Whether it is new.
+    pub created: bool,
+}
+
+impl Vhost {
+    pub(super) fn new(name: VhostName, broker: &Broker) -> Arc<Self> {
+        let routing = RoutingTable::with_limits(broker.limits().routing);
+        Arc::new_cyclic(|this| Vhost {
+            name,
+            broker: broker.clone(),
+            generation: AtomicU64::new(routing.generation()),
+            topology: RwLock::new(Topology { routing, ..Topology::default() }),
+            queues: DashMap::default(),
+            this: this.clone(),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &VhostName {
+        &self.name
+    }
+
+    /// The broker it belongs to.
+    pub fn broker(&self) -> &Broker {
+        &self.broker
+    }
+
+    /// Grows whenever a route may lead elsewhere than before.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// The queue with this name, for this connection.
+    ///
+    /// # Errors
+    /// There is none, or it is another connection's exclusive queue.
+    pub fn queue(&self, name: &str, by: ConnectionId) -> Result<Arc<QueueCell>, BrokerError> {
+        let found = self.queues.get(name).map(|entry| entry.value().clone());
+        let Some(queue) = found.filter(|queue| !queue.is_closed()) else {
+            return Err(self.no_queue(name));
+        };
+        match queue.owner() {
+            Some(owner) if owner != by => {
+                Err(BrokerError::QueueLocked { queue: queue.name().clone(), vhost: self.name.clone() })
+            }
+            _ => Ok(queue),
+        }
+    }
+
+    /// Every queue, in no order.
+    pub fn queues(&self) -> Vec<Arc<QueueCell>> {
+        self.queues.iter().map(|entry| entry.value().clone()).collect()
+    }
+
+    /// Declares a queue; an empty name asks for one made here (`amq.gen-…`).
+    ///
+    /// # Errors
+    /// It exists with other options, belongs to another connection, or its name is reserved.
+    pub fn declare_queue(
+        &self,
+        name: &QueueName,
+        options: QueueOptions,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<DeclaredQueue, BrokerError> {
+        if name.is_empty() {
+            let name = QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())));
+            return self.create_queue(name, options, by, turn);
+        }
+        if name.starts_with("amq.") {
+            return Err(BrokerError::QueueNameReserved { queue: name.clone() });
+        }
+        match self.queue(name, by) {
+            Ok(queue) => self.redeclare(queue, &options, turn),
+            Err(BrokerError::NoQueue { .. }) => self.create_queue(name.clone(), options, by, turn),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn redeclare(
+        &self,
+        queue: Arc<QueueCell>,
+        options: &QueueOptions,
+        turn: &mut Turn,
+    ) -> Result<DeclaredQueue, BrokerError> {
+        if let Err(inequivalent) = queue.options().equivalent(options) {
+            let text = inequivalent.text(queue.name(), &self.name);
+            return Err(BrokerError::refused(rialto_protocol::ReplyCode::PreconditionFailed, text));
+        }
+        queue.touch(turn);
+        Ok(DeclaredQueue { queue, created: false })
+    }
+
+    fn create_queue(
+        &self,
+        name: QueueName,
+        options: QueueOptions,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<DeclaredQueue, BrokerError> {
+        let mut topology = self.topology.write();
+        let existing = self.queues.get(&name).map(|entry| entry.value().clone());
+        match existing {
+            // It has ended but whoever ended it has not yet come to take it out: do that first.
+            Some(queue) if queue.is_closed() => self.forget(&mut topology, &queue),
+            Some(_) => {
+                drop(topology);
+                let queue = self.queue(&name, by)?;
+                return self.redeclare(queue, &options, turn);
+            }
+            None => {}
+        }
+        let limits = self.broker.limits();
+        if self.queues.len() >= limits.queues_max {
+            let (name, vhost, max) = (name, self.name.clone(), limits.queues_max);
+            return Err(BrokerError::TooManyQueues { queue: name, vhost, max });
+        }
+        let id = self.broker.next_queue_id();
+        let owner = options.exclusive.then_some(by);
+        let machine = Queue::new(name.clone(), options.clone(), limits.queue, turn.now);
+        let vhost = self.this.upgrade().expect("a vhost in use is alive");
+        let queue = QueueCell::new(id, machine, name.clone(), options, owner, &vhost, &self.broker);
+        topology.routing.add_queue(name.clone(), id);
+        topology.cells.insert(id, queue.clone());
+        if let Some(owner) = owner {
+            topology.exclusive.entry(owner).or_default().insert(id, queue.clone());
+        }
+        self.queues.insert(name, queue.clone());
+        self.publish_generation(&topology);
+        drop(topology);
+        // Arms the timer of a queue that expires unused.
+        queue.touch(turn);
+        Ok(DeclaredQueue { queue, created: true })
+    }
+
+    /// Deletes a queue and says how many ready messages went with it. A queue that does not exist is fine.
+    ///
+    /// # Errors
+    /// It is in use or not empty and that was to be respected, or it is another connection's.
+    pub fn delete_queue(
+        &self,
+        name: &str,
+        if_unused: bool,
+        if_empty: bool,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<u64, BrokerError> {
+        let queue = match self.queue(name, by) {
+            Ok(queue) => queue,
+            Err(BrokerError::NoQueue { .. }) => return Ok(0),
+            Err(error) => return Err(error),
+        };
+        let (queue_name, vhost) = (queue.name().clone(), self.name.clone());
+        let closed = queue.close_if(turn, |stats| {
+            if if_unused && stats.consumers > 0 {
+                return Err(BrokerError::QueueInUse { queue: queue_name, vhost });
+            }
+            if if_empty && stats.ready > 0 {
+                return Err(BrokerError::QueueNotEmpty { queue: queue_name, vhost });
+            }
+            Ok(())
+        });
+        let Some(closed) = closed else { return Ok(0) };
+        let messages = closed?;
+        self.forget_queue(&queue, turn);
+        Ok(messages)
+    }
+
+    /// Deletes the exclusive queues of a connection that has ended.
+    pub fn delete_exclusive_queues(&self, owner: ConnectionId, turn: &mut Turn) {
+        let queues = self.topology.write().exclusive.remove(&owner);
+        for queue in queues.into_iter().flat_map(AHashMap::into_values) {
+            if queue.close_if(turn, |_| Ok::<_, BrokerError>(())).is_some() {
+                self.forget_queue(&queue, turn);
+            }
+        }
+    }
+
+    /// Takes a closed queue out of names and routes.
+    pub(super) fn forget_queue(&self, queue: &Arc<QueueCell>, _: &mut Turn) {
+        let mut topology = self.topology.write();
+        self.forget(&mut topology, queue);
+    }
+
+    fn forget(&self, topology: &mut Topology, queue: &Arc<QueueCell>) {
+        if topology.cells.remove(&queue.id()).is_none() {
+            return;
+        }
+        topology.routing.remove_queue(queue.name());
+        if let Some(owner) = queue.owner()
+            && let Some(queues) = topology.exclusive.get_mut(&owner)
+        {
+            queues.remove(&queue.id());
+            if queues.is_empty() {
+                topology.exclusive.remove(&owner);
+            }
+        }
+        self.queues.remove_if(queue.name(), |_, found| found.id() == queue.id());
+        self.publish_generation(topology);
+    }
+
+    /// Declares an exchange.
+    ///
+    /// # Errors
+    /// It exists with other options, or its name is reserved.
+    pub fn declare_exchange(
+        &self,
+        name: &ExchangeName,
+        options: ExchangeOptions,
+    ) -> Result<Declared, BrokerError> {
+        let mut topology = self.topology.write();
+        let declared = topology
+            .routing
+            .declare_exchange(name.clone(), options)
+            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        self.publish_generation(&topology);
+        Ok(declared)
+    }
+
+    /// Checks that an exchange exists.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn check_exchange(&self, name: &ExchangeName) -> Result<(), BrokerError> {
+        match self.topology.read().routing.exchange(name) {
+            Some(_) => Ok(()),
+            None => Err(self.no_exchange(name)),
+        }
+    }
+
+    /// Deletes an exchange. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// It has bindings and that was to be respected, or it is predeclared.
+    pub fn delete_exchange(&self, name: &ExchangeName, if_unused: bool) -> Result<(), BrokerError> {
+        let mut topology = self.topology.write();
+        topology
+            .routing
+            .delete_exchange(name, if_unused)
+            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        self.publish_generation(&topology);
+        Ok(())
+    }
+
+    /// Binds a queue to an exchange. Binding again changes nothing.
+    ///
+    /// # Errors
+    /// One of them does not exist or is not this connection's, or the arguments are invalid.
+    pub fn bind_queue(
+        &self,
+        exchange: &ExchangeName,
+        queue: &str,
+        key: RoutingKey,
+        arguments: FieldTable,
+        by: ConnectionId,
+    ) -> Result<(), BrokerError> {
+        let destination = Destination::Queue(self.queue(queue, by)?.id());
+        self.bind(exchange, &destination, key, &arguments)
+    }
+
+    /// Undoes a binding. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// The queue is not this connection's, or the default exchange is meant.
+    pub fn unbind_queue(
+        &self,
+        exchange: &ExchangeName,
+        queue: &str,
+        key: &RoutingKey,
+        arguments: &FieldTable,
+        by: ConnectionId,
+    ) -> Result<(), BrokerError> {
+        let destination = Destination::Queue(self.queue(queue, by)?.id());
+        self.unbind(exchange, &destination, key, arguments)
+    }
+
+    /// Routes from one exchange into another.
+    ///
+    /// # Errors
+    /// One of them does not exist, or the arguments are invalid.
+    pub fn bind(
+        &self,
+        source: &ExchangeName,
+        destination: &Destination,
+        key: RoutingKey,
+        arguments: &FieldTable,
+    ) -> Result<(), BrokerError> {
+        let mut topology = self.topology.write();
+        topology
+            .routing
+            .bind(source, destination, key, arguments)
+            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        self.publish_generation(&topology);
+        Ok(())
+    }
+
+    /// Undoes a binding. One that does not exist is fine.
+    ///
+    /// # Errors
+    /// The default exchange is meant.
+    pub fn unbind(
+        &self,
+        source: &ExchangeName,
+        destination: &Destination,
+        key: &RoutingKey,
+        arguments: &FieldTable,
+    ) -> Result<(), BrokerError> {
+        let mut topology = self.topology.write();
+        topology
+            .routing
+            .unbind(source, destination, key, arguments)
+            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        self.publish_generation(&topology);
+        Ok(())
+    }
+
+    pub(super) fn no_exchange(&self, name: &str) -> BrokerError {
+        BrokerError::NoExchange { exchange: ShortStr::truncated(name).into(), vhost: self.name.clone() }
+    }
+
+    /// What to say when there is no such queue.
+    pub fn no_queue(&self, name: &str) -> BrokerError {
+        BrokerError::NoQueue { queue: ShortStr::truncated(name).into(), vhost: self.name.clone() }
+    }
+
+    fn publish_generation(&self, topology: &Topology) {
+        self.generation.store(topology.routing.generation(), Ordering::Release);
+    }
+}
+
+/// 22 characters that nobody guesses, as RabbitMQ's generated names have.
+pub(super) fn random_name() -> String {
+    std::iter::repeat_with(fastrand::alphanumeric).take(22).collect()
+}

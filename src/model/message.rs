@@ -1,0 +1,321 @@
+//! Messages, and the batches that hold their bytes.
+//!
+//! A message is a small handle: a share of its batch and a place in it. The batch holds the entries of
+//! many messages back to back, in the native protocol's layout whichever protocol they came by, so a run of
+//! neighbours goes to a consumer (and later to the journal) as one slice.
+//!
+//! Invariants: an entry in a batch is whole and its properties are checked; a batch's bytes are its own
+//! (no small slice pins a large read buffer) and are charged to the broker's gauge until the last message
+//! is gone. Not here: where messages go (`routing`), how they wait (`queue`).
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use rialto_protocol::native::{ENTRY_HEADER_LEN, EntryFlags, put_entry_head};
+use rialto_protocol::types::RawProperties;
+
+use super::{ExchangeName, Lsn, MemoryCharge, MemoryGauge, Priority, RoutingKey};
+
+/// The exchange and routing key a message was published with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MessageRoute {
+    /// The exchange.
+    pub exchange: ExchangeName,
+    /// The routing key.
+    pub routing_key: RoutingKey,
+}
+
+/// The bytes of messages that arrived together. Shared by its messages, dropped with the last of them.
+#[derive(Debug)]
+pub struct MessageBatch {
+    bytes: Bytes,
+    routes: Vec<MessageRoute>,
+    _charge: MemoryCharge,
+}
+
+/// One message: immutable, cheap to clone.
+#[derive(Clone)]
+pub struct Message {
+    batch: Arc<MessageBatch>,
+    offset: u32,
+    len: u32,
+    route: u16,
+    persistent: bool,
+}
+
+impl Message {
+    /// A message on its own, in a batch of one.
+    pub fn new(route: MessageRoute, properties: &[u8], body: &[u8], gauge: &MemoryGauge) -> Message {
+        let mut builder = BatchBuilder::default();
+        builder.push(route, properties, body);
+        let mut messages = builder.finish(gauge);
+        messages.next().expect("a batch of one has one message")
+    }
+
+    /// The exchange and routing key it was published with.
+    pub fn route(&self) -> &MessageRoute {
+        &self.batch.routes[usize::from(self.route)]
+    }
+
+    /// The exchange it was published to.
+    pub fn exchange(&self) -> &ExchangeName {
+        &self.route().exchange
+    }
+
+    /// The routing key it was published with.
+    pub fn routing_key(&self) -> &RoutingKey {
+        &self.route().routing_key
+    }
+
+    /// Its entry: flags, lengths, properties and body as `protocol::native::Entry` reads them.
+    pub fn entry(&self) -> &[u8] {
+        &self.batch.bytes[self.offset as usize..][..self.len as usize]
+    }
+
+    /// Its encoded properties, checked; empty for none.
+    pub fn properties_bytes(&self) -> &[u8] {
+        let entry = self.entry();
+        &entry[ENTRY_HEADER_LEN..][..properties_len(entry)]
+    }
+
+    /// Its properties.
+    pub fn properties(&self) -> RawProperties<'_> {
+        RawProperties::trusted(self.properties_bytes())
+    }
+
+    /// Its body.
+    pub fn body(&self) -> &[u8] {
+        let entry = self.entry();
+        &entry[ENTRY_HEADER_LEN + properties_len(entry)..]
+    }
+
+    /// Its body as a share of the batch, for sending without a copy.
+    pub fn body_bytes(&self) -> Bytes {
+        let start = ENTRY_HEADER_LEN + properties_len(self.entry());
+        self.batch.bytes.slice(self.offset as usize + start..(self.offset + self.len) as usize)
+    }
+
+    /// Length of its body in bytes: what `x-max-length-bytes` counts.
+    pub fn body_len(&self) -> usize {
+        self.len as usize - ENTRY_HEADER_LEN - properties_len(self.entry())
+    }
+
+    /// Length of its entry in bytes: what credit and memory limits count.
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether the entry is empty: never, it has a header.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Whether the publisher asked for it to survive a restart.
+    pub fn is_persistent(&self) -> bool {
+        self.persistent
+    }
+
+    /// Whether `next` stands right behind this message in the same batch, with the same exchange and key:
+    /// then both can be sent as one slice.
+    pub fn is_followed_by(&self, next: &Message) -> bool {
+        Arc::ptr_eq(&self.batch, &next.batch)
+            && self.offset + self.len == next.offset
+            && self.route == next.route
+    }
+
+    /// The entries from this message to `last`, which must follow it in an unbroken chain of
+    /// [`Message::is_followed_by`].
+    pub fn entries_to(&self, last: &Message) -> &[u8] {
+        &self.batch.bytes[self.offset as usize..(last.offset + last.len) as usize]
+    }
+
+    /// [`Message::entries_to`] as a share of the batch, for sending without a copy.
+    pub fn entries_bytes_to(&self, last: &Message) -> Bytes {
+        self.batch.bytes.slice(self.offset as usize..(last.offset + last.len) as usize)
+    }
+
+    /// Bytes of the whole batch that this message keeps alive.
+    pub fn batch_len(&self) -> usize {
+        self.batch.bytes.len()
+    }
+
+    /// The same message in a batch of its own, so that it no longer keeps its neighbours' bytes alive.
+    pub fn detached(&self, gauge: &MemoryGauge) -> Message {
+        let batch = MessageBatch {
+            bytes: Bytes::copy_from_slice(self.entry()),
+            routes: vec![self.route().clone()],
+            _charge: gauge.charge(u64::from(self.len)),
+        };
+        Message { batch: Arc::new(batch), offset: 0, route: 0, ..*self }
+    }
+}
+
+fn properties_len(entry: &[u8]) -> usize {
+    u32::from_be_bytes([entry[1], entry[2], entry[3], entry[4]]) as usize
+}
+
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("exchange", self.exchange())
+            .field("routing_key", self.routing_key())
+            .field("body_len", &self.body_len())
+            .finish()
+    }
+}
+
+/// A message on its way into queues, with what queues need to know of it.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The message.
+    pub message: Message,
+    /// Its identity and its place.
+    pub lsn: Lsn,
+    /// Its priority; queues cap it at their own maximum.
+    pub priority: Priority,
+    /// Its own time to live in milliseconds, from its `expiration` property.
+    pub ttl_ms: Option<u64>,
+}
+
+/// Collects the messages of one read into one batch.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    bytes: BytesMut,
+    routes: Vec<MessageRoute>,
+    places: Vec<Place>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u32,
+    len: u32,
+    route: u16,
+    persistent: bool,
+}
+
+impl BatchBuilder {
+    /// Bytes after which a batch should be finished: places are 32-bit, and one batch is one allocation.
+    pub const BYTES_MAX: usize = 64 << 20;
+    /// Messages after which a batch should be finished, so that route numbers fit.
+    pub const MESSAGES_MAX: usize = u16::MAX as usize;
+
+    /// Bytes collected so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether nothing is collected.
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Whether the batch should be finished before more is added.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= Self::BYTES_MAX || self.places.len() >= Self::MESSAGES_MAX
+    }
+
+    /// Adds a message from checked properties and a body.
+    pub fn push(&mut self, route: MessageRoute, properties: &[u8], body: &[u8]) {
+        let offset = self.bytes.len() as u32;
+        self.bytes.reserve(ENTRY_HEADER_LEN + properties.len() + body.len());
+        put_entry_head(EntryFlags::NONE, 0, properties.len(), body.len(), &mut self.bytes);
+        self.bytes.put_slice(properties);
+        self.bytes.put_slice(body);
+        let persistent = RawProperties::trusted(properties).is_persistent();
+        self.place(route, offset, persistent);
+    }
+
+    /// Adds a message from a checked entry.
+    pub fn push_entry(&mut self, route: &MessageRoute, entry: &[u8], persistent: bool) {
+        let offset = self.bytes.len() as u32;
+        self.bytes.put_slice(entry);
+        let last = self.routes.last();
+        if last == Some(route) {
+            let route = (self.routes.len() - 1) as u16;
+            let len = entry.len() as u32;
+            self.places.push(Place { offset, len, route, persistent });
+        } else {
+            self.place(route.clone(), offset, persistent);
+        }
+    }
+
+    fn place(&mut self, route: MessageRoute, offset: u32, persistent: bool) {
+        if self.routes.last() != Some(&route) {
+            self.routes.push(route);
+        }
+        let len = self.bytes.len() as u32 - offset;
+        self.places.push(Place { offset, len, route: (self.routes.len() - 1) as u16, persistent });
+    }
+
+    /// Ends the batch and gives its messages in order. The builder is empty again.
+    pub fn finish(&mut self, gauge: &MemoryGauge) -> impl ExactSizeIterator<Item = Message> + use<> {
+        // Taken, not split: what is left of the buffer would tie this batch's memory to the next one's.
+        let bytes = std::mem::take(&mut self.bytes).freeze();
+        let charge = gauge.charge(bytes.len() as u64);
+        let routes = std::mem::take(&mut self.routes);
+        let batch = Arc::new(MessageBatch { bytes, routes, _charge: charge });
+        std::mem::take(&mut self.places).into_iter().map(move |place| Message {
+            batch: batch.clone(),
+            offset: place.offset,
+            len: place.len,
+            route: place.route,
+            persistent: place.persistent,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rialto_protocol::types::Properties;
+
+    fn route(key: &str) -> MessageRoute {
+        let exchange = ExchangeName::new("orders").unwrap();
+        MessageRoute { exchange, routing_key: RoutingKey::new(key).unwrap() }
+    }
+
+    #[test]
+    fn a_message_gives_back_what_was_put_in() {
+        let gauge = MemoryGauge::new();
+        let properties = Properties { delivery_mode: Some(2), ..Properties::default() }.encoded();
+        let message = Message::new(route("a.b"), &properties, b"hello", &gauge);
+        assert_eq!(message.body(), b"hello");
+        assert_eq!(&*message.body_bytes(), b"hello");
+        assert_eq!(message.body_len(), 5);
+        assert_eq!(&**message.routing_key(), "a.b");
+        assert!(message.is_persistent());
+        assert_eq!(message.properties().delivery_mode(), Some(2));
+    }
+
+    #[test]
+    fn neighbours_with_one_route_are_one_slice() {
+        let gauge = MemoryGauge::new();
+        let mut builder = BatchBuilder::default();
+        for (key, body) in [("a", "1"), ("a", "2"), ("b", "3")] {
+            builder.push(route(key), &[], body.as_bytes());
+        }
+        let messages: Vec<_> = builder.finish(&gauge).collect();
+        assert!(messages[0].is_followed_by(&messages[1]));
+        assert!(!messages[1].is_followed_by(&messages[2]), "another routing key");
+        assert!(!messages[0].is_followed_by(&messages[2]), "not next to it");
+        let both = messages[0].entries_to(&messages[1]);
+        assert_eq!(both, [messages[0].entry(), messages[1].entry()].concat());
+    }
+
+    #[test]
+    fn memory_is_charged_until_the_last_message_goes() {
+        let gauge = MemoryGauge::new();
+        let mut builder = BatchBuilder::default();
+        builder.push(route("a"), &[], &[0; 1000]);
+        builder.push(route("a"), &[], b"x");
+        let mut messages: Vec<_> = builder.finish(&gauge).collect();
+        assert_eq!(gauge.bytes(), 2 * ENTRY_HEADER_LEN as u64 + 1001);
+        let small = messages.pop().unwrap();
+        drop(messages);
+        assert!(gauge.bytes() > 1000, "the small one keeps the batch");
+        let alone = small.detached(&gauge);
+        drop(small);
+        assert_eq!((gauge.bytes(), alone.body()), (ENTRY_HEADER_LEN as u64 + 1, &b"x"[..]));
+    }
+}

@@ -1,0 +1,518 @@
+//! What a queue is declared with, as types.
+//!
+//! Arguments are checked once, at declare; nothing downstream reads the table again. The table is kept for
+//! lists and for comparing with a later declare. Texts have RabbitMQ's shape: clients match on them.
+//!
+//! Invariants: what is here is consistent (a dead-letter key has an exchange, a quorum queue is durable).
+//! Not here: which reply code an error has, who may declare (`broker`).
+
+use std::fmt;
+
+use rialto_protocol::types::{FieldTable, FieldValue};
+
+use super::{ExchangeName, QueueName, RoutingKey, VhostName};
+
+/// Longest time to live or to expiry in milliseconds: ten years, as in RabbitMQ.
+pub const EXPIRY_MS_MAX: u64 = 315_360_000_000;
+
+/// Delivery limit of a quorum queue that is declared without one, as in RabbitMQ since 4.0.
+pub const QUORUM_DELIVERY_LIMIT: u32 = 20;
+
+/// Arguments that a later declare must repeat. Others are kept and ignored.
+const COMPARED: [&str; 13] = [
+    "x-queue-type",
+    "x-message-ttl",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-overflow",
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-max-priority",
+    "x-single-active-consumer",
+    "x-delivery-limit",
+    "x-queue-mode",
+];
+
+/// The type of queue that a client asks for. One engine serves both; they differ in rules and defaults.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// RabbitMQ's default.
+    #[default]
+    Classic,
+    /// Durable, not exclusive, with a delivery limit unless told otherwise.
+    Quorum,
+}
+
+impl QueueType {
+    /// Its name in `x-queue-type`.
+    pub fn name(self) -> &'static str {
+        match self {
+            QueueType::Classic => "classic",
+            QueueType::Quorum => "quorum",
+        }
+    }
+}
+
+/// What a full queue does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OverflowRule {
+    /// Drops what would be delivered next.
+    #[default]
+    DropHead,
+    /// Refuses what is published.
+    RejectPublish,
+    /// Refuses what is published, which also becomes a dead letter.
+    RejectPublishDeadLetter,
+}
+
+/// Where dead letters go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetterTarget {
+    /// The exchange.
+    pub exchange: ExchangeName,
+    /// The key; none keeps the message's own.
+    pub routing_key: Option<RoutingKey>,
+}
+
+/// How sure a dead letter must be to arrive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DeadLetterStrategy {
+    /// It may be lost if the target is not there.
+    #[default]
+    AtMostOnce,
+    /// It must not be lost.
+    AtLeastOnce,
+}
+
+/// A queue's properties and arguments.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct QueueOptions {
+    /// Survives a restart.
+    pub durable: bool,
+    /// Belongs to the connection that declared it.
+    pub exclusive: bool,
+    /// Goes with its last consumer.
+    pub auto_delete: bool,
+    /// `x-queue-type`.
+    pub queue_type: QueueType,
+    /// `x-message-ttl`: longest life of a message, in milliseconds.
+    pub message_ttl_ms: Option<u64>,
+    /// `x-expires`: longest life of the unused queue, in milliseconds.
+    pub expires_ms: Option<u64>,
+    /// `x-max-length`: most ready messages.
+    pub max_length: Option<u64>,
+    /// `x-max-length-bytes`: most bytes in the bodies of ready messages.
+    pub max_length_bytes: Option<u64>,
+    /// `x-overflow`.
+    pub overflow: OverflowRule,
+    /// `x-dead-letter-exchange` and `x-dead-letter-routing-key`.
+    pub dead_letter: Option<DeadLetterTarget>,
+    /// `x-dead-letter-strategy`.
+    pub dead_letter_strategy: DeadLetterStrategy,
+    /// `x-max-priority`: higher priorities count as this one; 0 is no priorities.
+    pub max_priority: u8,
+    /// `x-single-active-consumer`.
+    pub single_active_consumer: bool,
+    /// `x-delivery-limit`: how often a message may come back; none is unlimited.
+    pub delivery_limit: Option<u32>,
+    /// All arguments as they were sent, unknown ones included.
+    pub arguments: FieldTable,
+}
+
+impl QueueOptions {
+    /// Reads the flags and arguments of a declare.
+    ///
+    /// ```
+    /// use rialto::model::{QueueName, QueueOptions, VhostName};
+    /// use rialto_protocol::types::FieldTable;
+    /// let arguments = FieldTable::new().with("x-message-ttl", -1);
+    /// let error = QueueOptions::from_declare(true, false, false, &arguments).unwrap_err();
+    /// let text = error.text(&QueueName::new("jobs").unwrap(), &VhostName::new("/").unwrap());
+    /// assert_eq!(text, "invalid arg 'x-message-ttl' for queue 'jobs' in vhost '/': {value_negative,-1}");
+    /// ```
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn from_declare(
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        arguments: &FieldTable,
+    ) -> Result<Self, InvalidArgument> {
+        let read = Arguments(arguments);
+        let queue_type = match read.text("x-queue-type")? {
+            None | Some("classic") => QueueType::Classic,
+            Some("quorum") => QueueType::Quorum,
+            Some(other) => {
+                let problem = format!("unsupported queue type '{other}'");
+                return Err(InvalidArgument::argument("x-queue-type", problem));
+            }
+        };
+        if queue_type == QueueType::Quorum {
+            if !durable {
+                return Err(InvalidArgument::Property("non-durable"));
+            }
+            if exclusive {
+                return Err(InvalidArgument::Property("exclusive-owner"));
+            }
+        }
+        Ok(QueueOptions {
+            durable,
+            exclusive,
+            auto_delete,
+            queue_type,
+            message_ttl_ms: read.up_to("x-message-ttl", EXPIRY_MS_MAX, "value_too_big")?,
+            expires_ms: match read.up_to("x-expires", EXPIRY_MS_MAX, "value_too_big")? {
+                Some(0) => return Err(InvalidArgument::argument("x-expires", "{value_zero,0}".into())),
+                expires => expires,
+            },
+            max_length: read.unsigned("x-max-length")?,
+            max_length_bytes: read.unsigned("x-max-length-bytes")?,
+            overflow: match read.text("x-overflow")? {
+                None | Some("drop-head") => OverflowRule::DropHead,
+                Some("reject-publish") => OverflowRule::RejectPublish,
+                Some("reject-publish-dlx") => OverflowRule::RejectPublishDeadLetter,
+                Some(_) => return Err(InvalidArgument::argument("x-overflow", "invalid_overflow".into())),
+            },
+            dead_letter: read.dead_letter()?,
+            dead_letter_strategy: match read.text("x-dead-letter-strategy")? {
+                None | Some("at-most-once") => DeadLetterStrategy::AtMostOnce,
+                Some("at-least-once") => DeadLetterStrategy::AtLeastOnce,
+                Some(_) => {
+                    let problem = "invalid_dead_letter_strategy".into();
+                    return Err(InvalidArgument::argument("x-dead-letter-strategy", problem));
+                }
+            },
+            max_priority: read.up_to("x-max-priority", 255, "max_value_exceeded")?.unwrap_or(0) as u8,
+            single_active_consumer: read.bool("x-single-active-consumer")?.unwrap_or(false),
+            delivery_limit: match read.int("x-delivery-limit")? {
+                None if queue_type == QueueType::Quorum => Some(QUORUM_DELIVERY_LIMIT),
+                None | Some(-1) => None,
+                Some(limit) if limit < 0 => return Err(negative("x-delivery-limit", limit)),
+                Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
+            },
+            arguments: arguments.clone(),
+        })
+    }
+
+    /// Whether the number of ready messages or their bytes are limited.
+    pub fn has_max_length(&self) -> bool {
+        self.max_length.is_some() || self.max_length_bytes.is_some()
+    }
+
+    /// Whether a queue with these options answers to a declare with the `received` ones.
+    ///
+    /// # Errors
+    /// The first difference.
+    pub fn equivalent(&self, received: &QueueOptions) -> Result<(), Inequivalent> {
+        if self.exclusive != received.exclusive {
+            return Err(Inequivalent::Exclusive);
+        }
+        for (arg, current, received) in [
+            ("durable", self.durable, received.durable),
+            ("auto_delete", self.auto_delete, received.auto_delete),
+        ] {
+            if current != received {
+                let (received, current) = (format!("'{received}'"), format!("'{current}'"));
+                return Err(Inequivalent::Different { arg, received, current });
+            }
+        }
+        for arg in COMPARED {
+            // A type that was not named is the default one.
+            if arg == "x-queue-type" && self.queue_type == received.queue_type {
+                continue;
+            }
+            let (current, received) = (self.arguments.get(arg), received.arguments.get(arg));
+            if !same(current, received) {
+                let (received, current) = (described(received), described(current));
+                return Err(Inequivalent::Different { arg, received, current });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Equal, where all integer types are one.
+fn same(a: Option<&FieldValue>, b: Option<&FieldValue>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a == b || (a.as_int().is_some() && a.as_int() == b.as_int()),
+        (a, b) => a.is_none() && b.is_none(),
+    }
+}
+
+fn described(value: Option<&FieldValue>) -> String {
+    match value {
+        None => "none".into(),
+        Some(value) => format!("the value '{value}' of type '{}'", value.type_name()),
+    }
+}
+
+/// Typed access to the arguments of a declare.
+struct Arguments<'a>(&'a FieldTable);
+
+impl<'a> Arguments<'a> {
+    fn int(&self, arg: &'static str) -> Result<Option<i64>, InvalidArgument> {
+        self.typed(arg, FieldValue::as_int)
+    }
+
+    fn unsigned(&self, arg: &'static str) -> Result<Option<u64>, InvalidArgument> {
+        match self.int(arg)? {
+            Some(value) => u64::try_from(value).map(Some).map_err(|_| negative(arg, value)),
+            None => Ok(None),
+        }
+    }
+
+    fn up_to(&self, arg: &'static str, max: u64, problem: &str) -> Result<Option<u64>, InvalidArgument> {
+        match self.unsigned(arg)? {
+            Some(value) if value > max => {
+                Err(InvalidArgument::argument(arg, format!("{{{problem},{value}}}")))
+            }
+            value => Ok(value),
+        }
+    }
+
+    fn bool(&self, arg: &'static str) -> Result<Option<bool>, InvalidArgument> {
+        self.typed(arg, FieldValue::as_bool)
+    }
+
+    fn text(&self, arg: &'static str) -> Result<Option<&'a str>, InvalidArgument> {
+        self.typed(arg, FieldValue::as_str)
+    }
+
+    fn typed<T>(
+        &self,
+        arg: &'static str,
+        read: impl Fn(&'a FieldValue) -> Option<T>,
+    ) -> Result<Option<T>, InvalidArgument> {
+        let Some(value) = self.0.get(arg) else { return Ok(None) };
+        match read(value) {
+            Some(value) => Ok(Some(value)),
+            None => {
+                Err(InvalidArgument::argument(arg, format!("{{unacceptable_type,{}}}", value.type_name())))
+            }
+        }
+    }
+
+    fn dead_letter(&self) -> Result<Option<DeadLetterTarget>, InvalidArgument> {
+        const EXCHANGE: &str = "x-dead-letter-exchange";
+        const KEY: &str = "x-dead-letter-routing-key";
+        let too_long = |arg| move |_| InvalidArgument::argument(arg, "value_too_long".into());
+        let key = self.text(KEY)?;
+        let routing_key = key.map(RoutingKey::new).transpose().map_err(too_long(KEY))?;
+        match self.text(EXCHANGE)? {
+            Some(exchange) => {
+                let exchange = ExchangeName::new(exchange).map_err(too_long(EXCHANGE))?;
+                Ok(Some(DeadLetterTarget { exchange, routing_key }))
+            }
+            None if routing_key.is_some() => {
+                Err(InvalidArgument::argument(KEY, "routing_key_but_no_dlx_defined".into()))
+            }
+            None => Ok(None),
+        }
+    }
+}
+
+fn negative(arg: &'static str, value: i64) -> InvalidArgument {
+    InvalidArgument::argument(arg, format!("{{value_negative,{value}}}"))
+}
+
+/// Why a queue cannot be declared like this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidArgument {
+    /// An argument has a value that it cannot have.
+    Argument {
+        /// Its name.
+        arg: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A property that this type of queue cannot have.
+    Property(&'static str),
+}
+
+impl InvalidArgument {
+    fn argument(arg: &'static str, problem: String) -> Self {
+        InvalidArgument::Argument { arg, problem }
+    }
+
+    /// The text for the client, as RabbitMQ words it.
+    pub fn text(&self, queue: &QueueName, vhost: &VhostName) -> String {
+        match self {
+            InvalidArgument::Argument { arg, problem } => {
+                format!("invalid arg '{arg}' for queue '{queue}' in vhost '{vhost}': {problem}")
+            }
+            InvalidArgument::Property(property) => {
+                format!("invalid property '{property}' for queue '{queue}' in vhost '{vhost}'")
+            }
+        }
+    }
+}
+
+impl fmt::Display for InvalidArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            InvalidArgument::Argument { arg, problem } => write!(f, "invalid arg '{arg}': {problem}"),
+            InvalidArgument::Property(property) => write!(f, "invalid property '{property}'"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidArgument {}
+
+/// How a declare differs from the queue that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inequivalent {
+    /// One is exclusive and the other is not: for RabbitMQ a matter of locks (405), not of arguments (406).
+    Exclusive,
+    /// A flag or an argument differs.
+    Different {
+        /// Its name.
+        arg: &'static str,
+        /// What was sent, described.
+        received: String,
+        /// What the queue has, described.
+        current: String,
+    },
+}
+
+impl Inequivalent {
+    /// The text for the client, as RabbitMQ words it.
+    pub fn text(&self, queue: &QueueName, vhost: &VhostName) -> String {
+        match self {
+            Inequivalent::Exclusive => format!(
+                "cannot obtain exclusive access to locked queue '{queue}' in vhost '{vhost}'. It could be \
+                 originally declared on another connection or the exclusive property value does not match \
+                 that of the original declaration."
+            ),
+            Inequivalent::Different { arg, received, current } => format!(
+                "inequivalent arg '{arg}' for queue '{queue}' in vhost '{vhost}': \
+                 received {received} but current is {current}"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn declare(arguments: FieldTable) -> Result<QueueOptions, InvalidArgument> {
+        QueueOptions::from_declare(true, false, false, &arguments)
+    }
+
+    fn error(arguments: FieldTable) -> String {
+        let error = declare(arguments).unwrap_err();
+        error.text(&QueueName::new("q").unwrap(), &VhostName::new("/").unwrap())
+    }
+
+    fn difference(current: FieldTable, received: FieldTable) -> Option<String> {
+        let error = declare(current).unwrap().equivalent(&declare(received).unwrap()).err()?;
+        Some(error.text(&QueueName::new("q").unwrap(), &VhostName::new("/").unwrap()))
+    }
+
+    #[test]
+    fn all_arguments_are_read() {
+        let options = declare(
+            FieldTable::new()
+                .with("x-message-ttl", 60_000)
+                .with("x-expires", FieldValue::U16(5))
+                .with("x-max-length", 10i64)
+                .with("x-max-length-bytes", FieldValue::U32(1000))
+                .with("x-overflow", "reject-publish-dlx")
+                .with("x-dead-letter-exchange", "dead")
+                .with("x-dead-letter-routing-key", "key")
+                .with("x-dead-letter-strategy", "at-least-once")
+                .with("x-max-priority", FieldValue::U8(255))
+                .with("x-single-active-consumer", true)
+                .with("x-delivery-limit", 3)
+                .with("x-unknown", "kept"),
+        )
+        .unwrap();
+        assert_eq!(options.message_ttl_ms, Some(60_000));
+        assert_eq!(options.expires_ms, Some(5));
+        assert_eq!((options.max_length, options.max_length_bytes), (Some(10), Some(1000)));
+        assert_eq!(options.overflow, OverflowRule::RejectPublishDeadLetter);
+        let target = options.dead_letter.unwrap();
+        assert_eq!((&*target.exchange, target.routing_key.as_deref()), ("dead", Some("key")));
+        assert_eq!(options.dead_letter_strategy, DeadLetterStrategy::AtLeastOnce);
+        assert_eq!((options.max_priority, options.delivery_limit), (255, Some(3)));
+        assert!(options.single_active_consumer && options.arguments.get("x-unknown").is_some());
+    }
+
+    #[test]
+    fn invalid_arguments_are_named_as_rabbitmq_names_them() {
+        let prefix = |arg: &str| format!("invalid arg '{arg}' for queue 'q' in vhost '/': ");
+        for (arg, value, problem) in [
+            ("x-message-ttl", FieldValue::I32(-1), "{value_negative,-1}"),
+            ("x-message-ttl", "60000".into(), "{unacceptable_type,longstr}"),
+            ("x-message-ttl", FieldValue::I64(EXPIRY_MS_MAX as i64 + 1), "{value_too_big,315360000001}"),
+            ("x-expires", FieldValue::I32(0), "{value_zero,0}"),
+            ("x-max-length", FieldValue::F64(1.0), "{unacceptable_type,double}"),
+            ("x-max-length-bytes", FieldValue::I32(-5), "{value_negative,-5}"),
+            ("x-max-priority", FieldValue::I32(256), "{max_value_exceeded,256}"),
+            ("x-max-priority", FieldValue::I32(-1), "{value_negative,-1}"),
+            ("x-overflow", "drop-tail".into(), "invalid_overflow"),
+            ("x-dead-letter-routing-key", "key".into(), "routing_key_but_no_dlx_defined"),
+            ("x-dead-letter-strategy", "twice".into(), "invalid_dead_letter_strategy"),
+            ("x-single-active-consumer", FieldValue::I32(1), "{unacceptable_type,signedint}"),
+            ("x-delivery-limit", FieldValue::I32(-2), "{value_negative,-2}"),
+            ("x-queue-type", "stream".into(), "unsupported queue type 'stream'"),
+        ] {
+            assert_eq!(error(FieldTable::new().with(arg, value)), prefix(arg) + problem);
+        }
+    }
+
+    #[test]
+    fn values_at_the_edge_are_accepted() {
+        for (arg, value) in [
+            ("x-message-ttl", 0i64),
+            ("x-message-ttl", EXPIRY_MS_MAX as i64),
+            ("x-expires", 1),
+            ("x-max-length", 0),
+            ("x-max-priority", 0),
+            ("x-delivery-limit", -1),
+        ] {
+            assert!(declare(FieldTable::new().with(arg, value)).is_ok(), "{arg} {value}");
+        }
+    }
+
+    #[test]
+    fn quorum_queues_are_durable_and_have_a_delivery_limit() {
+        let quorum = FieldTable::new().with("x-queue-type", "quorum");
+        assert_eq!(declare(quorum.clone()).unwrap().delivery_limit, Some(QUORUM_DELIVERY_LIMIT));
+        let unlimited = quorum.clone().with("x-delivery-limit", -1);
+        assert_eq!(declare(unlimited).unwrap().delivery_limit, None);
+        let error = QueueOptions::from_declare(false, false, false, &quorum).unwrap_err();
+        assert_eq!(error, InvalidArgument::Property("non-durable"));
+        let error = QueueOptions::from_declare(true, true, false, &quorum).unwrap_err();
+        assert_eq!(error, InvalidArgument::Property("exclusive-owner"));
+    }
+
+    #[test]
+    fn a_different_argument_is_named_as_rabbitmq_names_it() {
+        assert_eq!(
+            difference(FieldTable::new().with("x-message-ttl", 60_000), FieldTable::new()).unwrap(),
+            "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': \
+             received none but current is the value '60000' of type 'signedint'"
+        );
+        let (durable, transient) = (declare(FieldTable::new()).unwrap(), QueueOptions::default());
+        let error = transient.equivalent(&durable).unwrap_err();
+        assert_eq!(
+            error.text(&QueueName::new("q").unwrap(), &VhostName::new("/").unwrap()),
+            "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'"
+        );
+        let exclusive = QueueOptions { exclusive: true, ..QueueOptions::default() };
+        assert_eq!(exclusive.equivalent(&transient), Err(Inequivalent::Exclusive));
+    }
+
+    #[test]
+    fn integer_types_unknown_arguments_and_the_default_type_make_no_difference() {
+        let table = FieldTable::new;
+        assert_eq!(difference(table().with("x-expires", 5), table().with("x-expires", 5i64)), None);
+        assert_eq!(difference(table().with("x-foo", 5), table()), None);
+        assert_eq!(difference(table().with("x-queue-type", "classic"), table()), None);
+        assert!(difference(table().with("x-queue-type", "quorum"), table()).is_some());
+    }
+}

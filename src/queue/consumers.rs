@@ -1,0 +1,324 @@
+//! The consumers of one queue, and whose turn it is.
+//!
+//! Consumers with room stand in a ring for their priority: the first is served and goes to the back, so the
+//! round is strict and a message costs O(1) with thousands of consumers. A lower priority is served only when
+//! nobody of a higher one has room.
+//!
+//! Single active consumer: the one with the highest priority, then the oldest. When a consumer with a higher
+//! priority comes, the active one gets nothing more, and hands over once it holds nothing: messages are never
+//! processed by two at a time because of a hand-over (RabbitMQ's quorum queues).
+//!
+//! Invariants: a consumer stands in its ring exactly once if it is `Ready`, else not at all; only the active
+//! consumer can be ready if the queue has one. Not here: when a consumer has room (`consumer`).
+
+use std::collections::VecDeque;
+
+use crate::model::ConsumerId;
+
+use super::consumer::{Consumer, PauseReason, Readiness, Role};
+
+/// Capacity, in deliveries, that a consumer keeps after a burst.
+const OUTGOING_KEPT: usize = 1024;
+
+/// A consumer's place in the table, valid until it is removed.
+pub(super) type Slot = u32;
+
+#[derive(Debug, Default)]
+pub(super) struct Consumers {
+    slots: Vec<Option<Consumer>>,
+    free: Vec<Slot>,
+    /// Sorted by identity: settling finds its consumer without hashing.
+    index: Vec<(ConsumerId, Slot)>,
+    /// Highest priority first.
+    levels: Vec<Level>,
+    /// Rings before this one are empty.
+    first: usize,
+    single_active: bool,
+    active: Option<Slot>,
+    /// The active one gets nothing more: a better one takes over once it holds nothing.
+    handing_over: bool,
+    /// Consumers that were given something since the last [`Consumers::take_deliveries`].
+    touched: Vec<Slot>,
+    /// How many consume.
+    consuming: usize,
+    next_age: u64,
+}
+
+#[derive(Debug)]
+struct Level {
+    priority: i32,
+    ring: VecDeque<Slot>,
+}
+
+impl Consumers {
+    pub(super) fn new(single_active: bool) -> Self {
+        Consumers { single_active, ..Self::default() }
+    }
+
+    /// How many consume; `get`s and cancelled ones don't count.
+    pub(super) fn consuming(&self) -> usize {
+        self.consuming
+    }
+
+    pub(super) fn has_exclusive(&self) -> bool {
+        self.iter().any(|consumer| consumer.role == Role::Consuming && consumer.exclusive)
+    }
+
+    pub(super) fn find(&self, id: ConsumerId) -> Option<Slot> {
+        match *self.index {
+            // What most queues have.
+            [(only, slot)] => (only == id).then_some(slot),
+            _ => self.position(id).ok().map(|at| self.index[at].1),
+        }
+    }
+
+    fn position(&self, id: ConsumerId) -> Result<usize, usize> {
+        self.index.binary_search_by_key(&id, |(id, _)| *id)
+    }
+
+    pub(super) fn get(&self, slot: Slot) -> &Consumer {
+        self.slots[slot as usize].as_ref().expect("a slot in use has a consumer")
+    }
+
+    pub(super) fn get_mut(&mut self, slot: Slot) -> &mut Consumer {
+        self.slots[slot as usize].as_mut().expect("a slot in use has a consumer")
+    }
+
+    /// All there are, whatever their role, in no order that means anything.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Consumer> {
+        self.slots.iter().flatten()
+    }
+
+    pub(super) fn next_age(&mut self) -> u64 {
+        self.next_age += 1;
+        self.next_age
+    }
+
+    /// Adds a consumer whose identity is new.
+    pub(super) fn add(&mut self, consumer: Consumer) -> Slot {
+        let (id, role) = (consumer.id, consumer.role);
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(consumer);
+                slot
+            }
+            None => {
+                self.slots.push(Some(consumer));
+                (self.slots.len() - 1) as Slot
+            }
+        };
+        let at = self.position(id).unwrap_or_else(|at| at);
+        self.index.insert(at, (id, slot));
+        if role == Role::Consuming {
+            self.consuming += 1;
+            self.elect();
+            self.update(slot);
+        }
+        slot
+    }
+
+    /// It consumes no more, but keeps what it holds.
+    pub(super) fn cancel(&mut self, slot: Slot) {
+        if self.get(slot).role == Role::Consuming {
+            self.consuming -= 1;
+            self.get_mut(slot).role = Role::Cancelled;
+            if self.active == Some(slot) {
+                self.active = None;
+            }
+            self.update(slot);
+            self.elect();
+        }
+    }
+
+    /// Forgets a consumer with all it holds.
+    pub(super) fn remove(&mut self, slot: Slot) -> Consumer {
+        if self.get(slot).role == Role::Consuming {
+            self.cancel(slot);
+        }
+        self.touched.retain(|touched| *touched != slot);
+        let consumer = self.slots[slot as usize].take().expect("a slot in use has a consumer");
+        if let Ok(at) = self.position(consumer.id) {
+            self.index.remove(at);
+        }
+        self.free.push(slot);
+        consumer
+    }
+
+    /// Forgets a cancelled consumer that holds nothing more.
+    pub(super) fn remove_if_spent(&mut self, slot: Slot) {
+        if self.get(slot).is_spent() {
+            self.remove(slot);
+        }
+    }
+
+    /// Decides who is active: to be called when a consumer came or went, or the active one holds nothing more.
+    fn elect(&mut self) {
+        if !self.single_active {
+            return;
+        }
+        let best = self.best();
+        let old = self.active;
+        self.handing_over = old != best && old.is_some_and(|old| !self.get(old).unacked.is_empty());
+        if !self.handing_over {
+            self.active = best;
+        }
+        old.into_iter().chain(best).for_each(|slot| self.update(slot));
+    }
+
+    /// The one that should be active.
+    fn best(&self) -> Option<Slot> {
+        let candidates = self.index.iter().map(|(_, slot)| *slot);
+        let candidates = candidates.filter(|slot| self.get(*slot).role == Role::Consuming);
+        candidates.min_by_key(|slot| {
+            let consumer = self.get(*slot);
+            (std::cmp::Reverse(consumer.priority), consumer.age)
+        })
+    }
+
+    /// Whether the single active consumer rule lets this one receive.
+    pub(super) fn is_active(&self, slot: Slot) -> bool {
+        !self.single_active || (self.active == Some(slot) && !self.handing_over)
+    }
+
+    /// To be called when a consumer holds less than before or has more credit: it may have room now.
+    pub(super) fn update(&mut self, slot: Slot) {
+        let active = self.is_active(slot);
+        let consumer = self.get_mut(slot);
+        let readiness = match consumer.pause_reason(active) {
+            None => Readiness::Ready,
+            Some(reason) => Readiness::Paused(reason),
+        };
+        let before = std::mem::replace(&mut consumer.readiness, readiness);
+        let priority = consumer.priority;
+        match (before, readiness) {
+            (Readiness::Paused(_), Readiness::Ready) => self.join_round(slot, priority),
+            (Readiness::Ready, Readiness::Paused(_)) => self.leave_round(slot, priority),
+            _ => {}
+        }
+    }
+
+    /// To be called when a consumer has settled all it held.
+    pub(super) fn hand_over(&mut self, slot: Slot) {
+        if self.handing_over && self.active == Some(slot) && self.get(slot).unacked.is_empty() {
+            self.elect();
+        }
+    }
+
+    fn join_round(&mut self, slot: Slot, priority: i32) {
+        let at = self.levels.partition_point(|level| level.priority > priority);
+        if self.levels.get(at).is_none_or(|level| level.priority != priority) {
+            self.levels.insert(at, Level { priority, ring: VecDeque::new() });
+            // Those behind have moved by one, which at worst makes `first` too low.
+        }
+        self.levels[at].ring.push_back(slot);
+        self.first = self.first.min(at);
+    }
+
+    fn leave_round(&mut self, slot: Slot, priority: i32) {
+        let at = self.levels.partition_point(|level| level.priority > priority);
+        if let Some(level) = self.levels.get_mut(at) {
+            level.ring.retain(|member| *member != slot);
+        }
+    }
+
+    /// Whether somebody has room, unless its channel is found to be full.
+    pub(super) fn has_room(&mut self) -> bool {
+        while let Some(level) = self.levels.get(self.first) {
+            if !level.ring.is_empty() {
+                return true;
+            }
+            self.first += 1;
+        }
+        false
+    }
+
+    /// The consumer whose turn it is, out of the round, with a place taken in its channel's window.
+    /// [`Consumers::served`] must follow.
+    pub(super) fn next(&mut self) -> Option<Slot> {
+        while let Some(level) = self.levels.get_mut(self.first) {
+            let Some(slot) = level.ring.pop_front() else {
+                self.first += 1;
+                continue;
+            };
+            let consumer = self.get_mut(slot);
+            if consumer.take_channel_place() {
+                return Some(slot);
+            }
+            consumer.readiness = Readiness::Paused(PauseReason::ChannelPrefetch);
+        }
+        None
+    }
+
+    /// The consumer that [`Consumers::next`] named has been given its message: back to the end of the round
+    /// if it still has room.
+    pub(super) fn served(&mut self, slot: Slot) {
+        // It was active a moment ago, and giving does not change that.
+        let consumer = self.get_mut(slot);
+        let first = consumer.outgoing.len() == 1;
+        match consumer.pause_reason(true) {
+            None => {
+                let priority = consumer.priority;
+                let level = &mut self.levels[self.first];
+                if level.priority == priority {
+                    level.ring.push_back(slot);
+                } else {
+                    self.join_round(slot, priority);
+                }
+            }
+            Some(reason) => consumer.readiness = Readiness::Paused(reason),
+        }
+        if first {
+            self.touched.push(slot);
+        }
+    }
+
+    /// Gives what was assigned to the broker; see [`super::Queue::take_deliveries`].
+    pub(super) fn take_deliveries(
+        &mut self,
+        mut take: impl FnMut(ConsumerId, &mut Vec<super::effects::Delivery>),
+    ) {
+        // Handing out may forget a consumer, which must not disturb the list.
+        let mut touched = std::mem::take(&mut self.touched);
+        for slot in touched.drain(..) {
+            let consumer = self.get_mut(slot);
+            take(consumer.id, &mut consumer.outgoing);
+            consumer.outgoing.clear();
+            consumer.outgoing.shrink_to(OUTGOING_KEPT);
+            self.remove_if_spent(slot);
+        }
+        self.touched = touched;
+    }
+
+    /// Removes priorities that nobody has any more.
+    pub(super) fn forget_levels(&mut self) {
+        let slots = &self.slots;
+        let used = |priority: i32| slots.iter().flatten().any(|consumer| consumer.priority == priority);
+        self.levels.retain(|level| !level.ring.is_empty() || used(level.priority));
+        self.first = 0;
+    }
+
+    /// Asserts what the module promises.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.index.is_sorted(), "the index is out of order");
+        assert_eq!(self.index.len(), self.slots.iter().flatten().count());
+        assert!(self.levels.is_sorted_by(|a, b| a.priority > b.priority), "levels out of order");
+        assert!(self.levels[..self.first].iter().all(|level| level.ring.is_empty()));
+        assert_eq!(self.iter().filter(|c| c.role == Role::Consuming).count(), self.consuming);
+        for (id, slot) in &self.index {
+            let consumer = self.get(*slot);
+            assert_eq!(consumer.id, *id);
+            consumer.unacked.check_invariants();
+            let rings = self.levels.iter().flat_map(|level| level.ring.iter().map(|s| (level.priority, *s)));
+            let places: Vec<_> = rings.filter(|(_, member)| member == slot).collect();
+            match consumer.readiness {
+                Readiness::Ready => assert_eq!(places, [(consumer.priority, *slot)], "consumer {id}"),
+                Readiness::Paused(_) => assert!(places.is_empty(), "consumer {id} waits in the round"),
+            }
+            assert_eq!(self.touched.contains(slot), !consumer.outgoing.is_empty(), "consumer {id}");
+            assert!(!consumer.is_spent(), "consumer {id} should be forgotten");
+        }
+        if self.single_active {
+            assert_eq!(self.active.is_some(), self.consuming > 0, "nobody is active");
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Giving ready messages to consumers with room.
+//!
+//! Invariants: a message goes to the consumer whose turn it is, never after its deadline; afterwards either
+//! nothing is ready or nobody has room. Not here: whose turn it is (`consumers`).
+
+use crate::model::Timestamp;
+
+use super::Queue;
+use super::consumers::Slot;
+use super::effects::{Delivery, Effects};
+use super::entry::Entry;
+
+impl Queue {
+    /// Gives ready messages to consumers with room, until one or the other is used up. To be called once after
+    /// a batch of publishes, settlements, credit, or any other change; then [`Queue::take_deliveries`].
+    pub fn dispatch(&mut self, now: Timestamp, out: &mut Effects) {
+        self.expire(now, out);
+        while !self.ready.is_empty() {
+            let Some(slot) = self.consumers.next() else { break };
+            let entry = self.ready.pop().expect("a queue that is not empty has a first message");
+            self.give(slot, entry, out);
+        }
+    }
+
+    /// Gives a message to the consumer whose turn it is.
+    pub(super) fn give(&mut self, slot: Slot, entry: Entry, out: &mut Effects) {
+        self.totals.delivered += 1;
+        self.totals.redelivered += u64::from(entry.held.returns > 0);
+        let journalled = self.is_journalled(&entry.held.message);
+        let consumer = self.consumers.get_mut(slot);
+        consumer.charge(entry.held.message.len());
+        let tag = consumer.unacked.next_tag();
+        if consumer.auto_ack {
+            consumer.unacked.skip();
+            self.totals.auto_acked += 1;
+            if journalled {
+                out.settled.push(entry.lsn);
+            }
+            consumer.outgoing.push(Delivery::new(entry, tag));
+        } else {
+            self.unacked.add(&entry);
+            consumer.outgoing.push(Delivery::sharing(&entry, tag));
+            consumer.unacked.push(entry);
+        }
+        self.consumers.served(slot);
+    }
+}
+
+impl Delivery {
+    /// The only delivery of a message that is not kept.
+    pub(super) fn new(entry: Entry, tag: u64) -> Delivery {
+        let Entry { lsn, held } = entry;
+        let delivery_count = held.returns;
+        Delivery { message: held.message, lsn, tag, delivery_count, redelivered: delivery_count > 0 }
+    }
+
+    /// A delivery of a message that is kept until it is settled.
+    pub(super) fn sharing(entry: &Entry, tag: u64) -> Delivery {
+        let Entry { lsn, ref held } = *entry;
+        let delivery_count = held.returns;
+        let message = held.message.clone();
+        Delivery { message, lsn, tag, delivery_count, redelivered: delivery_count > 0 }
+    }
+}

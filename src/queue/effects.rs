@@ -1,0 +1,206 @@
+//! What comes out of the queue machine: answers, deliveries, and effects for the caller to carry out.
+//!
+//! Invariants: the machine only appends to [`Effects`]; a message that leaves the queue for good is named
+//! exactly once: in `dead`, or (if the journal knows it) in `settled`.
+
+use rialto_protocol::types::ShortStr;
+use thiserror::Error;
+
+use crate::model::{ConsumerId, Lsn, Message};
+
+/// A message assigned to a consumer.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The message.
+    pub message: Message,
+    /// Its identity.
+    pub lsn: Lsn,
+    /// The consumer's own tag, counting up from 1; 0 for a `get` with auto-ack.
+    pub tag: u64,
+    /// How often it was delivered before and came back.
+    pub delivery_count: u32,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+}
+
+/// The answer to a `get`.
+#[derive(Clone, Debug)]
+pub struct Got {
+    /// The message.
+    pub delivery: Delivery,
+    /// Ready messages left behind it.
+    pub remaining: u64,
+}
+
+/// What became of a published message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The queue took it; what happens later is not the publisher's matter.
+    Accepted,
+    /// The queue refused it: the publisher gets a negative confirm.
+    Rejected(RejectReason),
+}
+
+/// Why a queue refuses a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RejectReason {
+    /// It would exceed the queue's maximum length, and the queue's overflow rule is to refuse.
+    #[error("the queue has reached its maximum length")]
+    MaxLength,
+}
+
+/// What a consumer decides about messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settle {
+    /// Done with.
+    Ack,
+    /// Back to their old places.
+    Requeue,
+    /// Not wanted: dead letters, with what the consumer says about it.
+    Reject {
+        /// Why, in the consumer's words.
+        reason: Option<ShortStr>,
+    },
+}
+
+/// Why a settlement is refused; nothing has been settled then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum SettleError {
+    /// A tag that this consumer was never given.
+    #[error("the consumer was never given that delivery tag")]
+    NeverDelivered,
+    /// Not a consumer of this queue, or a cancelled one that had settled everything.
+    #[error("the consumer is not known to the queue")]
+    UnknownConsumer,
+}
+
+/// Why a consumer is not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ConsumeError {
+    /// An exclusive consumer has the queue.
+    #[error("another consumer has the queue exclusively")]
+    InExclusiveUse,
+    /// It wants to be exclusive, but there are others.
+    #[error("the queue has other consumers")]
+    NotAlone,
+    /// It wants to be exclusive on a queue with a single active consumer.
+    #[error("the queue has a single active consumer, so none can be exclusive")]
+    SingleActive,
+    /// The queue has as many consumers as it may.
+    #[error("the queue has {max} consumers, which is the limit")]
+    TooMany {
+        /// The limit, [`super::QueueLimits::consumers_max`].
+        max: u32,
+    },
+    /// The identity is in use.
+    #[error("the consumer is there already")]
+    AlreadyThere,
+}
+
+/// What becomes of a removed consumer's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemoveMode {
+    /// It only stops receiving: what it holds can still be settled.
+    Cancel,
+    /// It is gone: what it holds goes back to the old places.
+    Gone,
+}
+
+/// Why a message died.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DeathReason {
+    /// A consumer rejected it.
+    Rejected,
+    /// Its time to live was over.
+    Expired,
+    /// The queue was full.
+    MaxLength,
+    /// It came back more often than the queue allows.
+    DeliveryLimit,
+}
+
+impl DeathReason {
+    /// Its name in `x-death`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DeathReason::Rejected => "rejected",
+            DeathReason::Expired => "expired",
+            DeathReason::MaxLength => "maxlen",
+            DeathReason::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
+/// A message that died in a queue that has a dead-letter exchange. It has left the queue: moving it and
+/// settling it is one step for the journal.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The message.
+    pub message: Message,
+    /// Its identity in this queue.
+    pub lsn: Lsn,
+    /// Why it died.
+    pub reason: DeathReason,
+    /// What the rejecting consumer said about it.
+    pub text: Option<ShortStr>,
+    /// How often it was delivered and came back.
+    pub delivery_count: u32,
+}
+
+/// A message that came back, for the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// The message.
+    pub lsn: Lsn,
+    /// How often it was delivered and came back, this time included.
+    pub delivery_count: u32,
+}
+
+/// Why a queue wants to be deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeleteReason {
+    /// Unused for longer than `x-expires`.
+    Expired,
+    /// Its last consumer is gone, and it is an auto-delete queue.
+    AutoDelete,
+}
+
+/// What the caller has to carry out. Reused between calls: the machine only appends, the caller empties.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be routed to the dead-letter exchange, in order. Only of queues that have one.
+    pub dead: Vec<DeadLetter>,
+    /// Consumers that the queue cancelled, to be told.
+    pub cancelled: Vec<ConsumerId>,
+    /// Persistent messages of a durable queue that are done with, for the journal.
+    pub settled: Vec<Lsn>,
+    /// Persistent messages of a durable queue that came back, for the journal.
+    pub returned: Vec<Returned>,
+    /// The queue is to be deleted: close it and take it out of the registry.
+    pub deleted: Option<DeleteReason>,
+}
+
+impl Effects {
+    /// Nothing to do yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.dead.is_empty()
+            && self.cancelled.is_empty()
+            && self.settled.is_empty()
+            && self.returned.is_empty()
+            && self.deleted.is_none()
+    }
+
+    /// Forgets everything but the memory.
+    pub fn clear(&mut self) {
+        self.dead.clear();
+        self.cancelled.clear();
+        self.settled.clear();
+        self.returned.clear();
+        self.deleted = None;
+    }
+}

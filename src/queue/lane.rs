@@ -1,0 +1,201 @@
+//! Ready messages of one priority, in LSN order.
+//!
+//! Arrivals come in LSN order and leave at the front, so they stand in a ring buffer. Those that come out of
+//! order go to the nearer end if their place is close to it, else into a small ordered map beside the buffer:
+//! a peer that rejects a million messages in random order costs O(log n) each, never O(n).
+//! A message that leaves from the middle (expiry) leaves a hole that keeps its place.
+//!
+//! Invariants: buffer and map are both in LSN order; the buffer starts with a message, not a hole; at most
+//! about half of it are holes. Not here: which lane is next (`ready`), when a message expires (`expiry`).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::model::Lsn;
+
+use super::entry::{Entry, Held};
+use super::spare::give_back_spare;
+
+/// How far from an end of the buffer a message is still moved into place there: 2 KiB to shift.
+const NEAR: usize = 32;
+/// Holes that are tolerated in any case.
+const HOLES: usize = 32;
+
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    slots: VecDeque<Slot>,
+    holes: usize,
+    late: BTreeMap<Lsn, Held>,
+}
+
+/// A place in the buffer; a hole if the message is gone.
+#[derive(Debug)]
+struct Slot {
+    lsn: Lsn,
+    held: Option<Held>,
+}
+
+impl Lane {
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.holes + self.late.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.late.is_empty()
+    }
+
+    /// Puts a message in its place. Its LSN must not be here already.
+    pub(super) fn insert(&mut self, entry: Entry) {
+        let Entry { lsn, held } = entry;
+        let slot = |held| Slot { lsn, held: Some(held) };
+        match (self.slots.front(), self.slots.back()) {
+            (_, Some(back)) if back.lsn < lsn => self.slots.push_back(slot(held)),
+            (Some(front), _) if lsn < front.lsn => self.slots.push_front(slot(held)),
+            (None, _) => self.slots.push_back(slot(held)),
+            _ => {
+                let at = self.slots.partition_point(|slot| slot.lsn < lsn);
+                if self.slots[at].lsn == lsn {
+                    // The hole that this message left when it was taken from the middle.
+                    let old = self.slots[at].held.replace(held);
+                    debug_assert!(old.is_none(), "LSN {lsn} is in the queue twice");
+                    self.holes -= 1;
+                } else if at.min(self.slots.len() - at) <= NEAR {
+                    self.slots.insert(at, slot(held));
+                } else {
+                    let old = self.late.insert(lsn, held);
+                    debug_assert!(old.is_none(), "LSN {lsn} is in the queue twice");
+                }
+            }
+        }
+    }
+
+    /// The message with the lowest LSN.
+    pub(super) fn front(&self) -> Option<(Lsn, &Held)> {
+        let slot = self.slots.front().and_then(|slot| Some((slot.lsn, slot.held.as_ref()?)));
+        let late = self.late.first_key_value().map(|(lsn, held)| (*lsn, held));
+        match (slot, late) {
+            (Some(slot), Some(late)) => Some(if slot.0 < late.0 { slot } else { late }),
+            (slot, late) => slot.or(late),
+        }
+    }
+
+    /// Takes the message with the lowest LSN.
+    pub(super) fn pop(&mut self) -> Option<Entry> {
+        if !self.late.is_empty() && self.late_is_first() {
+            return self.late.pop_first().map(|(lsn, held)| Entry { lsn, held });
+        }
+        let slot = self.slots.pop_front()?;
+        self.trim();
+        let held = slot.held.expect("the buffer starts with a message");
+        Some(Entry { lsn: slot.lsn, held })
+    }
+
+    fn late_is_first(&self) -> bool {
+        match (self.late.first_key_value(), self.slots.front()) {
+            (Some((late, _)), Some(slot)) => *late < slot.lsn,
+            (late, _) => late.is_some(),
+        }
+    }
+
+    /// Takes the message with this LSN, wherever it stands, if `wanted` says that it is the one.
+    pub(super) fn remove(&mut self, lsn: Lsn, wanted: impl Fn(&Held) -> bool) -> Option<Entry> {
+        if let Ok(at) = self.slots.binary_search_by_key(&lsn, |slot| slot.lsn)
+            && let Some(held) = self.slots[at].held.take_if(|held| wanted(held))
+        {
+            self.holes += 1;
+            self.trim();
+            if self.holes > HOLES + self.slots.len() / 2 {
+                self.slots.retain(|slot| slot.held.is_some());
+                self.holes = 0;
+            }
+            return Some(Entry { lsn, held });
+        }
+        if self.late.get(&lsn).is_some_and(wanted) {
+            return self.late.remove(&lsn).map(|held| Entry { lsn, held });
+        }
+        None
+    }
+
+    /// Removes holes at the front, and spare memory.
+    fn trim(&mut self) {
+        while self.slots.front().is_some_and(|slot| slot.held.is_none()) {
+            self.slots.pop_front();
+            self.holes -= 1;
+        }
+        give_back_spare(&mut self.slots);
+    }
+
+    /// Its messages, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Lsn, &Held)> {
+        let slots = self.slots.iter().filter_map(|slot| Some((slot.lsn, slot.held.as_ref()?)));
+        slots.chain(self.late.iter().map(|(lsn, held)| (*lsn, held)))
+    }
+
+    /// Asserts what the module promises.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.slots.front().is_none_or(|slot| slot.held.is_some()), "the buffer starts with a hole");
+        assert!(self.slots.iter().is_sorted_by(|a, b| a.lsn < b.lsn), "the buffer is out of order");
+        assert_eq!(self.slots.iter().filter(|slot| slot.held.is_none()).count(), self.holes);
+        assert!(self.holes <= HOLES + 1 + self.slots.len() / 2, "too many holes");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::testing::entry;
+
+    fn drain(lane: &mut Lane) -> Vec<u64> {
+        lane.check_invariants();
+        std::iter::from_fn(|| lane.pop()).map(|entry| entry.lsn.0).collect()
+    }
+
+    #[test]
+    fn messages_leave_in_lsn_order_however_they_came() {
+        let mut lane = Lane::default();
+        let mut lsns: Vec<u64> = (0..1000).map(|n| n * 7919 % 1000).collect();
+        for &lsn in &lsns {
+            lane.insert(entry(lsn));
+        }
+        assert!(!lane.late.is_empty(), "some places are far from both ends");
+        assert_eq!((lane.len(), lane.front().unwrap().0), (1000, Lsn(0)));
+        lsns.sort_unstable();
+        assert_eq!(drain(&mut lane), lsns);
+        assert!(lane.is_empty());
+    }
+
+    #[test]
+    fn a_message_taken_from_the_middle_leaves_the_order_of_the_others() {
+        let mut lane = Lane::default();
+        (0..100).for_each(|lsn| lane.insert(entry(lsn)));
+        for lsn in (0..100).filter(|lsn| lsn % 10 != 3) {
+            assert_eq!(lane.remove(Lsn(lsn), |_| true).map(|entry| entry.lsn), Some(Lsn(lsn)));
+            lane.check_invariants();
+        }
+        assert!(lane.remove(Lsn(5), |_| true).is_none(), "it is gone");
+        assert_eq!(drain(&mut lane), [3, 13, 23, 33, 43, 53, 63, 73, 83, 93]);
+    }
+
+    #[test]
+    fn a_message_can_come_back_to_its_hole() {
+        let mut lane = Lane::default();
+        (0..10).for_each(|lsn| lane.insert(entry(lsn)));
+        let taken = lane.remove(Lsn(5), |_| true).unwrap();
+        lane.insert(taken);
+        assert_eq!(drain(&mut lane), (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn memory_of_a_burst_is_given_back() {
+        let mut lane = Lane::default();
+        (0..100_000).for_each(|lsn| lane.insert(entry(lsn)));
+        while lane.len() > 10 {
+            lane.pop();
+        }
+        assert!(lane.slots.capacity() <= 2048, "{}", lane.slots.capacity());
+    }
+
+    #[test]
+    fn a_waiting_message_takes_one_cache_line() {
+        assert_eq!(size_of::<Slot>(), 64);
+    }
+}

@@ -1,0 +1,428 @@
+//! The queue machine: what one queue holds, who gets it, and when it goes.
+//!
+//! A plain value. Every entry point takes the time and appends what the caller has to do to [`Effects`];
+//! the broker hosts it behind a short lock and owns timers, sockets and files.
+//!
+//! ```text
+//!             publish                                      x-max-length: refused
+//!                | \______________________________________> (Verdict::Rejected)
+//!      nobody    |  \  a consumer has room
+//!      has room  v   \
+//!            +-------+ \      dispatch, get         +---------+   ack
+//!            | ready |--+------------------------>  | unacked | ------> done
+//!            +-------+ <--------------------------  +---------+
+//!                |      requeue, consumer gone           |
+//!                |      (delivery count + 1)             |
+//!                |                                       |
+//!                | expired, over x-max-length            | rejected, over x-delivery-limit,
+//!                v                                       v expired while it was out
+//!           dead letter (routed by the caller if the queue has an exchange for it, else dropped)
+//! ```
+//!
+//! A consumer with auto-ack, and a `get` with it, lead from ready to done.
+//!
+//! Invariants: a message is in exactly one of ready or unacked; it is delivered in order of priority, then LSN,
+//! and never after its deadline; whatever happens to it, it leaves the queue once, and that is told once.
+//! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
+//! Not here: which queue (`routing`), how it is hosted (`server`), where it is stored (`store`).
+
+mod channel_window;
+mod consumer;
+mod consumers;
+pub mod death;
+mod dispatch;
+mod effects;
+mod entry;
+mod expiry;
+mod lane;
+#[doc(hidden)]
+pub mod model;
+mod overflow;
+mod ready;
+mod settlement;
+mod spare;
+mod stats;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod unacked;
+
+use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOptions, Timestamp};
+
+use consumer::{Consumer, Role};
+use consumers::Consumers;
+use entry::Entry;
+use ready::Ready;
+use stats::UnackedTotal;
+
+pub use channel_window::ChannelWindow;
+pub use consumer::{ConsumerSpec, Credit, PauseReason, Readiness};
+pub use effects::{
+    ConsumeError, DeadLetter, DeathReason, DeleteReason, Delivery, Effects, Got, RejectReason, RemoveMode,
+    Returned, Settle, SettleError, Verdict,
+};
+pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
+
+/// What a queue's peers can make grow, limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueLimits {
+    /// Consumers on one queue. Keeps a mad client from filling memory with consumers.
+    pub consumers_max: u32,
+    /// Entries in a message's `x-death`: queues in which it died, times reasons. A message beyond it ends, so
+    /// that chains of dead-letter exchanges cannot make a message grow for ever.
+    pub deaths_max: usize,
+}
+
+impl Default for QueueLimits {
+    fn default() -> Self {
+        QueueLimits { consumers_max: 65_536, deaths_max: 64 }
+    }
+}
+
+/// One queue. See the module's description.
+#[derive(Debug)]
+pub struct Queue {
+    name: QueueName,
+    options: QueueOptions,
+    limits: QueueLimits,
+    ready: Ready,
+    consumers: Consumers,
+    unacked: UnackedTotal,
+    totals: Totals,
+    /// Messages on their way from a consumer; empty between calls, kept for its memory.
+    taken: Vec<Entry>,
+    /// Since when the queue has been unused, if it has no consumers.
+    idle_since: Timestamp,
+}
+
+impl Queue {
+    /// An empty queue.
+    pub fn new(name: QueueName, options: QueueOptions, limits: QueueLimits, now: Timestamp) -> Self {
+        let consumers = Consumers::new(options.single_active_consumer);
+        Queue {
+            name,
+            options,
+            limits,
+            ready: Ready::default(),
+            consumers,
+            unacked: UnackedTotal::default(),
+            totals: Totals::default(),
+            taken: Vec::new(),
+            idle_since: now,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &QueueName {
+        &self.name
+    }
+
+    /// What it was declared with.
+    pub fn options(&self) -> &QueueOptions {
+        &self.options
+    }
+
+    /// What its peers can make grow.
+    pub fn limits(&self) -> &QueueLimits {
+        &self.limits
+    }
+
+    /// Takes a message, or refuses it. With nothing ready and a consumer with room it goes there at once;
+    /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already.
+    pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
+        self.expire(now, out);
+        if !self.ready.is_empty() && self.consumers.has_room() {
+            // Those that came first go first, also when the caller has not dispatched since there is room.
+            self.dispatch(now, out);
+        }
+        if self.ready.is_empty()
+            && let Some(slot) = self.consumers.next()
+        {
+            self.totals.published += 1;
+            let entry = Entry::new(publication, &self.options, now);
+            self.give(slot, entry, out);
+            return Verdict::Accepted;
+        }
+        self.enqueue(publication, now, out)
+    }
+
+    /// Takes a message that has to wait.
+    fn enqueue(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
+        let refused = self.refuses(&publication.message);
+        let entry = Entry::new(publication, &self.options, now);
+        if refused {
+            self.totals.refused += 1;
+            if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
+                self.bury(entry, DeathReason::MaxLength, None, out);
+            }
+            return Verdict::Rejected(RejectReason::MaxLength);
+        }
+        self.totals.published += 1;
+        if entry.held.expires <= now {
+            // A time to live of 0 is "now or never". It takes nobody's place.
+            self.bury(entry, DeathReason::Expired, None, out);
+        } else {
+            self.ready.insert(entry);
+            self.drop_overflow(out);
+        }
+        Verdict::Accepted
+    }
+
+    /// Adds a consumer; [`Queue::dispatch`] should follow, once the consumer knows that it is one.
+    ///
+    /// # Errors
+    /// If it cannot be added; then nothing has changed.
+    pub fn add_consumer(&mut self, spec: ConsumerSpec, _now: Timestamp) -> Result<(), ConsumeError> {
+        if self.consumers.find(spec.id).is_some() {
+            return Err(ConsumeError::AlreadyThere);
+        }
+        if self.options.single_active_consumer && spec.exclusive {
+            return Err(ConsumeError::SingleActive);
+        }
+        if self.consumers.has_exclusive() {
+            return Err(ConsumeError::InExclusiveUse);
+        }
+        if spec.exclusive && self.consumers.consuming() > 0 {
+            return Err(ConsumeError::NotAlone);
+        }
+        let max = self.limits.consumers_max;
+        if self.consumers.consuming() >= max as usize {
+            return Err(ConsumeError::TooMany { max });
+        }
+        let age = self.consumers.next_age();
+        self.consumers.add(Consumer::new(spec, age));
+        Ok(())
+    }
+
+    /// Removes a consumer, or the stand-in for a channel's `get`s. Unknown ones are none of our business:
+    /// nothing happens. [`Queue::dispatch`] should follow.
+    pub fn remove_consumer(&mut self, id: ConsumerId, mode: RemoveMode, now: Timestamp, out: &mut Effects) {
+        let Some(slot) = self.consumers.find(id) else { return };
+        let was_consuming = self.consumers.get(slot).role == Role::Consuming;
+        match mode {
+            RemoveMode::Cancel => {
+                self.consumers.cancel(slot);
+                self.consumers.remove_if_spent(slot);
+            }
+            RemoveMode::Gone => {
+                let consumer = self.consumers.get(slot);
+                // First, so that a consumer of the same channel can take its turn.
+                consumer.give_back_channel_places(consumer.unacked.len());
+                let mut consumer = self.consumers.remove(slot);
+                let unacked = &mut self.unacked;
+                consumer.unacked.take(0, u64::MAX, |entry| {
+                    unacked.remove(&entry);
+                    self.taken.push(entry);
+                });
+                self.put_back(now, out);
+            }
+        }
+        self.consumers.forget_levels();
+        if was_consuming && self.consumers.consuming() == 0 {
+            self.idle_since = now;
+            if self.options.auto_delete {
+                out.deleted = Some(DeleteReason::AutoDelete);
+            }
+        }
+    }
+
+    /// Takes the next message for a channel's `get`. The channel's `getter` is remembered with the first
+    /// message it has to settle, until [`Queue::remove_consumer`].
+    pub fn get(
+        &mut self,
+        getter: ConsumerId,
+        auto_ack: bool,
+        now: Timestamp,
+        out: &mut Effects,
+    ) -> Option<Got> {
+        self.touch(now);
+        self.expire(now, out);
+        let entry = self.ready.pop()?;
+        let remaining = self.ready.len() as u64;
+        self.totals.got += 1;
+        self.totals.redelivered += u64::from(entry.held.returns > 0);
+        if auto_ack {
+            self.totals.auto_acked += 1;
+            if self.is_journalled(&entry.held.message) {
+                out.settled.push(entry.lsn);
+            }
+            return Some(Got { delivery: Delivery::new(entry, 0), remaining });
+        }
+        let slot = self.consumers.find(getter).unwrap_or_else(|| {
+            let age = self.consumers.next_age();
+            self.consumers.add(Consumer::getter(getter, age))
+        });
+        let consumer = self.consumers.get_mut(slot);
+        let delivery = Delivery::sharing(&entry, consumer.unacked.next_tag());
+        self.unacked.add(&entry);
+        consumer.unacked.push(entry);
+        Some(Got { delivery, remaining })
+    }
+
+    /// Messages that a consumer, cancelled or not, has to settle; 0 for unknown ones.
+    pub fn unacked_of(&self, id: ConsumerId) -> u64 {
+        self.consumers.find(id).map_or(0, |slot| self.consumers.get(slot).unacked.len() as u64)
+    }
+
+    /// Drops all ready messages; they are no dead letters. Answers how many.
+    pub fn purge(&mut self, now: Timestamp, out: &mut Effects) -> u64 {
+        self.expire(now, out);
+        let purged = self.ready.len() as u64;
+        self.totals.purged += purged;
+        for entry in self.ready.drain() {
+            if self.is_journalled(&entry.held.message) {
+                out.settled.push(entry.lsn);
+            }
+        }
+        purged
+    }
+
+    /// The consumer's outbox has sent this many bytes of its messages.
+    pub fn refill(&mut self, consumer: ConsumerId, bytes: u64) {
+        self.change(consumer, |consumer| consumer.refill(bytes));
+    }
+
+    /// The consumer is ready to receive more. Nothing happens if its credit is unlimited.
+    pub fn add_credit(&mut self, consumer: ConsumerId, messages: u64, bytes: u64) {
+        self.change(consumer, |consumer| consumer.add_credit(messages, bytes));
+    }
+
+    /// Changes how many messages the consumer may hold; 0 is unlimited.
+    pub fn set_prefetch(&mut self, consumer: ConsumerId, prefetch: u32) {
+        self.change(consumer, |consumer| consumer.prefetch = prefetch);
+    }
+
+    /// The consumer's channel may hold more messages than when the consumer was paused for it.
+    pub fn channel_has_room(&mut self, consumer: ConsumerId) {
+        self.change(consumer, |_| ());
+    }
+
+    fn change(&mut self, id: ConsumerId, change: impl FnOnce(&mut Consumer)) {
+        if let Some(slot) = self.consumers.find(id) {
+            change(self.consumers.get_mut(slot));
+            self.consumers.update(slot);
+        }
+    }
+
+    /// Does what is due: messages expire, and the queue itself if it has been unused for too long.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Effects) {
+        self.expire(now, out);
+        if self.expires_at().is_some_and(|at| at <= now) {
+            out.deleted = Some(DeleteReason::Expired);
+        }
+    }
+
+    /// When to call [`Queue::tick`] next. Never later than the first thing that is due; it may be earlier,
+    /// since a message that was delivered in the meantime is only found out then.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        match (self.ready.next_deadline(), self.expires_at()) {
+            (Some(message), Some(queue)) => Some(message.min(queue)),
+            (message, queue) => message.or(queue),
+        }
+    }
+
+    /// When the queue itself expires.
+    fn expires_at(&self) -> Option<Timestamp> {
+        let expires_ms = self.options.expires_ms.filter(|_| self.consumers.consuming() == 0)?;
+        Some(self.idle_since.plus_millis(expires_ms))
+    }
+
+    /// The queue was used: its time to expire starts anew. To be called when it is declared again.
+    pub fn touch(&mut self, now: Timestamp) {
+        self.idle_since = self.idle_since.max(now);
+    }
+
+    /// Ends the messages that are past their deadline.
+    fn expire(&mut self, now: Timestamp, out: &mut Effects) {
+        if self.ready.may_be_due(now) {
+            while let Some(entry) = self.ready.pop_expired(now) {
+                self.bury(entry, DeathReason::Expired, None, out);
+            }
+        }
+    }
+
+    /// Hands out what was assigned since the last time: one call for each consumer concerned, with its
+    /// deliveries in order. The callee moves them out and leaves the vector for its memory.
+    pub fn take_deliveries(&mut self, take: impl FnMut(ConsumerId, &mut Vec<Delivery>)) {
+        self.consumers.take_deliveries(take);
+    }
+
+    /// Its numbers.
+    pub fn stats(&self) -> QueueStats {
+        QueueStats {
+            ready: self.ready.len() as u64,
+            unacked: self.unacked.count,
+            ready_bytes: self.ready.memory(),
+            ready_body_bytes: self.ready.body_bytes(),
+            unacked_bytes: self.unacked.memory,
+            consumers: self.consumers.consuming() as u64,
+            head_enqueued: self.ready.front().map(|(_, held)| held.enqueued),
+            totals: self.totals,
+        }
+    }
+
+    /// Bytes of all messages it holds, with [`MESSAGE_OVERHEAD`] for each.
+    pub fn memory_bytes(&self) -> u64 {
+        self.ready.memory() + self.unacked.memory
+    }
+
+    /// Ready messages.
+    pub fn ready_len(&self) -> u64 {
+        self.ready.len() as u64
+    }
+
+    /// Consumers; `get`s and cancelled ones don't count.
+    pub fn consumer_count(&self) -> u64 {
+        self.consumers.consuming() as u64
+    }
+
+    /// Its consumers, in no particular order.
+    pub fn consumers(&self) -> impl Iterator<Item = ConsumerInfo> {
+        let consuming = self.consumers.iter().filter(|consumer| consumer.role == Role::Consuming);
+        consuming.map(|consumer| ConsumerInfo {
+            id: consumer.id,
+            tag: consumer.tag.clone(),
+            auto_ack: consumer.auto_ack,
+            exclusive: consumer.exclusive,
+            priority: consumer.priority,
+            prefetch: consumer.prefetch,
+            unacked: consumer.unacked.len() as u64,
+            readiness: consumer.readiness,
+        })
+    }
+
+    /// Ends the queue: its consumers are cancelled, its messages dropped (a deleted queue makes no dead
+    /// letters). What the journal has to know is that the queue is gone, not each message.
+    pub fn close(&mut self, out: &mut Effects) -> Closed {
+        let closed = Closed {
+            ready: self.ready.len() as u64,
+            unacked: self.unacked.count,
+            consumers: self.consumers.consuming() as u64,
+        };
+        for consumer in self.consumers.iter() {
+            consumer.give_back_channel_places(consumer.unacked.len());
+            if consumer.role == Role::Consuming {
+                out.cancelled.push(consumer.id);
+            }
+        }
+        self.ready = Ready::default();
+        self.consumers = Consumers::new(self.options.single_active_consumer);
+        self.unacked = UnackedTotal::default();
+        closed
+    }
+
+    /// Asserts what the machine promises. For tests: it looks at everything.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) {
+        self.ready.check_invariants();
+        self.consumers.check_invariants();
+        assert!(self.taken.is_empty(), "messages are neither ready nor unacked");
+        let (mut count, mut memory) = (0, 0);
+        for entry in self.consumers.iter().flat_map(|consumer| consumer.unacked.iter()) {
+            count += 1;
+            memory += stats::memory_of(&entry.held.message);
+        }
+        assert_eq!((self.unacked.count, self.unacked.memory), (count, memory));
+    }
+}

@@ -1,0 +1,35 @@
+//! When a queue is full, and what goes then.
+//!
+//! Only ready messages and the bytes of their bodies count, as in RabbitMQ; a message that goes to a consumer
+//! at once never counts. The head, which drop-head drops, is the message that would be delivered next.
+
+use crate::model::{Message, OverflowRule};
+
+use super::Queue;
+use super::effects::{DeathReason, Effects};
+
+impl Queue {
+    /// Whether the queue refuses this message because it is full.
+    pub(super) fn refuses(&self, message: &Message) -> bool {
+        if self.options.overflow == OverflowRule::DropHead || !self.options.has_max_length() {
+            return false;
+        }
+        self.exceeds(self.ready.len() as u64 + 1, self.ready.body_bytes() + message.body_len() as u64)
+    }
+
+    /// Drops from the head while there is too much.
+    pub(super) fn drop_overflow(&mut self, out: &mut Effects) {
+        if self.options.overflow != OverflowRule::DropHead || !self.options.has_max_length() {
+            return;
+        }
+        while self.exceeds(self.ready.len() as u64, self.ready.body_bytes()) {
+            let Some(entry) = self.ready.pop() else { break };
+            self.bury(entry, DeathReason::MaxLength, None, out);
+        }
+    }
+
+    fn exceeds(&self, messages: u64, body_bytes: u64) -> bool {
+        self.options.max_length.is_some_and(|max| messages > max)
+            || self.options.max_length_bytes.is_some_and(|max| body_bytes > max)
+    }
+}

@@ -1,0 +1,123 @@
+//! How messages leave a consumer: done with, back to the queue, or dead.
+//!
+//! Invariants: a message is settled once; "is it dead, and is anybody told?" is answered in [`Queue::bury`]
+//! alone. Not here: finding it by tag (`unacked`), what a dead letter looks like (`death`).
+
+use rialto_protocol::types::ShortStr;
+
+use crate::model::{ConsumerId, Message, Timestamp};
+
+use super::Queue;
+use super::effects::{DeadLetter, DeathReason, Effects, Returned, Settle, SettleError};
+use super::entry::Entry;
+
+impl Queue {
+    /// Settles a consumer's messages with the tags `first_tag` to `last_tag`, both inclusive. Those settled
+    /// before are passed over. Answers how many were settled.
+    ///
+    /// # Errors
+    /// If a tag was never given out, or the consumer is not known; then nothing is settled.
+    pub fn settle(
+        &mut self,
+        consumer: ConsumerId,
+        first_tag: u64,
+        last_tag: u64,
+        settlement: Settle,
+        now: Timestamp,
+        out: &mut Effects,
+    ) -> Result<u64, SettleError> {
+        let slot = self.consumers.find(consumer).ok_or(SettleError::UnknownConsumer)?;
+        let journal = self.options.durable;
+        let unacked = &mut self.unacked;
+        let consumer = self.consumers.get_mut(slot);
+        if first_tag == 0 || last_tag >= consumer.unacked.next_tag() {
+            return Err(SettleError::NeverDelivered);
+        }
+        let before = consumer.unacked.len();
+        let taken = &mut self.taken;
+        match settlement {
+            Settle::Ack => consumer.unacked.take(first_tag, last_tag, |entry| {
+                unacked.remove(&entry);
+                if journal && entry.held.message.is_persistent() {
+                    out.settled.push(entry.lsn);
+                }
+            }),
+            _ => consumer.unacked.take(first_tag, last_tag, |entry| {
+                unacked.remove(&entry);
+                taken.push(entry);
+            }),
+        }
+        let count = before - consumer.unacked.len();
+        consumer.give_back_channel_places(count);
+        self.consumers.update(slot);
+        self.consumers.hand_over(slot);
+        self.consumers.remove_if_spent(slot);
+        match settlement {
+            Settle::Ack => self.totals.acked += count as u64,
+            Settle::Requeue => self.put_back(now, out),
+            Settle::Reject { reason } => {
+                let mut taken = std::mem::take(&mut self.taken);
+                for entry in taken.drain(..) {
+                    self.bury(entry, DeathReason::Rejected, reason.clone(), out);
+                }
+                self.taken = taken;
+            }
+        }
+        Ok(count as u64)
+    }
+
+    /// Puts the taken messages back to their old places, one delivery older.
+    pub(super) fn put_back(&mut self, now: Timestamp, out: &mut Effects) {
+        let mut taken = std::mem::take(&mut self.taken);
+        taken.sort_unstable_by_key(|entry| entry.lsn);
+        self.totals.returned += taken.len() as u64;
+        // From the last place to the first, so that a run of neighbours goes to the front of its lane one by
+        // one. The dead are told of in the order of their places.
+        let mut dead = Vec::new();
+        for mut entry in taken.drain(..).rev() {
+            entry.held.returns = entry.held.returns.saturating_add(1);
+            if self.options.delivery_limit.is_some_and(|limit| entry.held.returns > limit) {
+                dead.push((entry, DeathReason::DeliveryLimit));
+            } else if entry.held.expires <= now {
+                dead.push((entry, DeathReason::Expired));
+            } else {
+                if self.is_journalled(&entry.held.message) {
+                    out.returned.push(Returned { lsn: entry.lsn, delivery_count: entry.held.returns });
+                }
+                self.ready.insert(entry);
+            }
+        }
+        taken.shrink_to(TAKEN_KEPT);
+        self.taken = taken;
+        for (entry, reason) in dead.into_iter().rev() {
+            self.bury(entry, reason, None, out);
+        }
+        self.drop_overflow(out);
+    }
+
+    /// Ends a message that has left the queue: a dead letter if somebody wants it, else it is dropped.
+    pub(super) fn bury(
+        &mut self,
+        entry: Entry,
+        reason: DeathReason,
+        text: Option<ShortStr>,
+        out: &mut Effects,
+    ) {
+        self.totals.count_death(reason);
+        let Entry { lsn, held } = entry;
+        if self.options.dead_letter.is_some() {
+            let delivery_count = held.returns;
+            out.dead.push(DeadLetter { message: held.message, lsn, reason, text, delivery_count });
+        } else if self.is_journalled(&held.message) {
+            out.settled.push(lsn);
+        }
+    }
+
+    /// Whether the journal knows this message.
+    pub(super) fn is_journalled(&self, message: &Message) -> bool {
+        self.options.durable && message.is_persistent()
+    }
+}
+
+/// Capacity, in messages, that is kept for messages on their way back.
+const TAKEN_KEPT: usize = 1024;

@@ -1,0 +1,132 @@
+//! Counts of one queue, for lists, metrics and limits.
+//!
+//! Invariants: every number here is kept up to date as messages move, so reading them is O(1).
+
+use crate::model::{ConsumerId, ConsumerTag, Message, Timestamp};
+
+use super::consumer::Readiness;
+use super::effects::DeathReason;
+use super::entry::Entry;
+
+/// Bytes that a queued message costs besides its own: a place in a ring buffer with room to grow, and its
+/// share of the batch's bookkeeping.
+pub const MESSAGE_OVERHEAD: u64 = 128;
+
+/// What a message counts for in memory limits.
+pub(super) fn memory_of(message: &Message) -> u64 {
+    message.len() as u64 + MESSAGE_OVERHEAD
+}
+
+/// A queue at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueStats {
+    /// Messages that wait.
+    pub ready: u64,
+    /// Messages delivered and not settled.
+    pub unacked: u64,
+    /// Bytes of the ready messages, with [`MESSAGE_OVERHEAD`] for each.
+    pub ready_bytes: u64,
+    /// Bytes of the bodies of the ready messages: what `x-max-length-bytes` limits.
+    pub ready_body_bytes: u64,
+    /// Bytes of the unacked messages, with [`MESSAGE_OVERHEAD`] for each.
+    pub unacked_bytes: u64,
+    /// Consumers; `get`s and cancelled ones don't count.
+    pub consumers: u64,
+    /// When the message that is next to be delivered came to the queue.
+    pub head_enqueued: Option<Timestamp>,
+    /// What happened since the queue was made.
+    pub totals: Totals,
+}
+
+/// What happened to a queue's messages since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages that the queue took.
+    pub published: u64,
+    /// Messages that it refused.
+    pub refused: u64,
+    /// Deliveries to consumers, repeated ones included.
+    pub delivered: u64,
+    /// Messages given to `get`s, repeated ones included.
+    pub got: u64,
+    /// Of both, those that had been delivered before.
+    pub redelivered: u64,
+    /// Of both, those that needed no acknowledgement.
+    pub auto_acked: u64,
+    /// Messages that were acknowledged.
+    pub acked: u64,
+    /// Messages that came back, by requeue or because their consumer was gone.
+    pub returned: u64,
+    /// Messages that were purged.
+    pub purged: u64,
+    /// Messages that a consumer rejected.
+    pub rejected: u64,
+    /// Messages whose time to live was over.
+    pub expired: u64,
+    /// Messages dropped, or refused into the dead-letter exchange, because the queue was full.
+    pub max_length: u64,
+    /// Messages that came back too often.
+    pub delivery_limit: u64,
+}
+
+impl Totals {
+    pub(super) fn count_death(&mut self, reason: DeathReason) {
+        match reason {
+            DeathReason::Rejected => self.rejected += 1,
+            DeathReason::Expired => self.expired += 1,
+            DeathReason::MaxLength => self.max_length += 1,
+            DeathReason::DeliveryLimit => self.delivery_limit += 1,
+        }
+    }
+}
+
+/// A consumer, for lists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerInfo {
+    /// Its identity.
+    pub id: ConsumerId,
+    /// Its name on its channel.
+    pub tag: ConsumerTag,
+    /// Whether it settles.
+    pub auto_ack: bool,
+    /// Whether it has the queue for itself.
+    pub exclusive: bool,
+    /// Its priority.
+    pub priority: i32,
+    /// How many messages it may hold; 0 is unlimited.
+    pub prefetch: u32,
+    /// How many messages it holds.
+    pub unacked: u64,
+    /// Whether it may have another.
+    pub readiness: Readiness,
+}
+
+/// What a closed queue had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Closed {
+    /// Messages that waited.
+    pub ready: u64,
+    /// Messages delivered and not settled.
+    pub unacked: u64,
+    /// Consumers that were cancelled.
+    pub consumers: u64,
+}
+
+/// Messages delivered and not settled, over all consumers.
+#[derive(Debug, Default)]
+pub(super) struct UnackedTotal {
+    pub(super) count: u64,
+    pub(super) memory: u64,
+}
+
+impl UnackedTotal {
+    pub(super) fn add(&mut self, entry: &Entry) {
+        self.count += 1;
+        self.memory += memory_of(&entry.held.message);
+    }
+
+    pub(super) fn remove(&mut self, entry: &Entry) {
+        self.count -= 1;
+        self.memory -= memory_of(&entry.held.message);
+    }
+}

@@ -1,0 +1,180 @@
+//! Messages delivered to one consumer and not settled yet, by delivery tag.
+//!
+//! Tags count up from 1, so the messages stand in a ring buffer and a tag is an offset into it. A settled one
+//! leaves a hole. When most of the buffer is holes (an old message is never settled while newer ones are), the
+//! survivors move to a sparse list that is searched by tag, and the buffer starts again behind them.
+//!
+//! Invariants: tags in the sparse list are lower than those in the buffer; both are in order; neither starts
+//! with a hole; memory is proportional to the messages held.
+
+use std::collections::VecDeque;
+
+use super::entry::Entry;
+use super::spare::give_back_spare;
+
+/// Holes that are tolerated in any case.
+const HOLES: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Unacked {
+    sparse: VecDeque<(u64, Option<Entry>)>,
+    sparse_holes: usize,
+    /// Tag of the buffer's first place.
+    base: u64,
+    dense: VecDeque<Option<Entry>>,
+    dense_holes: usize,
+}
+
+impl Default for Unacked {
+    fn default() -> Self {
+        Unacked { sparse: VecDeque::new(), sparse_holes: 0, base: 1, dense: VecDeque::new(), dense_holes: 0 }
+    }
+}
+
+impl Unacked {
+    pub(super) fn len(&self) -> usize {
+        self.sparse.len() - self.sparse_holes + self.dense.len() - self.dense_holes
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The tag that the next message gets.
+    pub(super) fn next_tag(&self) -> u64 {
+        self.base + self.dense.len() as u64
+    }
+
+    /// Keeps a message under the next tag.
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.dense.push_back(Some(entry));
+    }
+
+    /// Uses up a tag without keeping anything: for a consumer that does not settle.
+    pub(super) fn skip(&mut self) {
+        debug_assert!(self.is_empty());
+        self.base += 1;
+    }
+
+    /// Takes the messages from `first` to `last`, both inclusive, in order of tags.
+    pub(super) fn take(&mut self, first: u64, last: u64, mut taken: impl FnMut(Entry)) {
+        if !self.sparse.is_empty() {
+            let from = self.sparse.partition_point(|(tag, _)| *tag < first);
+            for (_, place) in self.sparse.range_mut(from..).take_while(|(tag, _)| *tag <= last) {
+                if let Some(entry) = place.take() {
+                    self.sparse_holes += 1;
+                    taken(entry);
+                }
+            }
+            self.tidy_sparse();
+        }
+        if last >= self.base {
+            let from = first.saturating_sub(self.base).min(self.dense.len() as u64) as usize;
+            let to = (last - self.base).saturating_add(1).min(self.dense.len() as u64) as usize;
+            for place in self.dense.range_mut(from..to.max(from)) {
+                if let Some(entry) = place.take() {
+                    self.dense_holes += 1;
+                    taken(entry);
+                }
+            }
+            self.tidy_dense();
+        }
+    }
+
+    fn tidy_sparse(&mut self) {
+        while self.sparse.front().is_some_and(|(_, place)| place.is_none()) {
+            self.sparse.pop_front();
+            self.sparse_holes -= 1;
+        }
+        if self.sparse_holes > HOLES + self.sparse.len() / 2 {
+            self.sparse.retain(|(_, place)| place.is_some());
+            self.sparse_holes = 0;
+        }
+        give_back_spare(&mut self.sparse);
+    }
+
+    fn tidy_dense(&mut self) {
+        while self.dense.front().is_some_and(Option::is_none) {
+            self.dense.pop_front();
+            self.dense_holes -= 1;
+            self.base += 1;
+        }
+        if self.dense_holes > HOLES + self.dense.len() / 2 {
+            let base = self.base;
+            self.base += self.dense.len() as u64;
+            self.dense_holes = 0;
+            for (tag, place) in (base..).zip(self.dense.drain(..)) {
+                if place.is_some() {
+                    self.sparse.push_back((tag, place));
+                }
+            }
+        }
+        give_back_spare(&mut self.dense);
+    }
+
+    /// Its messages in order of tags.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
+        let sparse = self.sparse.iter().filter_map(|(_, place)| place.as_ref());
+        sparse.chain(self.dense.iter().filter_map(Option::as_ref))
+    }
+
+    /// Asserts what the module promises.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.sparse.front().is_none_or(|(_, place)| place.is_some()));
+        assert!(self.dense.front().is_none_or(Option::is_some));
+        assert!(self.sparse.iter().is_sorted_by(|a, b| a.0 < b.0));
+        assert!(self.sparse.back().is_none_or(|(tag, _)| *tag < self.base));
+        assert_eq!(self.sparse.iter().filter(|(_, place)| place.is_none()).count(), self.sparse_holes);
+        assert_eq!(self.dense.iter().filter(|place| place.is_none()).count(), self.dense_holes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queue::testing::entry;
+
+    fn taken(unacked: &mut Unacked, first: u64, last: u64) -> Vec<u64> {
+        let mut lsns = Vec::new();
+        unacked.take(first, last, |entry| lsns.push(entry.lsn.0));
+        unacked.check_invariants();
+        lsns
+    }
+
+    #[test]
+    fn tags_count_up_from_one_and_find_their_message() {
+        let mut unacked = Unacked::default();
+        for lsn in 101..=105 {
+            assert_eq!(unacked.next_tag(), lsn - 100);
+            unacked.push(entry(lsn));
+        }
+        assert_eq!(taken(&mut unacked, 2, 3), [102, 103]);
+        assert_eq!(taken(&mut unacked, 1, 4), [101, 104], "settled ones are passed over");
+        assert_eq!((unacked.len(), unacked.next_tag()), (1, 6));
+        assert_eq!(taken(&mut unacked, 0, u64::MAX), [105]);
+    }
+
+    #[test]
+    fn one_old_message_does_not_keep_the_places_of_a_million_newer_ones() {
+        let mut unacked = Unacked::default();
+        unacked.push(entry(0));
+        for tag in 2..=100_000 {
+            unacked.push(entry(tag));
+            if tag % 1000 != 0 {
+                taken_quick(&mut unacked, tag);
+            }
+        }
+        unacked.check_invariants();
+        assert_eq!(unacked.len(), 101);
+        assert!(unacked.dense.capacity() + unacked.sparse.capacity() < 4096);
+        assert_eq!(taken(&mut unacked, 1, 3000), [0, 1000, 2000, 3000]);
+        assert_eq!(taken(&mut unacked, 99_001, 100_000), [100_000]);
+        assert_eq!(unacked.next_tag(), 100_001);
+    }
+
+    fn taken_quick(unacked: &mut Unacked, tag: u64) {
+        let mut count = 0;
+        unacked.take(tag, tag, |_| count += 1);
+        assert_eq!(count, 1, "tag {tag}");
+    }
+}

@@ -1,0 +1,207 @@
+//! A connection's task: reads, lets the session act, writes. One task, so nothing of a connection is shared.
+//!
+//! Each turn writes what the session has, then waits for whatever comes first: room to write, something to read,
+//! something in the outbox, the time, the end. A peer that does not read is not read from once its answers
+//! pile up; its deliveries wait in the queues.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rialto_protocol::native::{PREFACE, PrefaceCheck, check_preface};
+use tokio::io::{AsyncWriteExt, Interest};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::Shared;
+use super::read_buffer::ReadBuffer;
+use crate::broker::Outbox;
+use crate::session::native::NativeSession;
+
+/// Slices of one vectored write.
+const SLICES: usize = 64;
+
+/// Serves a connection until it ends.
+pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) {
+    // Answers are batched here; the kernel must not hold them back again.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
+    }
+    tracing::debug!(%peer, "connection accepted");
+    let mut input = ReadBuffer::new(shared.options.read_chunk);
+    let handshake = shared.options.session.handshake_timeout;
+    let greeted = tokio::select! {
+        greeted = timeout(handshake, greet(&mut stream, &mut input)) => greeted,
+        () = shared.stop.cancelled() => return,
+    };
+    match greeted {
+        Ok(Ok(true)) => {}
+        Ok(Ok(false)) => return,
+        Ok(Err(error)) => return tracing::debug!(%peer, %error, "connection ended before it began"),
+        Err(_) => return tracing::info!(%peer, "connection closed: it said nothing in the handshake timeout"),
+    }
+    if let Err(error) = Driver::new(stream, peer, input, shared).run().await {
+        tracing::debug!(%peer, %error, "connection lost");
+    }
+    tracing::debug!(%peer, "connection ended");
+}
+
+/// Reads the first bytes. True: the native protocol follows.
+async fn greet(stream: &mut TcpStream, input: &mut ReadBuffer) -> io::Result<bool> {
+    loop {
+        stream.readable().await?;
+        match input.read(stream) {
+            Ok(0) => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(error),
+        }
+        match check_preface(&input.bytes) {
+            PrefaceCheck::NeedMore => {}
+            PrefaceCheck::Accepted => {
+                let _ = input.bytes.split_to(PREFACE.len());
+                return Ok(true);
+            }
+            PrefaceCheck::OtherVersion { .. } | PrefaceCheck::NotNative => {
+                let answer = refusal(&input.bytes);
+                stream.write_all(answer).await?;
+                stream.shutdown().await?;
+                return Ok(false);
+            }
+        }
+    }
+}
+
+/// What to say to a peer that speaks something else.
+fn refusal(first: &[u8]) -> &'static [u8] {
+    const HTTP: [&[u8]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
+    if HTTP.iter().any(|method| first.starts_with(method)) {
+        return b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+                 This port speaks the Rialto protocol, not HTTP.\n";
+    }
+    &PREFACE
+}
+
+struct Driver<'a> {
+    stream: TcpStream,
+    input: ReadBuffer,
+    session: NativeSession,
+    outbox: Arc<Outbox>,
+    shared: &'a Shared,
+}
+
+impl<'a> Driver<'a> {
+    fn new(stream: TcpStream, peer: SocketAddr, input: ReadBuffer, shared: &'a Shared) -> Self {
+        let outbox = Arc::new(Outbox::new());
+        let (broker, options) = (shared.broker.clone(), shared.options.session.clone());
+        let session = NativeSession::new(broker, options, peer, outbox.clone(), shared.now());
+        Driver { stream, input, session, outbox, shared }
+    }
+
+    async fn run(mut self) -> io::Result<()> {
+        // What came with the preface.
+        self.session.handle_input(&mut self.input.bytes, self.shared.now());
+        let result = self.turns().await;
+        self.session.handle_disconnect(self.shared.now());
+        result
+    }
+
+    async fn turns(&mut self) -> io::Result<()> {
+        let mut stopping = false;
+        let timer = sleep_until(Instant::now());
+        tokio::pin!(timer);
+        loop {
+            let blocked = self.write()?;
+            if self.session.is_finished() {
+                return self.part(blocked).await;
+            }
+            let wait = self.session.next_deadline().map(|at| at.since(self.shared.now()));
+            if let Some(wait) = wait {
+                // Deadlines mostly move away; the timer is set again only for one that comes earlier.
+                let at = Instant::now() + wait;
+                if at < timer.deadline() || timer.is_elapsed() {
+                    timer.as_mut().reset(at);
+                }
+            }
+            let interest = match (self.session.wants_input(), blocked) {
+                (true, false) => Interest::READABLE,
+                (true, true) => Interest::READABLE | Interest::WRITABLE,
+                (false, _) => Interest::WRITABLE,
+            };
+            tokio::select! {
+                ready = self.stream.ready(interest) => {
+                    let ready = ready?;
+                    if (ready.is_readable() || ready.is_read_closed()) && self.session.wants_input() && !self.read()? {
+                        return Ok(());
+                    }
+                }
+                () = self.outbox.woken() => self.session.handle_outbox(self.shared.now()),
+                () = &mut timer, if wait.is_some() => {
+                    self.session.handle_time(self.shared.now());
+                    self.input.release();
+                }
+                () = self.shared.stop.cancelled(), if !stopping => {
+                    stopping = true;
+                    self.session.handle_shutdown("the broker is shutting down", self.shared.now());
+                }
+            }
+        }
+    }
+
+    /// Reads once. False: the peer has ended.
+    fn read(&mut self) -> io::Result<bool> {
+        match self.input.read(&self.stream) {
+            Ok(0) => Ok(false),
+            Ok(_) => {
+                self.session.handle_input(&mut self.input.bytes, self.shared.now());
+                Ok(true)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes until nothing is left or the socket is full. True: it is full.
+    fn write(&mut self) -> io::Result<bool> {
+        loop {
+            let out = self.session.poll_output(self.shared.now());
+            if out.is_empty() {
+                return Ok(false);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = out.chunks(&mut slices);
+            match self.stream.try_write_vectored(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => out.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Says the last words, and waits a moment for the peer to hear them: closing a socket with unread
+    /// input makes the system throw away what the peer has not read yet.
+    async fn part(&mut self, mut blocked: bool) -> io::Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let until = Instant::now() + PATIENCE;
+        let parting = async {
+            while blocked {
+                self.stream.writable().await?;
+                blocked = self.write()?;
+            }
+            self.stream.shutdown().await?;
+            loop {
+                self.stream.readable().await?;
+                self.input.bytes.clear();
+                match self.input.read(&self.stream) {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        tokio::time::timeout_at(until, parting).await.unwrap_or(Ok(()))
+    }
+}

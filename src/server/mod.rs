@@ -1,0 +1,167 @@
+//! The drivers: sockets, tasks and the clock around the broker.
+//!
+//! Tasks: one accepts for each address, one serves each connection, one looks at the broker's timers, one at
+//! back-pressure. Each ends when the server's token is cancelled; [`Server::run`] waits for all of them.
+//! Not here: what connections say (`session`), what queues do (`broker`).
+
+mod connection;
+mod embedded;
+mod read_buffer;
+mod serve;
+mod timers;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use embedded::Embedded;
+pub use serve::{ServeError, serve};
+
+use crate::broker::Broker;
+use crate::model::{Clock, SystemClock};
+use crate::session::SessionOptions;
+
+/// How a server serves. `broker.toml` documents each setting.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// What connections may do.
+    pub session: Arc<SessionOptions>,
+    /// Most connections at a time.
+    pub connections_max: usize,
+    /// Most bytes read from a connection in one turn.
+    pub read_chunk: usize,
+    /// How long connections may take to end when the server stops.
+    pub shutdown_grace: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        ServerOptions {
+            session: Arc::default(),
+            connections_max: 10_000,
+            read_chunk: 256 << 10,
+            shutdown_grace: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A broker with its listening sockets.
+#[derive(Debug)]
+pub struct Server {
+    shared: Arc<Shared>,
+    listeners: Vec<TcpListener>,
+}
+
+/// What every connection's task needs.
+struct Shared {
+    broker: Broker,
+    options: ServerOptions,
+    /// The time that connections live by.
+    clock: SystemClock,
+    room: Arc<Semaphore>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Server {
+    /// Opens the sockets.
+    ///
+    /// # Errors
+    /// An address is in use or cannot be had; the error names it.
+    pub async fn bind(
+        broker: Broker,
+        addresses: &[SocketAddr],
+        options: ServerOptions,
+    ) -> io::Result<Server> {
+        let mut listeners = Vec::new();
+        for address in addresses {
+            let listener = TcpListener::bind(address).await;
+            listeners.push(listener.map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            })?);
+        }
+        let room = Arc::new(Semaphore::new(options.connections_max));
+        let shared = Shared {
+            broker,
+            options,
+            clock: SystemClock::new(),
+            room,
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        Ok(Server { shared: Arc::new(shared), listeners })
+    }
+
+    /// Where it listens, with the ports that the system chose.
+    pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
+    /// Cancel it to stop the server.
+    pub fn stop_token(&self) -> CancellationToken {
+        self.shared.stop.clone()
+    }
+
+    /// Serves until stopped: then accepts nobody, tells every connection why it ends, and waits for them as
+    /// long as the grace lasts. True if all ended in time.
+    pub async fn run(self) -> bool {
+        let Server { shared, listeners } = self;
+        shared.tasks.spawn(timers::expire(shared.broker.clone(), shared.stop.clone()));
+        shared.tasks.spawn(timers::lift_pressure(shared.broker.clone(), shared.stop.clone()));
+        for listener in listeners {
+            shared.tasks.spawn(accept(listener, shared.clone()));
+        }
+        shared.stop.cancelled().await;
+        shared.tasks.close();
+        tokio::time::timeout(shared.options.shutdown_grace, shared.tasks.wait()).await.is_ok()
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shared.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer, &shared),
+            Err(error) => {
+                // Usually no file descriptors are left. Connections that end will free some.
+                tracing::warn!(%error, "cannot accept a connection; trying again in a moment");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+    let Ok(room) = shared.room.clone().try_acquire_owned() else {
+        let max = shared.options.connections_max;
+        tracing::warn!(%peer, max, "connection refused: server.connections_max is reached");
+        return;
+    };
+    let shared = shared.clone();
+    let tasks = shared.tasks.clone();
+    tasks.spawn(async move {
+        connection::serve(stream, peer, &shared).await;
+        drop(room);
+    });
+}
+
+impl Shared {
+    fn now(&self) -> crate::model::Timestamp {
+        self.clock.now()
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,49 @@
+//! The tasks that look at the broker when nobody else does: deadlines, and back-pressure.
+
+use std::future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::{Broker, Turn};
+
+/// Runs the broker's timers until stopped.
+pub(super) async fn expire(broker: Broker, stop: CancellationToken) {
+    let mut turn = Turn::new();
+    loop {
+        let next = broker.next_deadline();
+        let due = async {
+            match next {
+                Some(at) => tokio::time::sleep(at.since(broker.now())).await,
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => broker.run_timers(&mut turn),
+            () = broker.deadline_changed() => {}
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Looks at queues that hold publishers back for as long as there are some: their own traffic lifts the
+/// pressure at once, but memory may also become free elsewhere.
+pub(super) async fn lift_pressure(broker: Broker, stop: CancellationToken) {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut turn = Turn::new();
+    loop {
+        tokio::select! {
+            () = broker.pressure_began() => {}
+            () = stop.cancelled() => return,
+        }
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => {}
+                () = stop.cancelled() => return,
+            }
+            if !broker.review_pressure(&mut turn) {
+                break;
+            }
+        }
+    }
+}

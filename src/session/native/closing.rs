@@ -1,0 +1,77 @@
+//! All ways in which a native connection or one of its channels ends.
+
+use rialto_protocol::native::{Closing, Command};
+
+use super::channel::ChannelSlot;
+use super::{NativeSession, State};
+use crate::model::ChannelId;
+use crate::queue::RemoveMode;
+use crate::session::SessionOptions;
+
+impl NativeSession {
+    /// Ends the connection with a reason. What was read before the reason arose is carried out.
+    pub(super) fn close(&mut self, closing: Closing) {
+        match self.state {
+            State::Closing { .. } | State::Finished => return,
+            State::Login { .. } | State::Open(_) => {}
+        }
+        tracing::info!(peer = %self.peer, code = closing.code, text = %closing.text, "closing connection");
+        self.release();
+        Command::Close(closing).encode(0, self.out.buffer());
+        let until = self.now.plus(SessionOptions::CLOSE_TIMEOUT);
+        self.state = State::Closing { until };
+    }
+
+    /// Nothing more is heard; what is in the output is still written.
+    pub(super) fn finish(&mut self) {
+        self.state = State::Finished;
+    }
+
+    /// Gives back everything that the connection holds.
+    pub(super) fn release(&mut self) {
+        if !matches!(self.state, State::Open(_)) {
+            return;
+        }
+        self.flush();
+        let numbers: Vec<_> = self.open().channels.keys().copied().collect();
+        for number in numbers {
+            self.release_channel(number);
+        }
+        let turn = &mut self.turn.0;
+        if let State::Open(open) = &mut self.state {
+            open.channels.clear();
+            open.vhost.delete_exclusive_queues(open.id, turn);
+        }
+        self.sending = Default::default();
+    }
+
+    /// Closes a channel because of an error. The connection goes on.
+    pub(super) fn close_channel_with(&mut self, number: ChannelId, closing: Closing) {
+        if !matches!(self.state, State::Open(_)) {
+            return;
+        }
+        tracing::info!(peer = %self.peer, channel = number.0, code = closing.code, text = %closing.text, "closing channel");
+        self.flush();
+        self.release_channel(number);
+        self.open().channels.insert(number, ChannelSlot::ClosedByServer);
+        Command::ChannelClosed(closing).encode(number.0, self.out.buffer());
+    }
+
+    /// Gives back everything that a channel holds: consumers end, unacked messages return.
+    pub(super) fn release_channel(&mut self, number: ChannelId) {
+        let turn = &mut self.turn.0;
+        let State::Open(open) = &mut self.state else { return };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return };
+        for (_, consumer) in channel.consumers.drain() {
+            if consumer.cancelled.is_none() {
+                open.consumers -= 1;
+            }
+            consumer.queue.remove_consumer(consumer.id, RemoveMode::Gone, turn);
+        }
+        for (_, (getter, queue)) in channel.gets.getters.drain() {
+            queue.remove_consumer(getter, RemoveMode::Gone, turn);
+        }
+        // Nothing more can arrive for it; what has arrived is back in its queue.
+        self.encode_sending_except(number);
+    }
+}

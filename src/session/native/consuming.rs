@@ -1,0 +1,336 @@
+//! Consuming over the native protocol: consumers, `Get`, credit, settlements.
+
+use std::sync::Arc;
+
+use rialto_protocol::ReplyCode;
+use rialto_protocol::native::{
+    self, Consume, DeliveredRun, EntryFlags, Kind, Place, Response, Settle, put_entry_head,
+};
+use rialto_protocol::types::{FieldTable, ShortStr};
+
+use super::channel::{ChannelSlot, Consumer};
+use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, place_of};
+use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
+use crate::model::{ChannelId, ConsumerId, ConsumerTag};
+use crate::queue::{
+    self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, RemoveMode, SettleError,
+};
+
+/// Settlements of one read, in order, neighbours of one consumer together.
+#[derive(Debug, Default)]
+pub(super) struct PendingSettles(Vec<PendingSettle>);
+
+#[derive(Debug)]
+struct PendingSettle {
+    channel: ChannelId,
+    consumer: u32,
+    id: ConsumerId,
+    queue: Arc<QueueCell>,
+    ranges: Vec<Settled>,
+}
+
+impl NativeSession {
+    pub(super) fn handle_settle(&mut self, place: Place, settle: Settle) -> Result<(), Fault> {
+        let number = ChannelId(place.channel);
+        let settlement = match settle.settlement {
+            native::Settlement::Ack => queue::Settle::Ack,
+            native::Settlement::Requeue => queue::Settle::Requeue,
+            native::Settlement::Reject { reason } => queue::Settle::Reject { reason: Some(reason) },
+        };
+        if settle.consumer == 0 {
+            return self.settle_gets(place, &settle.ranges, &settlement);
+        }
+        if self.open_channel_mut(place)?.is_none() {
+            return Ok(());
+        }
+        let Open { channels, settles, .. } = self.open();
+        let Some(ChannelSlot::Open(channel)) = channels.get(&number) else { return Ok(()) };
+        let Some(consumer) = channel.consumers.get(&settle.consumer) else {
+            if settle.consumer <= channel.highest_consumer {
+                // It has ended with its queue, and this was under way.
+                return Ok(());
+            }
+            let text = format!("there has been no consumer {} on this channel", settle.consumer);
+            return Err(channel_fault(ReplyCode::PreconditionFailed, text, place));
+        };
+        let ranges = settle.ranges.iter().map(|&(first, last)| Settled {
+            first,
+            last,
+            settlement: settlement.clone(),
+        });
+        match settles.0.last_mut() {
+            Some(last) if last.id == consumer.id => last.ranges.extend(ranges),
+            _ => settles.0.push(PendingSettle {
+                channel: number,
+                consumer: settle.consumer,
+                id: consumer.id,
+                queue: consumer.queue.clone(),
+                ranges: ranges.collect(),
+            }),
+        }
+        Ok(())
+    }
+
+    /// Carries out the settlements that were collected, with one lock for each consumer's.
+    pub(super) fn flush_settles(&mut self) {
+        let State::Open(open) = &mut self.state else { return };
+        let mut settles = std::mem::take(&mut open.settles.0);
+        let mut faults = Vec::new();
+        for settle in settles.drain(..) {
+            let result = settle.queue.settle(settle.id, &settle.ranges, &mut self.turn.0);
+            match result {
+                Ok(count) => self.after_settle(settle.channel, settle.consumer, count),
+                // A cancelled consumer that had settled everything: late, not wrong.
+                Err(SettleError::UnknownConsumer) => {}
+                Err(error @ SettleError::NeverDelivered) => faults.push((settle.channel, error.to_string())),
+            }
+        }
+        if let State::Open(open) = &mut self.state {
+            open.settles.0 = settles;
+        }
+        for (channel, text) in faults {
+            let place = place_of(Kind::Settle, channel);
+            self.close_channel_with(channel, fault_closing(ReplyCode::PreconditionFailed, text, place));
+        }
+    }
+
+    /// A cancelled consumer goes with its last message, and a channel-wide prefetch has room again.
+    fn after_settle(&mut self, number: ChannelId, consumer: u32, count: u64) {
+        let turn = &mut self.turn.0;
+        let State::Open(open) = &mut self.state else { return };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return };
+        if let Some(Consumer { cancelled: Some(unacked), .. }) = channel.consumers.get_mut(&consumer) {
+            *unacked = unacked.saturating_sub(count);
+            if *unacked == 0 {
+                channel.consumers.remove(&consumer);
+            }
+        }
+        if channel.window.is_some() && count > 0 {
+            for consumer in channel.consumers.values() {
+                consumer.queue.channel_has_room(consumer.id, turn);
+            }
+        }
+    }
+
+    pub(super) fn handle_credit(
+        &mut self,
+        place: Place,
+        consumer: u32,
+        messages: u32,
+        bytes: u32,
+    ) -> Result<(), Fault> {
+        let Some(channel) = self.open_channel_mut(place)? else { return Ok(()) };
+        let Some(found) = channel.consumers.get(&consumer) else {
+            if consumer <= channel.highest_consumer {
+                return Ok(());
+            }
+            let text = format!("there has been no consumer {consumer} on this channel");
+            return Err(channel_fault(ReplyCode::PreconditionFailed, text, place));
+        };
+        let (queue, id) = (found.queue.clone(), found.id);
+        queue.add_credit(id, messages, bytes, &mut self.turn.0);
+        Ok(())
+    }
+
+    pub(super) fn consume(&mut self, number: ChannelId, consume: Consume) -> Result<Response, BrokerError> {
+        let limits = self.broker.limits().clone();
+        let consumers_max = self.options.consumers_max;
+        let id = self.broker.next_consumer_id();
+        let State::Open(open) = &mut self.state else { return Ok(Response::Done) };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
+            return Ok(Response::Done);
+        };
+        if consume.consumer == 0 || channel.consumers.contains_key(&consume.consumer) {
+            let text = format!("consumer number {} is in use or 0; choose another from 1", consume.consumer);
+            return Err(refused(ReplyCode::PreconditionFailed, text));
+        }
+        if channel.consumers.len() >= consumers_max {
+            let text = format!("a channel has at most {consumers_max} consumers (protocol.consumers_max)");
+            return Err(refused(ReplyCode::NotAllowed, text));
+        }
+        if !consume.tag.is_empty() && channel.consumers.values().any(|other| other.tag == consume.tag) {
+            let text = format!("attempt to reuse consumer tag '{}'", consume.tag);
+            return Err(refused(ReplyCode::NotAllowed, text));
+        }
+        let queue = open.vhost.queue(&consume.queue, open.id)?;
+        let tag = match consume.tag.is_empty() {
+            true => ShortStr::truncated(format!("ctag-{}.{}", open.id, id)),
+            false => consume.tag,
+        };
+        let window = limits.consumer_window(open.consumers + 1);
+        let spec = ConsumerSpec {
+            id,
+            tag: ConsumerTag::from(tag.clone()),
+            auto_ack: consume.auto_ack,
+            exclusive: consume.exclusive,
+            priority: priority(&consume.arguments)?,
+            prefetch: consume.prefetch,
+            credit: consume
+                .credit
+                .map(|(messages, bytes)| Credit { messages: messages.into(), bytes: bytes.into() }),
+            window,
+            channel_window: channel.window.clone(),
+        };
+        let local = LocalConsumer { channel: number, number: consume.consumer };
+        match queue.consume(spec, local, &self.outbox, &mut self.turn.0) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => return Err(consume_refused(&error, &queue, open)),
+            None => return Err(open.vhost.no_queue(queue.name())),
+        }
+        open.consumers += 1;
+        channel.highest_consumer = channel.highest_consumer.max(consume.consumer);
+        let consumer = Consumer { id, tag: tag.clone(), queue, sent: 0, window, cancelled: None };
+        channel.consumers.insert(consume.consumer, consumer);
+        Ok(Response::Consuming { tag })
+    }
+
+    pub(super) fn cancel(&mut self, number: ChannelId, consumer: u32) -> Response {
+        let turn = &mut self.turn.0;
+        let State::Open(open) = &mut self.state else { return Response::Done };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return Response::Done };
+        if let Some(found) = channel.consumers.get_mut(&consumer)
+            && found.cancelled.is_none()
+        {
+            open.consumers -= 1;
+            let unacked = found.queue.remove_consumer(found.id, RemoveMode::Cancel, turn);
+            found.cancelled = Some(unacked);
+            if unacked == 0 {
+                channel.consumers.remove(&consumer);
+            }
+        }
+        // What was assigned before the cancel goes out before its answer.
+        self.encode_sending();
+        Response::Done
+    }
+
+    pub(super) fn set_prefetch(&mut self, number: ChannelId, messages: u32) -> Response {
+        if let State::Open(open) = &mut self.state
+            && let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number)
+        {
+            match &channel.window {
+                Some(window) => window.set_limit(messages),
+                None => channel.window = Some(Arc::new(ChannelWindow::new(messages))),
+            }
+            for consumer in channel.consumers.values() {
+                consumer.queue.channel_has_room(consumer.id, &mut self.turn.0);
+            }
+        }
+        Response::Done
+    }
+
+    pub(super) fn get(
+        &mut self,
+        number: ChannelId,
+        queue: &str,
+        auto_ack: bool,
+    ) -> Result<Response, BrokerError> {
+        let new_id = self.broker.next_consumer_id();
+        let State::Open(open) = &mut self.state else { return Ok(Response::Done) };
+        let queue = open.vhost.queue(queue, open.id)?;
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
+            return Ok(Response::Done);
+        };
+        let gets = &mut channel.gets;
+        let getter = gets.getters.get(&queue.id()).map_or(new_id, |(id, _)| *id);
+        let Some(got) = queue.get(getter, auto_ack, &mut self.turn.0) else {
+            return Err(open.vhost.no_queue(queue.name()));
+        };
+        let Some(got) = got else { return Ok(Response::Empty) };
+        gets.last_tag += 1;
+        if !auto_ack {
+            gets.unacked.push_back((gets.last_tag, queue.id(), got.delivery.tag));
+            gets.getters.entry(queue.id()).or_insert_with(|| (getter, queue.clone()));
+        }
+        let (tag, remaining) = (gets.last_tag, got.remaining);
+        Ok(Response::Got { tag, remaining, run: delivered_run(&got.delivery) })
+    }
+
+    fn settle_gets(
+        &mut self,
+        place: Place,
+        ranges: &[(u64, u64)],
+        settlement: &queue::Settle,
+    ) -> Result<(), Fault> {
+        let number = ChannelId(place.channel);
+        if self.open_channel_mut(place)?.is_none() {
+            return Ok(());
+        }
+        let State::Open(open) = &mut self.state else { return Ok(()) };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return Ok(()) };
+        let gets = &mut channel.gets;
+        for &(first, last) in ranges {
+            if last > gets.last_tag || first == 0 {
+                let text = format!("unknown delivery tag {last} of Get");
+                return Err(channel_fault(ReplyCode::PreconditionFailed, text, place));
+            }
+            let from = gets.unacked.partition_point(|(tag, ..)| *tag < first);
+            let to = gets.unacked.partition_point(|(tag, ..)| *tag <= last).max(from);
+            for (_, queue, tag) in gets.unacked.drain(from..to) {
+                let Some((getter, queue)) = gets.getters.get(&queue) else { continue };
+                let settled = Settled { first: tag, last: tag, settlement: settlement.clone() };
+                // It was delivered: the tag comes from the queue itself.
+                let _ = queue.settle(*getter, &[settled], &mut self.turn.0);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refused(code: ReplyCode, text: String) -> BrokerError {
+    BrokerError::Refused { code, text }
+}
+
+fn consume_refused(error: &ConsumeError, queue: &QueueCell, open: &Open) -> BrokerError {
+    let (queue, vhost) = (queue.name().clone(), open.vhost.name().clone());
+    match error {
+        ConsumeError::InExclusiveUse | ConsumeError::NotAlone => {
+            BrokerError::QueueInExclusiveUse { queue, vhost }
+        }
+        other => refused(ReplyCode::AccessRefused, format!("queue '{queue}' in vhost '{vhost}': {other}")),
+    }
+}
+
+/// `x-priority`, as RabbitMQ takes it: any integer.
+fn priority(arguments: &FieldTable) -> Result<i32, BrokerError> {
+    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+    value.as_int().and_then(|n| i32::try_from(n).ok()).ok_or_else(|| {
+        let text = format!(
+            "invalid arg 'x-priority': {value} of type '{}' is not a 32-bit integer",
+            value.type_name()
+        );
+        refused(ReplyCode::PreconditionFailed, text)
+    })
+}
+
+/// What an entry of a delivery says about it.
+pub(super) fn entry_flags(delivery: &Delivery) -> EntryFlags {
+    let mut flags = EntryFlags::NONE;
+    if delivery.redelivered {
+        flags = flags.with(EntryFlags::REDELIVERED);
+    }
+    if delivery.delivery_count > 0 {
+        flags = flags.with(EntryFlags::DELIVERY_COUNT);
+    }
+    flags
+}
+
+fn delivered_run(delivery: &Delivery) -> DeliveredRun {
+    let message = &delivery.message;
+    let mut entries = bytes::BytesMut::with_capacity(message.len() + 4);
+    let (properties, body) = (message.properties_bytes(), message.body());
+    put_entry_head(
+        entry_flags(delivery),
+        delivery.delivery_count,
+        properties.len(),
+        body.len(),
+        &mut entries,
+    );
+    entries.extend_from_slice(properties);
+    entries.extend_from_slice(body);
+    DeliveredRun {
+        exchange: message.exchange().short().clone(),
+        routing_key: message.routing_key().short().clone(),
+        count: 1,
+        entries: entries.freeze(),
+    }
+}

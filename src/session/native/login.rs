@@ -1,0 +1,140 @@
+//! Logging in: who, into which vhost, under which limits.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::time::Duration;
+
+use ahash::{AHashMap, AHashSet};
+use rialto_protocol::ReplyCode;
+use rialto_protocol::native::{Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
+use rialto_protocol::types::{FieldTable, FieldValue};
+
+use super::consuming::PendingSettles;
+use super::{Fault, NativeSession, Open, State, connection_fault, unexpected};
+use crate::broker::{ConnectionInfo, LoginError, PublishBatch};
+use crate::model::VhostName;
+use crate::routing::Routed;
+use crate::session::route_cache::RouteCache;
+
+impl NativeSession {
+    pub(super) fn handle_login(&mut self, place: Place, command: Command) -> Result<(), Fault> {
+        match command {
+            Command::Login(login) => self.log_in(place, login),
+            Command::Heartbeat => Ok(()),
+            Command::Close(_) => {
+                Command::CloseOk.encode(0, self.out.buffer());
+                self.finish();
+                Ok(())
+            }
+            other => {
+                let kind = other.kind();
+                match kind.sender() {
+                    rialto_protocol::native::Sender::Server => Err(unexpected(place, &other)),
+                    _ => {
+                        let text = format!("frame {} before login; send Login first", kind.name());
+                        Err(connection_fault(ReplyCode::CommandInvalid, text, place))
+                    }
+                }
+            }
+        }
+    }
+
+    fn log_in(&mut self, place: Place, login: Login) -> Result<(), Fault> {
+        let loopback = self.peer.ip().to_canonical().is_loopback();
+        let user = match self.broker.users().login(&login.mechanism, &login.response, loopback) {
+            Ok(user) => user,
+            Err(error) => {
+                tracing::warn!(peer = %self.peer, %error, "login refused");
+                let code = match error {
+                    LoginError::UnknownMechanism(_) => ReplyCode::NotImplemented,
+                    LoginError::Malformed => ReplyCode::SyntaxError,
+                    LoginError::Refused { .. } => ReplyCode::AccessRefused,
+                };
+                return Err(connection_fault(code, error.to_string(), place));
+            }
+        };
+        let Some(vhost) = self.broker.vhost(&login.vhost) else {
+            let text = format!("vhost '{}' not found", login.vhost);
+            return Err(connection_fault(ReplyCode::NotAllowed, text, place));
+        };
+        let frame_max = self.negotiated_frame_max(place, login.frame_max)?;
+        let heartbeat = self.negotiated_heartbeat(login.heartbeat_ms);
+        let text =
+            |name| login.properties.get(name).and_then(FieldValue::as_str).unwrap_or_default().to_owned();
+        let id = self.broker.new_connection_id();
+        let guard = self.broker.register(ConnectionInfo {
+            id,
+            name: text("connection_name"),
+            peer: self.peer,
+            user,
+            vhost: VhostName::from(login.vhost.clone()),
+            protocol: "rialto 1.0",
+            client: format!("{} {}", text("product"), text("version")).trim().to_owned(),
+            connected_at: self.turn.0.now,
+            channels: AtomicU32::new(0),
+            outbox: self.outbox.clone(),
+        });
+        tracing::info!(peer = %self.peer, connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");
+        let options = Arc::clone(&self.options);
+        let welcome = Welcome {
+            frame_max,
+            channel_max: options.channel_max,
+            route_max: options.route_max,
+            heartbeat_ms: heartbeat.map_or(0, |interval| interval.as_millis() as u32),
+            publish_window: options.publish_window,
+            message_size_max: options.message_size_max,
+            properties: FieldTable::new()
+                .with("product", "Rialto")
+                .with("version", env!("CARGO_PKG_VERSION"))
+                .with("platform", "Rust"),
+        };
+        Command::Welcome(welcome).encode(0, self.out.buffer());
+        self.state = State::Open(Box::new(Open {
+            id,
+            vhost,
+            guard,
+            heartbeat,
+            frame_max,
+            channels: AHashMap::new(),
+            consumers: 0,
+            publish_credit: options.publish_window.into(),
+            owed_credit: 0,
+            held_by: AHashSet::new(),
+            told_blocked: false,
+            batch: PublishBatch::default(),
+            tracked: Vec::new(),
+            rejected: Vec::new(),
+            settles: PendingSettles::default(),
+            routes: RouteCache::default(),
+            scratch: Routed::default(),
+        }));
+        Ok(())
+    }
+
+    /// The smaller of both wishes, as long as the largest message still fits: the broker would otherwise hold
+    /// messages that it cannot deliver.
+    fn negotiated_frame_max(&self, place: Place, wish: u32) -> Result<u32, Fault> {
+        let offer = self.options.frame_max;
+        let least = self.options.message_size_max.saturating_add(MESSAGE_OVERHEAD).min(offer);
+        match wish {
+            0 => Ok(offer),
+            wish if wish < least => {
+                let text = format!(
+                    "frame_max {wish} is too small for the largest message; give 0 or at least {least}"
+                );
+                Err(connection_fault(ReplyCode::NotAllowed, text, place))
+            }
+            wish => Ok(wish.min(offer)),
+        }
+    }
+
+    /// The shorter of both wishes, and none only if the client wants none.
+    fn negotiated_heartbeat(&self, wish_ms: u32) -> Option<Duration> {
+        const SHORTEST: Duration = Duration::from_millis(100);
+        if wish_ms == 0 {
+            return None;
+        }
+        let wish = Duration::from_millis(wish_ms.into()).max(SHORTEST);
+        Some(self.options.heartbeat.map_or(wish, |offer| offer.min(wish)))
+    }
+}

@@ -1,0 +1,479 @@
+//! A native connection as a state machine. `protocol/SPEC.md` says what may be said when; this does it.
+//!
+//! ```text
+//! Login --good Login--> Open --Close (either side)--> Closing --CloseOk--> Finished
+//!   |                     |                              |
+//!   +--bad login, time----+------- peer gone ------------+-- time, peer gone --> Finished
+//! ```
+//!
+//! Rooms: `login`, `channel` (state of a channel), `requests` (topology and lists), `publishing`, `consuming`,
+//! `delivering` (outbox to bytes), `closing` (all ways to end).
+//! Invariants: everything one read brought is carried out before the next; publishes and settlements of a read
+//! are collected and carried out together, before any other command. Not here: the preface (`server`).
+
+mod channel;
+mod closing;
+mod consuming;
+mod delivering;
+mod login;
+mod publishing;
+mod requests;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ahash::{AHashMap, AHashSet};
+use bytes::BytesMut;
+use rialto_protocol::ReplyCode;
+use rialto_protocol::native::{Closing, Command, FrameError, Kind, Place, RawFrame, Sender, decode_frame};
+use rialto_protocol::types::ShortStr;
+
+use super::route_cache::RouteCache;
+use super::{SessionOptions, WriteQueue};
+use crate::broker::{Broker, ConnectionGuard, Notice, Outbox, Outgoing, PublishBatch, Turn, Vhost};
+use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
+use crate::queue::RejectReason;
+use crate::routing::Routed;
+use channel::{Channel, ChannelSlot};
+use consuming::PendingSettles;
+use publishing::Tracked;
+
+/// See the module.
+#[derive(Debug)]
+pub struct NativeSession {
+    broker: Broker,
+    options: Arc<SessionOptions>,
+    peer: SocketAddr,
+    outbox: Arc<Outbox>,
+    out: WriteQueue,
+    turn: TurnBox,
+    state: State,
+    /// The time of the last call.
+    now: Timestamp,
+    last_heard: Timestamp,
+    last_said: Timestamp,
+    /// What is sent next; swapped with the outbox's when it is empty.
+    sending: Outgoing,
+}
+
+/// Keeps [`Turn`] out of the derived `Debug`.
+struct TurnBox(Turn);
+
+impl std::fmt::Debug for TurnBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Turn")
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nobody has logged in.
+    Login {
+        until: Timestamp,
+    },
+    Open(Box<Open>),
+    /// We have said `Close` and wait for `CloseOk`.
+    Closing {
+        until: Timestamp,
+    },
+    /// Nothing more is said or heard once the output is written.
+    Finished,
+}
+
+/// A connection that is logged in.
+#[derive(Debug)]
+struct Open {
+    id: ConnectionId,
+    vhost: Arc<Vhost>,
+    guard: ConnectionGuard,
+    heartbeat: Option<Duration>,
+    frame_max: u32,
+    channels: AHashMap<ChannelId, ChannelSlot>,
+    /// Open consumers on all channels: they share the outbox.
+    consumers: usize,
+    /// Bytes of publish frames that the client may still send.
+    publish_credit: i64,
+    /// Bytes of publish frames that are dealt with and not yet given back as credit.
+    owed_credit: u32,
+    /// Queues that hold this connection's publishes back.
+    held_by: AHashSet<QueueId>,
+    told_blocked: bool,
+    batch: PublishBatch,
+    tracked: Vec<Tracked>,
+    rejected: Vec<(u32, RejectReason)>,
+    settles: PendingSettles,
+    routes: RouteCache,
+    scratch: Routed,
+}
+
+/// What is wrong with a frame, and how far it reaches.
+enum Fault {
+    Connection(Closing),
+    Channel(Closing),
+}
+
+impl NativeSession {
+    /// A connection whose preface has been read. Its deliveries arrive in `outbox`.
+    pub fn new(
+        broker: Broker,
+        options: Arc<SessionOptions>,
+        peer: SocketAddr,
+        outbox: Arc<Outbox>,
+        now: Timestamp,
+    ) -> Self {
+        let until = now.plus(options.handshake_timeout);
+        NativeSession {
+            broker,
+            options,
+            peer,
+            outbox,
+            out: WriteQueue::default(),
+            turn: TurnBox(Turn::new()),
+            state: State::Login { until },
+            now,
+            last_heard: now,
+            last_said: now,
+            sending: Outgoing::default(),
+        }
+    }
+
+    /// Takes what was read, as far as it makes whole frames, and does what it says.
+    pub fn handle_input(&mut self, input: &mut BytesMut, now: Timestamp) {
+        self.last_heard = now;
+        self.begin(now);
+        loop {
+            let frame_max = match &self.state {
+                State::Login { .. } => self.options.login_frame_max,
+                State::Open(open) => open.frame_max,
+                State::Closing { .. } => self.options.frame_max,
+                State::Finished => {
+                    input.clear();
+                    break;
+                }
+            };
+            match decode_frame(input, frame_max) {
+                Ok(Some(frame)) => self.handle_frame(frame),
+                Ok(None) => break,
+                Err(error) => {
+                    self.close(error.closing());
+                    input.clear();
+                    break;
+                }
+            }
+        }
+        self.flush();
+        self.turn.0.finish(&self.broker);
+    }
+
+    /// Hears what others put into the outbox besides deliveries. Call it when the outbox wakes.
+    pub fn handle_outbox(&mut self, now: Timestamp) {
+        self.begin(now);
+        self.take_outbox();
+        self.turn.0.finish(&self.broker);
+    }
+
+    /// Looks at the time: heartbeats due, a peer that is silent, a login or a close that takes too long.
+    pub fn handle_time(&mut self, now: Timestamp) {
+        self.begin(now);
+        match &self.state {
+            State::Login { until } if *until <= now => self.finish(),
+            State::Closing { until } if *until <= now => self.finish(),
+            State::Open(open) => {
+                if let Some(interval) = open.heartbeat {
+                    if now.since(self.last_heard) >= interval * 2 {
+                        tracing::info!(peer = %self.peer, "no heartbeat for two intervals: the peer is gone");
+                        self.release();
+                        self.finish();
+                    } else if now.since(self.last_said) >= interval {
+                        self.last_said = now;
+                        Command::Heartbeat.encode(0, self.out.buffer());
+                    }
+                }
+            }
+            _ => {}
+        }
+        self.turn.0.finish(&self.broker);
+    }
+
+    /// When [`NativeSession::handle_time`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Timestamp> {
+        match &self.state {
+            State::Login { until } | State::Closing { until } => Some(*until),
+            State::Open(open) => {
+                let interval = open.heartbeat?;
+                Some(self.last_said.plus(interval).min(self.last_heard.plus(interval * 2)))
+            }
+            State::Finished => None,
+        }
+    }
+
+    /// The broker stops: says so to the client and ends.
+    pub fn handle_shutdown(&mut self, reason: &str, now: Timestamp) {
+        self.begin(now);
+        match self.state {
+            State::Login { .. } => self.finish(),
+            State::Open(_) => {
+                let text = format!("{} - {reason}", ReplyCode::ConnectionForced);
+                self.close(closing(ReplyCode::ConnectionForced, text, 0, 0));
+            }
+            State::Closing { .. } | State::Finished => {}
+        }
+        self.turn.0.finish(&self.broker);
+    }
+
+    /// The peer is gone: gives everything back.
+    pub fn handle_disconnect(&mut self, now: Timestamp) {
+        self.begin(now);
+        self.release();
+        self.finish();
+        self.turn.0.finish(&self.broker);
+    }
+
+    /// What to write next: answers, then deliveries, as many as fit. Call it again after each write.
+    pub fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
+        if matches!(self.state, State::Open(_)) {
+            self.begin(now);
+            self.fill_output();
+            self.turn.0.finish(&self.broker);
+        }
+        self.out.seal();
+        if !self.out.is_empty() {
+            self.last_said = now;
+        }
+        &mut self.out
+    }
+
+    /// Whether to read on. Not while the peer leaves too many answers unread.
+    pub fn wants_input(&self) -> bool {
+        const UNREAD_ANSWERS_MAX: usize = 4 << 20;
+        !matches!(self.state, State::Finished) && self.out.len() < UNREAD_ANSWERS_MAX
+    }
+
+    /// Whether it has ended: write what is left of the output, then close the socket.
+    pub fn is_finished(&self) -> bool {
+        matches!(self.state, State::Finished)
+    }
+
+    /// Connections live by the time that drivers tell; messages live by the broker's clock, which a test may
+    /// move by an hour without any peer being silent for so long.
+    fn begin(&mut self, now: Timestamp) {
+        self.now = now;
+        self.turn.0.begin(self.broker.now());
+    }
+
+    fn handle_frame(&mut self, frame: RawFrame) {
+        let place = frame.place();
+        let wire_len = frame.wire_len();
+        let command = match frame.command() {
+            Ok(Some(command)) => command,
+            Ok(None) => return,
+            Err(error) => return self.close(error.closing()),
+        };
+        let fault = match &mut self.state {
+            State::Open(_) => self.handle_command(place, wire_len, command),
+            State::Login { .. } => self.handle_login(place, command),
+            State::Closing { .. } => {
+                match command {
+                    Command::CloseOk => self.finish(),
+                    Command::Close(_) => {
+                        Command::CloseOk.encode(0, self.out.buffer());
+                        self.finish();
+                    }
+                    _ => {}
+                }
+                Ok(())
+            }
+            State::Finished => Ok(()),
+        };
+        match fault {
+            Ok(()) => {}
+            Err(Fault::Connection(closing)) => self.close(closing),
+            Err(Fault::Channel(closing)) => self.close_channel_with(ChannelId(place.channel), closing),
+        }
+    }
+
+    fn handle_command(&mut self, place: Place, wire_len: usize, command: Command) -> Result<(), Fault> {
+        let number = ChannelId(place.channel);
+        // Publishes, settlements and routes are collected; anything else first sees them carried out.
+        match command {
+            Command::Publish(publish) => return self.handle_publish(place, wire_len, publish),
+            Command::Settle(settle) => return self.handle_settle(place, settle),
+            Command::DefineRoute { route, exchange, routing_key } => {
+                return self.handle_define_route(place, route, exchange, routing_key);
+            }
+            Command::Heartbeat => return Ok(()),
+            _ => self.flush(),
+        }
+        match command {
+            Command::OpenChannel { correlation } => self.open_channel(place, correlation),
+            Command::CloseChannel { correlation } => self.close_channel(place, correlation),
+            Command::Request { correlation, request } => {
+                if self.open_channel_mut(place)?.is_some() {
+                    self.handle_request(number, correlation, request);
+                }
+                Ok(())
+            }
+            Command::Credit { consumer, messages, bytes } => {
+                self.handle_credit(place, consumer, messages, bytes)
+            }
+            Command::Close(_) => {
+                self.release();
+                Command::CloseOk.encode(0, self.out.buffer());
+                self.finish();
+                Ok(())
+            }
+            other => Err(unexpected(place, &other)),
+        }
+    }
+
+    fn open_channel(&mut self, place: Place, correlation: u32) -> Result<(), Fault> {
+        let number = ChannelId(place.channel);
+        let channel_max = self.options.channel_max;
+        let open = self.open();
+        if number.0 > channel_max {
+            let text = format!("channel number {number} is over the limit of {channel_max} from Welcome");
+            return Err(connection_fault(ReplyCode::NotAllowed, text, place));
+        }
+        if let Some(ChannelSlot::Open(_)) = open.channels.get(&number) {
+            let text = format!("channel {number} is open already; use another number or close it first");
+            return Err(connection_fault(ReplyCode::ChannelError, text, place));
+        }
+        open.channels.insert(number, ChannelSlot::Open(Box::new(Channel::new())));
+        open.guard.set_channels(open.channels.len());
+        self.respond(number, correlation, rialto_protocol::native::Response::Done);
+        Ok(())
+    }
+
+    fn close_channel(&mut self, place: Place, correlation: u32) -> Result<(), Fault> {
+        let number = ChannelId(place.channel);
+        if self.open_channel_mut(place)?.is_some() {
+            self.release_channel(number);
+        }
+        let open = self.open();
+        open.channels.remove(&number);
+        open.guard.set_channels(open.channels.len());
+        self.respond(number, correlation, rialto_protocol::native::Response::Done);
+        Ok(())
+    }
+
+    /// The channel a frame is for. None: closed by an error, so the frame is passed over.
+    fn open_channel_mut(&mut self, place: Place) -> Result<Option<&mut Channel>, Fault> {
+        match self.open().channels.get_mut(&ChannelId(place.channel)) {
+            Some(ChannelSlot::Open(channel)) => Ok(Some(channel)),
+            Some(ChannelSlot::ClosedByServer) => Ok(None),
+            None => {
+                let text = format!("channel {} is not open; send OpenChannel first", place.channel);
+                Err(connection_fault(ReplyCode::ChannelError, text, place))
+            }
+        }
+    }
+
+    /// Carries out what was collected: publishes first, then settlements, so that an answer is in its queue
+    /// before the question is settled.
+    fn flush(&mut self) {
+        self.flush_publishes();
+        self.flush_settles();
+        self.grant_credit();
+    }
+
+    /// Takes the outbox if everything taken before has been sent, and hears its notices.
+    fn take_outbox(&mut self) -> bool {
+        if !self.sending.is_empty() || !self.outbox.take(&mut self.sending) {
+            return false;
+        }
+        for notice in std::mem::take(&mut self.sending.notices) {
+            self.handle_notice(notice);
+        }
+        true
+    }
+
+    fn handle_notice(&mut self, notice: Notice) {
+        let State::Open(open) = &mut self.state else { return };
+        match notice {
+            Notice::PressureLifted(queue) => {
+                open.held_by.remove(&queue);
+                self.grant_credit();
+            }
+            Notice::ConsumerCancelled { consumer } => {
+                let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else {
+                    return;
+                };
+                let Some(ended) = channel.consumers.remove(&consumer.number) else { return };
+                if ended.cancelled.is_some() {
+                    return;
+                }
+                open.consumers -= 1;
+                let reason = format!("queue '{}' was deleted", ended.queue.name());
+                let cancelled = Command::ConsumerCancelled {
+                    consumer: consumer.number,
+                    reason: ShortStr::truncated(reason),
+                };
+                // What was sent to it before goes out before.
+                self.encode_sending();
+                cancelled.encode(consumer.channel.0, self.out.buffer());
+            }
+            Notice::Close { reason } => {
+                let text = format!("{} - {reason}", ReplyCode::ConnectionForced);
+                self.close(closing(ReplyCode::ConnectionForced, text, 0, 0));
+            }
+        }
+    }
+
+    fn respond(&mut self, channel: ChannelId, correlation: u32, response: rialto_protocol::native::Response) {
+        Command::Response { correlation, response }.encode(channel.0, self.out.buffer());
+    }
+
+    /// The open connection.
+    fn open(&mut self) -> &mut Open {
+        match &mut self.state {
+            State::Open(open) => open,
+            _ => unreachable!("called from handlers of an open connection only"),
+        }
+    }
+}
+
+fn closing(code: ReplyCode, text: impl AsRef<str>, kind: u8, correlation: u32) -> Closing {
+    Closing { code: code.number(), text: ShortStr::truncated(text), kind, correlation }
+}
+
+fn fault_closing(code: ReplyCode, text: impl AsRef<str>, place: Place) -> Closing {
+    closing(code, format!("{code} - {}", text.as_ref()), place.kind, place.correlation)
+}
+
+fn connection_fault(code: ReplyCode, text: impl AsRef<str>, place: Place) -> Fault {
+    Fault::Connection(fault_closing(code, text, place))
+}
+
+fn channel_fault(code: ReplyCode, text: impl AsRef<str>, place: Place) -> Fault {
+    Fault::Channel(fault_closing(code, text, place))
+}
+
+fn unexpected(place: Place, command: &Command) -> Fault {
+    let kind = command.kind();
+    let text = match kind.sender() {
+        Sender::Server => format!("frame {} is for servers to send", kind.name()),
+        _ => format!("frame {} cannot stand here", kind.name()),
+    };
+    connection_fault(ReplyCode::CommandInvalid, text, place)
+}
+
+impl From<FrameError> for Fault {
+    fn from(error: FrameError) -> Self {
+        Fault::Connection(error.closing())
+    }
+}
+
+/// The place of a frame of this kind, for faults that are found after it was dealt with.
+fn place_of(kind: Kind, channel: ChannelId) -> Place {
+    Place { kind: kind.octet(), channel: channel.0, correlation: 0 }
+}
+
+impl Drop for NativeSession {
+    /// A task that ends without saying so (a defect, an abort) must not keep messages.
+    fn drop(&mut self) {
+        if matches!(self.state, State::Open(_)) {
+            self.handle_disconnect(self.now);
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! Publishing over the native protocol: from frames to a batch, and from its fate to outcomes.
+
+use rialto_protocol::ReplyCode;
+use rialto_protocol::native::{
+    Command, DeliveredRun, FrameError, Outcome, OutcomeRange, Place, Publish, PublishRunRef, Returned,
+    RouteRef,
+};
+use rialto_protocol::types::ShortStr;
+
+use super::channel::ChannelSlot;
+use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
+use crate::broker::BrokerError;
+use crate::model::{ChannelId, MessageRoute};
+use crate::queue::RejectReason;
+use crate::session::route_cache::RouteSlot;
+
+/// Neighbouring messages of one channel that share a fate, or will have one when the batch is published.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    channel: ChannelId,
+    first: u64,
+    count: u32,
+    wanted: bool,
+    fate: Fate,
+}
+
+#[derive(Debug)]
+enum Fate {
+    /// In the batch, from this position on.
+    Batched {
+        position: u32,
+    },
+    Unroutable,
+    Rejected {
+        code: ReplyCode,
+        reason: String,
+    },
+}
+
+impl NativeSession {
+    pub(super) fn handle_define_route(
+        &mut self,
+        place: Place,
+        route: u32,
+        exchange: ShortStr,
+        routing_key: ShortStr,
+    ) -> Result<(), Fault> {
+        let route_max = self.options.route_max;
+        let Some(channel) = self.open_channel_mut(place)? else { return Ok(()) };
+        if route == 0 || route > route_max {
+            let text = format!("route number {route} is not in 1..={route_max}, the limit from Welcome");
+            return Err(connection_fault(ReplyCode::NotAllowed, text, place));
+        }
+        channel.define_route(route, RouteSlot::new(exchange, routing_key));
+        Ok(())
+    }
+
+    pub(super) fn handle_publish(
+        &mut self,
+        place: Place,
+        wire_len: usize,
+        publish: Publish,
+    ) -> Result<(), Fault> {
+        let open = self.open();
+        if open.publish_credit <= 0 {
+            let text = "published without publish credit; wait for PublishCredit";
+            return Err(connection_fault(ReplyCode::NotAllowed, text, place));
+        }
+        open.publish_credit -= wire_len as i64;
+        open.owed_credit = open.owed_credit.saturating_add(wire_len as u32);
+        let Some(channel) = self.open_channel_mut(place)? else { return Ok(()) };
+        if publish.first != channel.next_sequence {
+            let text = format!(
+                "publish starts with sequence number {} where {} is next",
+                publish.first, channel.next_sequence
+            );
+            return Err(channel_fault(ReplyCode::PreconditionFailed, text, place));
+        }
+        let mut sequence = publish.first;
+        for run in publish.runs_ref(place.channel) {
+            self.publish_run(place, &mut sequence, publish.outcomes, &run?)?;
+        }
+        if let Some(channel) = self.open_channel_mut(place)? {
+            channel.next_sequence = sequence;
+        }
+        if self.open().batch.is_full() {
+            self.flush_publishes();
+        }
+        Ok(())
+    }
+
+    fn publish_run(
+        &mut self,
+        place: Place,
+        sequence: &mut u64,
+        wanted: bool,
+        run: &PublishRunRef<'_>,
+    ) -> Result<(), Fault> {
+        let message_size_max = self.options.message_size_max as usize;
+        let number = ChannelId(place.channel);
+        let State::Open(open) = &mut self.state else { return Ok(()) };
+        let Open { vhost, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let slot = match run.route {
+            RouteRef::Inline { exchange, routing_key } => routes.slot(exchange, routing_key),
+            RouteRef::Defined(route) => {
+                let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
+                channel.route(route).ok_or_else(|| {
+                    let text =
+                        format!("route {route} is not defined on channel {number}; send DefineRoute first");
+                    channel_fault(ReplyCode::NotFound, text, place)
+                })?
+            }
+        };
+        // Looked up once for the run, unless it depends on each message's headers.
+        let mut fixed = slot.known_targets(vhost);
+        for entry in run.walk() {
+            let (entry, properties) = entry.map_err(|error| FrameError::published_entry(number.0, error))?;
+            let this = *sequence;
+            *sequence += 1;
+            let fate = if entry.body.len() > message_size_max {
+                let size = entry.body.len();
+                let reason =
+                    format!("message size {size} is larger than the limit of {message_size_max} bytes");
+                Fate::Rejected { code: ReplyCode::PreconditionFailed, reason }
+            } else {
+                let resolved;
+                let targets = match &fixed {
+                    Some(targets) => Ok(targets),
+                    None => {
+                        resolved = slot.targets(vhost, properties, scratch);
+                        fixed = slot.known_targets(vhost);
+                        resolved.as_ref()
+                    }
+                };
+                match targets {
+                    Err(error) => Fate::refused(error),
+                    Ok(targets) if targets.queues.is_empty() => Fate::Unroutable,
+                    Ok(targets) => {
+                        let position = batch.len() as u32;
+                        let bytes = entry_bytes(run, &entry);
+                        match batch.push(&slot.route, targets, bytes, &properties) {
+                            Ok(()) => Fate::Batched { position },
+                            Err(error) => {
+                                Fate::Rejected { code: error.reply_code(), reason: error.to_string() }
+                            }
+                        }
+                    }
+                }
+            };
+            if let Fate::Unroutable = fate
+                && run.mandatory
+            {
+                let returned = returned(this, &slot.route, entry_bytes(run, &entry));
+                returned.encode(number.0, self.out.buffer());
+            }
+            if let Fate::Rejected { code, reason } = &fate
+                && !wanted
+            {
+                // Nobody waits for an outcome, so the channel says it.
+                return Err(channel_fault(*code, reason, place));
+            }
+            track(tracked, number, this, wanted, fate);
+        }
+        Ok(())
+    }
+
+    /// Publishes what was collected and tells what became of it.
+    pub(super) fn flush_publishes(&mut self) {
+        let State::Open(open) = &mut self.state else { return };
+        let Open { batch, rejected, tracked, held_by, .. } = &mut **open;
+        self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
+        held_by.extend(self.turn.0.take_congested());
+        if tracked.is_empty() {
+            rejected.clear();
+            return;
+        }
+        let mut rejections = rejected.drain(..).peekable();
+        let mut outcomes: Vec<OutcomeRange> = Vec::new();
+        let mut channel = tracked[0].channel;
+        for fate in tracked.drain(..) {
+            if fate.channel != channel {
+                tell(&mut outcomes, channel, &mut self.out);
+                channel = fate.channel;
+            }
+            let last = fate.first + u64::from(fate.count) - 1;
+            match fate.fate {
+                Fate::Unroutable => add(&mut outcomes, fate.wanted, fate.first, last, || Outcome::Unroutable),
+                Fate::Rejected { code, reason } => {
+                    add(&mut outcomes, fate.wanted, fate.first, last, || rejected_outcome(code, &reason));
+                }
+                Fate::Batched { position } => {
+                    let mut next = fate.first;
+                    let end = position + fate.count;
+                    while let Some((at, reason)) = rejections.next_if(|(at, _)| *at < end) {
+                        let this = fate.first + u64::from(at - position);
+                        if this > next {
+                            add(&mut outcomes, fate.wanted, next, this - 1, || Outcome::Confirmed);
+                        }
+                        add(&mut outcomes, fate.wanted, this, this, || queue_rejected(&reason));
+                        next = this + 1;
+                    }
+                    if next <= last {
+                        add(&mut outcomes, fate.wanted, next, last, || Outcome::Confirmed);
+                    }
+                }
+            }
+        }
+        drop(rejections);
+        tell(&mut outcomes, channel, &mut self.out);
+    }
+
+    /// Gives publish credit back, unless a queue holds this connection's publishes back.
+    pub(super) fn grant_credit(&mut self) {
+        let State::Open(open) = &mut self.state else { return };
+        let held = !open.held_by.is_empty();
+        if held != open.told_blocked {
+            open.told_blocked = held;
+            let told = match held {
+                true => Command::Blocked(ShortStr::truncated("a queue published to is full for now")),
+                false => Command::Unblocked,
+            };
+            told.encode(0, self.out.buffer());
+        }
+        // Credit goes back in quarters of the window: often enough to keep it open, rarely enough to be cheap.
+        if !held && open.owed_credit >= self.options.publish_window / 4 {
+            let credit = std::mem::take(&mut open.owed_credit);
+            open.publish_credit += i64::from(credit);
+            Command::PublishCredit(credit).encode(0, self.out.buffer());
+        }
+    }
+}
+
+impl Fate {
+    fn refused(error: &BrokerError) -> Self {
+        Fate::Rejected { code: error.reply_code(), reason: error.to_string() }
+    }
+}
+
+/// The bytes of an entry inside its run.
+fn entry_bytes<'a>(run: &PublishRunRef<'a>, entry: &rialto_protocol::native::Entry<'a>) -> &'a [u8] {
+    let end = entry.body.as_ptr() as usize + entry.body.len() - run.entries.as_ptr() as usize;
+    &run.entries[end - entry.len..end]
+}
+
+fn returned(sequence: u64, route: &MessageRoute, entry: &[u8]) -> Command {
+    Command::Returned(Returned {
+        sequence,
+        code: ReplyCode::NoRoute.number(),
+        text: ShortStr::truncated(ReplyCode::NoRoute.name()),
+        run: DeliveredRun {
+            exchange: route.exchange.short().clone(),
+            routing_key: route.routing_key.short().clone(),
+            count: 1,
+            entries: bytes::Bytes::copy_from_slice(entry),
+        },
+    })
+}
+
+fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, wanted: bool, fate: Fate) {
+    if let Some(last) = tracked.last_mut()
+        && last.channel == channel
+        && last.wanted == wanted
+    {
+        let together = match (&last.fate, &fate) {
+            (Fate::Batched { position }, Fate::Batched { position: next }) => position + last.count == *next,
+            (Fate::Unroutable, Fate::Unroutable) => true,
+            _ => false,
+        };
+        if together {
+            last.count += 1;
+            return;
+        }
+    }
+    tracked.push(Tracked { channel, first: sequence, count: 1, wanted, fate });
+}
+
+fn add(
+    outcomes: &mut Vec<OutcomeRange>,
+    wanted: bool,
+    first: u64,
+    last: u64,
+    outcome: impl FnOnce() -> Outcome,
+) {
+    if !wanted {
+        return;
+    }
+    let outcome = outcome();
+    match outcomes.last_mut() {
+        Some(range) if range.last + 1 == first && range.outcome == outcome => range.last = last,
+        _ => outcomes.push(OutcomeRange { first, last, outcome }),
+    }
+}
+
+fn tell(outcomes: &mut Vec<OutcomeRange>, channel: ChannelId, out: &mut crate::session::WriteQueue) {
+    if !outcomes.is_empty() {
+        Command::Outcomes(std::mem::take(outcomes)).encode(channel.0, out.buffer());
+    }
+}
+
+fn rejected_outcome(code: ReplyCode, reason: &str) -> Outcome {
+    Outcome::Rejected { code: code.number(), reason: ShortStr::truncated(reason) }
+}
+
+fn queue_rejected(reason: &RejectReason) -> Outcome {
+    rejected_outcome(ReplyCode::PreconditionFailed, &reason.to_string())
+}

@@ -1,0 +1,52 @@
+//! What a session offers and allows. `broker.toml` documents each setting.
+
+use std::time::Duration;
+
+use rialto_protocol::native;
+
+/// Limits of a connection.
+#[derive(Clone, Debug)]
+pub struct SessionOptions {
+    /// Longest frame after login, in bytes after its length field.
+    pub frame_max: u32,
+    /// Longest frame before login.
+    pub login_frame_max: u32,
+    /// Largest body of a message, in bytes.
+    pub message_size_max: u32,
+    /// Highest channel number.
+    pub channel_max: u16,
+    /// Highest route number of a channel.
+    pub route_max: u32,
+    /// Most consumers on a channel.
+    pub consumers_max: usize,
+    /// Time between heartbeats that is offered; none: no heartbeats unless the client wishes them.
+    pub heartbeat: Option<Duration>,
+    /// Time within which a client must have logged in.
+    pub handshake_timeout: Duration,
+    /// Bytes of publish frames a connection may have under way.
+    pub publish_window: u32,
+    /// Most rows in a page of a list.
+    pub page_rows_max: u32,
+}
+
+impl SessionOptions {
+    /// How long a peer may take to answer `Close`.
+    pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        SessionOptions {
+            frame_max: native::FRAME_MAX_DEFAULT,
+            login_frame_max: native::LOGIN_FRAME_MAX,
+            message_size_max: 16 << 20,
+            channel_max: 2047,
+            route_max: 65_536,
+            consumers_max: 1000,
+            heartbeat: Some(Duration::from_secs(30)),
+            handshake_timeout: Duration::from_secs(10),
+            publish_window: 1 << 20,
+            page_rows_max: native::PAGE_ROWS_MAX,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Where an exchange and a routing key lead, remembered for a generation of the vhost's topology.
+//!
+//! Invariant: bounded; when it is full it starts again.
+
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use rialto_protocol::types::{RawProperties, ShortStr};
+
+use crate::broker::{BrokerError, Targets, Vhost};
+use crate::model::{ExchangeName, MessageRoute, RoutingKey};
+use crate::routing::Routed;
+
+/// An exchange, a routing key, and the queues they lead to.
+#[derive(Debug)]
+pub(super) struct RouteSlot {
+    pub(super) route: MessageRoute,
+    known: Option<(u64, Arc<Targets>)>,
+}
+
+impl RouteSlot {
+    pub(super) fn new(exchange: ShortStr, routing_key: ShortStr) -> Self {
+        let route = MessageRoute { exchange: exchange.into(), routing_key: routing_key.into() };
+        RouteSlot { route, known: None }
+    }
+
+    /// The queues that a message with these properties goes to.
+    pub(super) fn targets(
+        &mut self,
+        vhost: &Vhost,
+        properties: RawProperties<'_>,
+        scratch: &mut Routed,
+    ) -> Result<Arc<Targets>, BrokerError> {
+        if let Some(targets) = self.known_targets(vhost) {
+            return Ok(targets);
+        }
+        let resolved = vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, scratch)?;
+        self.known = resolved.generation.map(|generation| (generation, resolved.targets.clone()));
+        Ok(resolved.targets)
+    }
+
+    /// The queues, if they are known and do not depend on the message.
+    pub(super) fn known_targets(&self, vhost: &Vhost) -> Option<Arc<Targets>> {
+        let (generation, targets) = self.known.as_ref()?;
+        (*generation == vhost.generation()).then(|| targets.clone())
+    }
+}
+
+/// Slots for routes that are spelt out with each message.
+#[derive(Debug, Default)]
+pub(super) struct RouteCache {
+    exchanges: AHashMap<ExchangeName, AHashMap<RoutingKey, RouteSlot>>,
+    len: usize,
+}
+
+impl RouteCache {
+    /// Most routes that are remembered.
+    const MAX: usize = 4096;
+
+    pub(super) fn slot(&mut self, exchange: &str, routing_key: &str) -> &mut RouteSlot {
+        let known = self.exchanges.get(exchange).is_some_and(|keys| keys.contains_key(routing_key));
+        if !known {
+            if self.len >= Self::MAX {
+                self.exchanges.clear();
+                self.len = 0;
+            }
+            self.len += 1;
+            let slot = RouteSlot::new(ShortStr::truncated(exchange), ShortStr::truncated(routing_key));
+            let keys = self.exchanges.entry(slot.route.exchange.clone()).or_default();
+            keys.insert(slot.route.routing_key.clone(), slot);
+        }
+        let keys = self.exchanges.get_mut(exchange).expect("just looked up or put in");
+        keys.get_mut(routing_key).expect("just looked up or put in")
+    }
+}

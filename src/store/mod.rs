@@ -1,0 +1,8 @@
+//! What outlives the broker. Today: the seam that a journal will fill, and its in-memory stand-in.
+//!
+//! Invariants: a confirm or a declare of something durable is answered only when [`Log::committed`] has
+//! passed the position of its record. Not here: what queues do with messages.
+
+mod log;
+
+pub use log::{Appended, Log, LogError, MemoryLog, Position, Record, Role};
