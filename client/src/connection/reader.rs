@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Closing, Command, OutcomeRange, Response, Returned, decode_frame};
 use rialto_protocol::types::ShortStr;
 use tokio::io::AsyncReadExt;
@@ -31,11 +32,30 @@ pub(crate) struct Reader {
     pub(crate) buf: BytesMut,
     pub(crate) frame_max: u32,
     pub(crate) heartbeat: Option<Duration>,
+    /// What is wrong with the frame that could not be read.
+    pub(crate) unreadable: Option<Closing>,
 }
 
 impl Reader {
     /// Reads until the connection ends. `Ok`: the broker has answered our `Close`.
     pub(crate) async fn run(mut self) -> Result<()> {
+        let end = self.read().await;
+        if let Err(Error::Protocol { problem }) = &end {
+            // Told before we leave, for whoever reads the broker's log. A frame that could not be read at all
+            // has its own words.
+            let closing = self.unreadable.take().unwrap_or_else(|| Closing {
+                code: ReplyCode::UnexpectedFrame.number(),
+                text: ShortStr::truncated(problem),
+                kind: 0,
+                correlation: 0,
+            });
+            let wake = self.shared.control.lock().say_last(&Command::Close(closing));
+            self.shared.wake_writer(wake);
+        }
+        end
+    }
+
+    async fn read(&mut self) -> Result<()> {
         // Without heartbeats the ticker only ticks.
         let half = self.heartbeat.map_or(Duration::from_secs(3600), |interval| interval / 2);
         let mut ticker = interval_at(Instant::now() + half, half);
@@ -67,7 +87,7 @@ impl Reader {
         }
     }
 
-    /// The next whole frame. One that cannot be read is told to the broker before we leave.
+    /// The next whole frame.
     fn next_frame(&mut self) -> Result<Option<(u16, Command)>> {
         loop {
             let error = match decode_frame(&mut self.buf, self.frame_max) {
@@ -83,8 +103,7 @@ impl Reader {
                 }
                 Err(error) => error,
             };
-            let wake = self.shared.control.lock().say_last(&Command::Close(error.closing()));
-            self.shared.wake_writer(wake);
+            self.unreadable = Some(error.closing());
             return Err(Error::Protocol { problem: error.to_string() });
         }
     }

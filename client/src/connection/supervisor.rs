@@ -118,6 +118,7 @@ async fn serve(shared: &Arc<Shared>, link: Link, republished: usize) -> Result<(
         buf: link.read_ahead,
         frame_max: link.welcome.frame_max,
         heartbeat,
+        unreadable: None,
     };
     // The set ends its tasks when it is dropped.
     let mut readers = JoinSet::new();
