@@ -163,7 +163,7 @@ fn a_bad_value_names_the_key_and_what_can_be_written() {
         ("[vhosts]\nnames = [\"/\", \"/\"]", "vhosts.names", "twice"),
         ("[vhosts]\nnames = []", "vhosts.names", "at least one"),
         ("[memory]\nqueue_budget = \"2 GiB\"", "memory.queue_budget", "memory.budget"),
-        ("[protocol]\nmessage_size_max = \"32 MiB\"", "protocol.frame_max", "32832 KiB"),
+        ("[protocol]\nmessage_size_max = \"32 MiB\"", "protocol.frame_max", "33280 KiB"),
     ] {
         match bad(text) {
             ConfigError::BadValue { key: found, problem, .. } => {
