@@ -218,7 +218,6 @@ impl Queue {
                 self.put_back(now, out);
             }
         }
-        self.consumers.forget_levels();
         if was_consuming && self.consumers.consuming() == 0 {
             self.idle_since = now;
             if self.options.auto_delete {
