@@ -1,0 +1,17 @@
+//! What the broker promises over the native protocol, feature by feature, over real sockets.
+//!
+//! Each file is a feature and reads as its specification. One binary, so that it links once.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod confirms;
+mod consuming;
+mod dead_letters;
+mod declaring;
+mod expiry;
+mod getting;
+mod max_length;
+mod priorities;
+mod routing;
+mod settling;
