@@ -178,17 +178,31 @@ impl QueueCell {
         Some(Ok(()))
     }
 
-    /// Ends a consumer: see [`RemoveMode`] for what becomes of its unacked messages. Says how many it still has.
-    pub fn remove_consumer(self: &Arc<Self>, id: ConsumerId, mode: RemoveMode, turn: &mut Turn) -> u64 {
+    /// Ends a consumer that can still settle what it holds. Says how many messages that are.
+    pub fn cancel_consumer(self: &Arc<Self>, id: ConsumerId, turn: &mut Turn) -> u64 {
+        self.remove_consumers(&[id], RemoveMode::Cancel, turn)
+    }
+
+    /// Gives back what consumers hold whose channel or connection has ended. All at once: what one gives back
+    /// must not be delivered to another that is about to go too.
+    pub fn consumers_gone(self: &Arc<Self>, ids: &[ConsumerId], turn: &mut Turn) {
+        self.remove_consumers(ids, RemoveMode::Gone, turn);
+    }
+
+    fn remove_consumers(self: &Arc<Self>, ids: &[ConsumerId], mode: RemoveMode, turn: &mut Turn) -> u64 {
         let mut hosted = self.hosted.lock();
         if hosted.closed {
             return 0;
         }
-        hosted.queue.remove_consumer(id, mode, turn.now, &mut turn.effects);
+        for id in ids {
+            hosted.queue.remove_consumer(*id, mode, turn.now, &mut turn.effects);
+        }
         hosted.queue.dispatch(turn.now, &mut turn.effects);
         self.carry_out(&mut hosted, turn);
-        hosted.ports.remove(&id);
-        hosted.queue.unacked_of(id)
+        for id in ids {
+            hosted.ports.remove(id);
+        }
+        ids.iter().map(|id| hosted.queue.unacked_of(*id)).sum()
     }
 
     /// Settles deliveries of one consumer. How many were still outstanding, or what was wrong.
@@ -316,7 +330,9 @@ impl QueueCell {
         for dead in turn.effects.dead.drain(..) {
             turn.dead.push_back((self.clone(), dead));
         }
+        // For the journal, which there is none of yet.
         turn.effects.settled.clear();
+        turn.effects.returned.clear();
         if turn.effects.deleted.take().is_some() {
             self.close(hosted, turn);
             turn.closed.push(self.clone());

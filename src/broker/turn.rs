@@ -37,6 +37,14 @@ impl Turn {
 
     /// Routes what died, removes queues that have ended, and wakes every connection that got something.
     pub fn finish(&mut self, broker: &Broker) {
+        self.follow_up(broker);
+        for outbox in self.wakes.drain(..) {
+            outbox.wake();
+        }
+    }
+
+    /// Routes what died and removes queues that have ended, so that what comes later in the turn sees it.
+    pub fn follow_up(&mut self, broker: &Broker) {
         loop {
             if let Some(queue) = self.closed.pop() {
                 queue.leave_vhost(self);
@@ -45,9 +53,6 @@ impl Turn {
             } else {
                 break;
             }
-        }
-        for outbox in self.wakes.drain(..) {
-            outbox.wake();
         }
     }
 

@@ -12,9 +12,7 @@ use super::channel::{ChannelSlot, Consumer};
 use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, place_of};
 use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
 use crate::model::{ChannelId, ConsumerId, ConsumerTag};
-use crate::queue::{
-    self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, RemoveMode, SettleError,
-};
+use crate::queue::{self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError};
 
 /// Settlements of one read, in order, neighbours of one consumer together.
 #[derive(Debug, Default)]
@@ -35,7 +33,9 @@ impl NativeSession {
         let settlement = match settle.settlement {
             native::Settlement::Ack => queue::Settle::Ack,
             native::Settlement::Requeue => queue::Settle::Requeue,
-            native::Settlement::Reject { reason } => queue::Settle::Reject { reason: Some(reason) },
+            native::Settlement::Reject { reason } => {
+                queue::Settle::Reject { reason: Some(reason).filter(|reason| !reason.is_empty()) }
+            }
         };
         if settle.consumer == 0 {
             return self.settle_gets(place, &settle.ranges, &settlement);
@@ -192,7 +192,7 @@ impl NativeSession {
             && found.cancelled.is_none()
         {
             open.consumers -= 1;
-            let unacked = found.queue.remove_consumer(found.id, RemoveMode::Cancel, turn);
+            let unacked = found.queue.cancel_consumer(found.id, turn);
             found.cancelled = Some(unacked);
             if unacked == 0 {
                 channel.consumers.remove(&consumer);

@@ -374,6 +374,7 @@ impl NativeSession {
     fn flush(&mut self) {
         self.flush_publishes();
         self.flush_settles();
+        self.turn.0.follow_up(&self.broker);
         self.grant_credit();
     }
 
