@@ -23,10 +23,7 @@ async fn consumers_with_room_take_strict_turns() {
     peer.fill("q", &["a", "b", "c", "d", "e", "f", "g"]).await;
     let mut deliveries = peer.deliveries(7).await;
     deliveries.sort_by(|a, b| a.body.cmp(&b.body));
-    assert_eq!(
-        turns(&deliveries),
-        [(1, "a"), (2, "b"), (3, "c"), (1, "d"), (2, "e"), (3, "f"), (1, "g")]
-    );
+    assert_eq!(turns(&deliveries), [(1, "a"), (2, "b"), (3, "c"), (1, "d"), (2, "e"), (3, "f"), (1, "g")]);
 }
 
 #[tokio::test]

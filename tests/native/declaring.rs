@@ -74,7 +74,10 @@ async fn an_exchange_declared_differently_is_refused_in_the_words_that_clients_k
 async fn names_that_begin_with_amq_belong_to_the_broker() {
     let (_broker, client) = start_and_connect().await;
     let (code, text) = refusal(client.queue("amq.mine").declare().await);
-    assert_eq!((code, text.as_str()), (403, "ACCESS_REFUSED - queue name 'amq.mine' contains reserved prefix 'amq.*'"));
+    assert_eq!(
+        (code, text.as_str()),
+        (403, "ACCESS_REFUSED - queue name 'amq.mine' contains reserved prefix 'amq.*'")
+    );
     assert_eq!(refusal(client.exchange("amq.mine").declare().await).0, 403);
     assert_eq!(refusal(client.exchange("amq.topic").delete().await).0, 403);
     client.exchange("amq.topic").topic().durable().declare().await.expect("it exists like that");
@@ -109,7 +112,10 @@ async fn an_exclusive_queue_is_locked_for_everybody_else() {
     owner.queue("mine").exclusive().declare().await.unwrap();
     let (code, text) = refusal(other.queue("mine").exclusive().declare().await);
     assert_eq!(code, 405);
-    assert!(text.starts_with("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'mine'"), "{text}");
+    assert!(
+        text.starts_with("RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'mine'"),
+        "{text}"
+    );
     assert_eq!(refusal(other.queue("mine").get().await).0, 405);
     assert_eq!(refusal(other.queue("mine").purge().await).0, 405);
     assert_eq!(refusal(other.queue("mine").delete().await).0, 405);

@@ -32,7 +32,9 @@ async fn get_tells_how_many_are_left_and_tags_in_a_row_of_its_own() {
     let mut got = Vec::new();
     for (queue, auto_ack) in [("a", false), ("b", true), ("a", false)] {
         let request = Request::Get { queue: name(queue), auto_ack };
-        let Ok(Response::Got { tag, remaining, .. }) = peer.request(request).await else { panic!("a message") };
+        let Ok(Response::Got { tag, remaining, .. }) = peer.request(request).await else {
+            panic!("a message")
+        };
         got.push((tag, remaining));
     }
     assert_eq!(got, [(1, 1), (2, 1), (3, 0)]);

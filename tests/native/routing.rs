@@ -80,8 +80,7 @@ async fn headers_all_any_and_the_forms_with_x() {
         [("all", "all"), ("any", "any"), ("all-with-x", "all-with-x"), ("any-with-x", "any-with-x")]
     {
         client.queue(queue).declare().await.unwrap();
-        let wanted =
-            FieldTable::new().with("x-match", mode).with("format", "pdf").with("x-zone", "eu");
+        let wanted = FieldTable::new().with("x-match", mode).with("format", "pdf").with("x-zone", "eu");
         client.queue(queue).bind_with("x", "", wanted).await.unwrap();
     }
     let message = |body: &'static str, headers: &[(&str, &str)]| {

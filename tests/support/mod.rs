@@ -50,10 +50,7 @@ pub(crate) async fn fill(client: &Client, queue: &str, bodies: impl IntoIterator
     let bodies: Vec<_> = bodies.into_iter().map(|body| Message::new(body.to_owned())).collect();
     let publisher = client.publisher("", queue).expect("a short name");
     let confirm = publisher.publish_batch(bodies).await.expect("room to publish");
-    soon("confirms", confirm)
-        .await
-        .and_then(|outcome| outcome.accepted())
-        .expect("confirmed messages");
+    soon("confirms", confirm).await.and_then(|outcome| outcome.accepted()).expect("confirmed messages");
 }
 
 /// Bodies `1` to `count`.

@@ -139,7 +139,9 @@ impl Peer {
 
     async fn answer(&mut self, wanted: u32) -> Result<Response, (u16, String)> {
         self.wait_for("an answer", |command| match command {
-            Command::Response { correlation, response } if *correlation == wanted => Some(Ok(response.clone())),
+            Command::Response { correlation, response } if *correlation == wanted => {
+                Some(Ok(response.clone()))
+            }
             Command::Failure { correlation, code, text } if *correlation == wanted => {
                 Some(Err((*code, text.to_string())))
             }
