@@ -5,12 +5,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod back_pressure;
 mod confirms;
+mod connections;
 mod consuming;
 mod dead_letters;
 mod declaring;
 mod expiry;
+mod fairness;
 mod getting;
+mod listing;
 mod max_length;
 mod priorities;
 mod routing;
