@@ -27,18 +27,22 @@ use crate::topology::{Exchange, ListKind, Listing, Queue};
 /// timeout. When the last handle (clients, publishers, consumers) is dropped, the client settles what is on
 /// its way and closes in the background; [`Client::close`] does the same and waits.
 ///
-/// ```no_run
-/// # async fn example() -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let url = broker.url();
 /// use rialto_client::Client;
-/// let client = Client::connect("rialto://guest:guest@localhost:5672/").await?;
+/// // rialto://guest:guest@localhost:5672/
+/// let client = Client::connect(&url).await?;
 /// client.queue("tasks").durable().declare().await?;
 /// client.publish("", "tasks", "hello").await?.await?.accepted()?;
 ///
 /// let mut tasks = client.consume("tasks").prefetch(10).start().await?;
 /// while let Some(delivery) = tasks.next().await {
 ///     let delivery = delivery?;
-///     println!("{:?}", delivery.text());
+///     assert_eq!(delivery.text(), Some("hello"));
 ///     delivery.ack()?;
+/// #   break;
 /// }
 /// # Ok(())
 /// # }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rialto_protocol::types::{Properties, ShortStr};
 
 use crate::connection::Shared;
-use crate::connection::ledger::{SlotKey, Verdict};
+use crate::connection::slots::{SlotKey, Verdict};
 use crate::error::{Error, Result};
 
 /// What became of one published message.

@@ -172,6 +172,17 @@ impl Delivery {
         self.settle(Settlement::Reject { reason: ShortStr::truncated(reason) })
     }
 
+    /// AMQP's name for both: [`Delivery::requeue`], or [`Delivery::reject`] without a reason.
+    ///
+    /// # Errors
+    /// As [`Delivery::ack`].
+    pub fn nack(self, requeue: bool) -> Result<()> {
+        match requeue {
+            true => self.requeue(),
+            false => self.reject(""),
+        }
+    }
+
     /// Settles the delivery and keeps the message.
     ///
     /// # Errors

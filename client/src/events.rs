@@ -67,6 +67,12 @@ pub enum Event {
         /// Its name now.
         new: ShortStr,
     },
+    /// The broker refused a message that was published without wanting its outcome, and perhaps some that were
+    /// sent right behind it.
+    PublishRefused {
+        /// Why: no such exchange, a body over the limit.
+        error: Error,
+    },
     /// The broker withholds publish credit; publishing waits.
     Blocked {
         /// Why.

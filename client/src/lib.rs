@@ -11,12 +11,15 @@
 //! connection ends for good. The client speaks the native protocol (`rialto-protocol`'s `SPEC.md`) and knows
 //! nothing else of the broker.
 //!
-//! ```no_run
+//! ```
 //! use rialto_client::{Client, Message};
 //!
 //! # #[tokio::main]
-//! # async fn main() -> rialto_client::Result<()> {
-//! let client = Client::connect("rialto://guest:guest@localhost/").await?;
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+//! # let url = broker.url();
+//! // rialto://guest:guest@localhost:5672/
+//! let client = Client::connect(&url).await?;
 //! client.exchange("orders").topic().durable().declare().await?;
 //! client.queue("eu").durable().declare().await?;
 //! client.queue("eu").bind("orders", "eu.#").await?;
@@ -28,8 +31,8 @@
 //! if let Some(order) = orders.next().await {
 //!     order?.ack()?;
 //! }
-//! client.close().await
-//! # }
+//! client.close().await?;
+//! # Ok(()) }
 //! ```
 
 mod address;

@@ -13,6 +13,7 @@ use tokio::sync::TryAcquireError;
 use crate::client::Handle;
 use crate::confirm::{BatchConfirm, Confirm};
 use crate::connection::ledger::Outgoing;
+use crate::connection::slots::SlotKey;
 use crate::connection::{Shared, Target, entry_len};
 use crate::error::{Error, Result};
 use crate::message::Message;
@@ -22,9 +23,14 @@ const BOOKKEEPING: usize = 96;
 
 /// Publishes to one exchange with one routing key. Cheap to clone.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// use rialto_client::Message;
+/// # client.exchange("orders").declare().await?;
+/// # client.queue("eu").declare().await?;
+/// # client.queue("eu").bind("orders", "eu.new").await?;
 /// let orders = client.publisher("orders", "eu.new")?;
 /// // Waits for room, then for the broker's word.
 /// orders.publish("first").await?.await?.accepted()?;
@@ -172,7 +178,7 @@ fn hand_over(
     mandatory: bool,
     parts: &[Part],
     base: usize,
-) -> Result<crate::connection::ledger::SlotKey> {
+) -> Result<SlotKey> {
     let mut ledger = shared.ledger.lock();
     let checked = parts.iter().try_for_each(|part| ledger.check(&part.properties, &part.body));
     if let Err(error) = checked {

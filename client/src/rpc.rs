@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -25,8 +25,10 @@ use crate::publisher::Publisher;
 
 /// Calls over one exchange and routing key. Cheap to clone; clones share the queue for replies.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// use std::time::Duration;
 /// // The serving side: a queue, a consumer, replies.
 /// client.queue("sums").declare().await?;
@@ -42,7 +44,7 @@ use crate::publisher::Publisher;
 /// // The calling side.
 /// let sums = client.rpc("", "sums")?;
 /// let reply = sums.call("1 + 1", Duration::from_secs(5)).await?;
-/// println!("{:?}", reply.text());
+/// assert_eq!(reply.text(), Some("got 5 bytes"));
 /// # Ok(())
 /// # }
 /// ```
@@ -54,7 +56,8 @@ pub struct Rpc {
 struct Inner {
     client: Client,
     publisher: Publisher,
-    desk: OnceCell<Desk>,
+    /// Opened by the first call, and again after its consumer has ended.
+    desk: tokio::sync::Mutex<Option<Desk>>,
     calls: Arc<Mutex<Calls>>,
 }
 
@@ -81,7 +84,14 @@ impl Rpc {
     pub(crate) fn new(client: Client, publisher: Publisher) -> Self {
         // Without a queue to take it, a request can never be answered: then it must come back at once.
         let publisher = publisher.mandatory();
-        Rpc { inner: Arc::new(Inner { client, publisher, desk: OnceCell::new(), calls: Arc::default() }) }
+        Rpc {
+            inner: Arc::new(Inner {
+                client,
+                publisher,
+                desk: tokio::sync::Mutex::new(None),
+                calls: Arc::default(),
+            }),
+        }
     }
 
     /// Sends a request and waits for its reply. Cancel-safe: a call that is dropped is forgotten (the request
@@ -101,15 +111,27 @@ impl Rpc {
 
     async fn exchange(&self, request: Message, within: Duration) -> Result<DeliveredMessage> {
         let inner = &*self.inner;
-        let desk = inner.desk.get_or_try_init(|| Desk::open(&inner.client, inner.calls.clone())).await?;
+        let replies = inner.replies().await?;
         let (sender, receiver) = oneshot::channel();
         let call = Call { calls: &inner.calls, number: inner.calls.lock().add(sender) };
-        let request = request.reply_to(&desk.queue).correlation_id(call.number.to_string()).ttl(within);
+        let request = request.reply_to(&replies).correlation_id(call.number.to_string()).ttl(within);
         let outcome = inner.publisher.publish(request).await?.await?;
         if let Outcome::Unroutable { .. } | Outcome::Rejected { .. } = outcome {
             return Err(Error::NotConfirmed(outcome));
         }
         receiver.await.map_err(|_| Error::Closed { why: None })
+    }
+}
+
+impl Inner {
+    /// The queue for replies.
+    async fn replies(&self) -> Result<String> {
+        let mut desk = self.desk.lock().await;
+        if let Some(open) = desk.as_ref().filter(|desk| !desk.task.is_finished()) {
+            return Ok(open.queue.clone());
+        }
+        let open = Desk::open(&self.client, self.calls.clone()).await?;
+        Ok(desk.insert(open).queue.clone())
     }
 }
 

@@ -35,18 +35,24 @@ pub(super) struct Consumers {
     first: usize,
     single_active: bool,
     active: Option<Slot>,
+    /// The one that should be active.
+    best: Option<Slot>,
     /// The active one gets nothing more: a better one takes over once it holds nothing.
     handing_over: bool,
     /// Consumers that were given something since the last [`Consumers::take_deliveries`].
     touched: Vec<Slot>,
     /// How many consume.
     consuming: usize,
+    /// One of them does so exclusively; then it is the only one.
+    exclusive: bool,
     next_age: u64,
 }
 
 #[derive(Debug)]
 struct Level {
     priority: i32,
+    /// Consumers with this priority, with room or without.
+    members: usize,
     ring: VecDeque<Slot>,
 }
 
@@ -61,7 +67,7 @@ impl Consumers {
     }
 
     pub(super) fn has_exclusive(&self) -> bool {
-        self.iter().any(|consumer| consumer.role == Role::Consuming && consumer.exclusive)
+        self.exclusive
     }
 
     pub(super) fn find(&self, id: ConsumerId) -> Option<Slot> {
@@ -96,7 +102,7 @@ impl Consumers {
 
     /// Adds a consumer whose identity is new.
     pub(super) fn add(&mut self, consumer: Consumer) -> Slot {
-        let (id, role) = (consumer.id, consumer.role);
+        let Consumer { id, role, priority, exclusive, .. } = consumer;
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize] = Some(consumer);
@@ -111,6 +117,12 @@ impl Consumers {
         self.index.insert(at, (id, slot));
         if role == Role::Consuming {
             self.consuming += 1;
+            self.exclusive |= exclusive;
+            self.join_level(priority);
+            // The newest wins by priority only.
+            if self.best.is_none_or(|best| self.get(best).priority < priority) {
+                self.best = Some(slot);
+            }
             self.elect();
             self.update(slot);
         }
@@ -119,22 +131,28 @@ impl Consumers {
 
     /// It consumes no more, but keeps what it holds.
     pub(super) fn cancel(&mut self, slot: Slot) {
-        if self.get(slot).role == Role::Consuming {
-            self.consuming -= 1;
-            self.get_mut(slot).role = Role::Cancelled;
-            if self.active == Some(slot) {
-                self.active = None;
-            }
-            self.update(slot);
-            self.elect();
+        let consumer = self.get_mut(slot);
+        if consumer.role != Role::Consuming {
+            return;
         }
+        consumer.role = Role::Cancelled;
+        let priority = consumer.priority;
+        self.update(slot);
+        self.leave_level(priority);
+        self.consuming -= 1;
+        self.exclusive = false;
+        if self.active == Some(slot) {
+            self.active = None;
+        }
+        if self.best == Some(slot) {
+            self.best = self.find_best();
+        }
+        self.elect();
     }
 
     /// Forgets a consumer with all it holds.
     pub(super) fn remove(&mut self, slot: Slot) -> Consumer {
-        if self.get(slot).role == Role::Consuming {
-            self.cancel(slot);
-        }
+        self.cancel(slot);
         self.touched.retain(|touched| *touched != slot);
         let consumer = self.slots[slot as usize].take().expect("a slot in use has a consumer");
         if let Ok(at) = self.position(consumer.id) {
@@ -156,7 +174,7 @@ impl Consumers {
         if !self.single_active {
             return;
         }
-        let best = self.best();
+        let best = self.best;
         let old = self.active;
         self.handing_over = old != best && old.is_some_and(|old| !self.get(old).unacked.is_empty());
         if !self.handing_over {
@@ -165,8 +183,11 @@ impl Consumers {
         old.into_iter().chain(best).for_each(|slot| self.update(slot));
     }
 
-    /// The one that should be active.
-    fn best(&self) -> Option<Slot> {
+    /// The one with the highest priority, then the oldest.
+    fn find_best(&self) -> Option<Slot> {
+        if !self.single_active {
+            return None;
+        }
         let candidates = self.index.iter().map(|(_, slot)| *slot);
         let candidates = candidates.filter(|slot| self.get(*slot).role == Role::Consuming);
         candidates.min_by_key(|slot| {
@@ -204,21 +225,38 @@ impl Consumers {
         }
     }
 
-    fn join_round(&mut self, slot: Slot, priority: i32) {
-        let at = self.levels.partition_point(|level| level.priority > priority);
+    /// Where the level of this priority is, or should be.
+    fn level(&self, priority: i32) -> usize {
+        self.levels.partition_point(|level| level.priority > priority)
+    }
+
+    fn join_level(&mut self, priority: i32) {
+        let at = self.level(priority);
         if self.levels.get(at).is_none_or(|level| level.priority != priority) {
-            self.levels.insert(at, Level { priority, ring: VecDeque::new() });
-            // Those behind have moved by one, which at worst makes `first` too low.
+            self.levels.insert(at, Level { priority, members: 0, ring: VecDeque::new() });
         }
+        self.levels[at].members += 1;
+    }
+
+    fn leave_level(&mut self, priority: i32) {
+        let at = self.level(priority);
+        self.levels[at].members -= 1;
+        if self.levels[at].members == 0 {
+            self.levels.remove(at);
+            // Those behind have moved by one.
+            self.first = self.first.saturating_sub(1);
+        }
+    }
+
+    fn join_round(&mut self, slot: Slot, priority: i32) {
+        let at = self.level(priority);
         self.levels[at].ring.push_back(slot);
         self.first = self.first.min(at);
     }
 
     fn leave_round(&mut self, slot: Slot, priority: i32) {
-        let at = self.levels.partition_point(|level| level.priority > priority);
-        if let Some(level) = self.levels.get_mut(at) {
-            level.ring.retain(|member| *member != slot);
-        }
+        let at = self.level(priority);
+        self.levels[at].ring.retain(|member| *member != slot);
     }
 
     /// Whether somebody has room, unless its channel is found to be full.
@@ -289,14 +327,6 @@ impl Consumers {
         self.touched = touched;
     }
 
-    /// Removes priorities that nobody has any more.
-    pub(super) fn forget_levels(&mut self) {
-        let slots = &self.slots;
-        let used = |priority: i32| slots.iter().flatten().any(|consumer| consumer.priority == priority);
-        self.levels.retain(|level| !level.ring.is_empty() || used(level.priority));
-        self.first = 0;
-    }
-
     /// Asserts what the module promises.
     pub(super) fn check_invariants(&self) {
         assert!(self.index.is_sorted(), "the index is out of order");
@@ -317,7 +347,13 @@ impl Consumers {
             assert_eq!(self.touched.contains(slot), !consumer.outgoing.is_empty(), "consumer {id}");
             assert!(!consumer.is_spent(), "consumer {id} should be forgotten");
         }
+        for level in &self.levels {
+            let members = self.iter().filter(|c| c.role == Role::Consuming && c.priority == level.priority);
+            assert_eq!(members.count(), level.members);
+            assert!(level.members > 0, "a level without consumers");
+        }
         if self.single_active {
+            assert_eq!(self.best, self.find_best());
             assert_eq!(self.active.is_some(), self.consuming > 0, "nobody is active");
         }
     }

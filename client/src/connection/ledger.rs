@@ -23,10 +23,10 @@ use bytes::Bytes;
 use rialto_protocol::native::{self as wire};
 use rialto_protocol::native::{Entry, OutcomeRange, Welcome};
 use rialto_protocol::types::{Properties, ShortStr};
-use slab::Slab;
 
 use super::publish_frame::{FrameBuilder, Target, entry_len, for_each_message};
-use crate::confirm::{BatchFailure, BatchOutcome, Outcome, Returned};
+use super::slots::{RESOLVED, SlotKey, Slots, Ticket, Verdict};
+use crate::confirm::{Outcome, Returned};
 use crate::error::{Error, Result};
 use crate::message::marked_maybe_duplicate;
 
@@ -34,19 +34,11 @@ use crate::message::marked_maybe_duplicate;
 /// small enough that its memory is given back soon and that other frames get their turn.
 const FRAME_TARGET: usize = 128 * 1024;
 
-/// Finds a slot.
-pub(crate) type SlotKey = u32;
-
-/// An entry of a frame whose outcome is known or not wanted.
-const RESOLVED: SlotKey = SlotKey::MAX;
-
-/// Who waits for the outcome of one message.
-#[derive(Clone, Copy, Debug)]
-struct Ticket {
-    slot: SlotKey,
-    /// The message's place among those of the slot.
-    index: u32,
-}
+/// The channels of the two lanes: messages without outcomes, and with. A lane has two, because the broker
+/// closes a channel when a message without an outcome cannot be published: the other one takes over, so that
+/// what is on its way to a closed channel never reaches an open one. Messages with outcomes are on a lane of
+/// their own, so that such an end never costs them anything.
+const LANE_CHANNELS: [[u16; 2]; 2] = [[3, 4], [5, 6]];
 
 /// A message about to be published.
 pub(crate) struct Outgoing<'a> {
@@ -85,69 +77,6 @@ impl Sent {
     }
 }
 
-/// Where the outcomes of one message, or of one batch of messages, come together.
-#[derive(Debug)]
-struct Slot {
-    unresolved: u32,
-    forgotten: bool,
-    waker: Option<Waker>,
-    verdict: Verdict,
-    error: Option<Error>,
-}
-
-/// All outcomes of a slot.
-#[derive(Debug, Default)]
-pub(crate) struct Verdict {
-    again: bool,
-    /// First message of the slot within its user-visible batch.
-    base: usize,
-    /// What was not confirmed, and what came back; nearly always absent.
-    trouble: Option<Box<Trouble>>,
-}
-
-#[derive(Debug, Default)]
-struct Trouble {
-    failures: Vec<(u32, Result<Outcome>)>,
-    returned: Vec<(u32, Returned)>,
-}
-
-impl Verdict {
-    /// The outcome of a slot of one message.
-    pub(crate) fn into_outcome(self) -> Result<Outcome> {
-        let confirmed = Outcome::Confirmed { maybe_duplicate: self.again };
-        match self.into_failures().pop() {
-            None => Ok(confirmed),
-            Some((_, outcome)) => outcome,
-        }
-    }
-
-    /// Adds the outcomes of a slot of many messages.
-    pub(crate) fn add_to(self, batch: &mut BatchOutcome) -> Result<()> {
-        batch.maybe_duplicates |= self.again;
-        let base = self.base;
-        for (index, outcome) in self.into_failures() {
-            let outcome = outcome?;
-            if !outcome.is_accepted() {
-                batch.failures.push(BatchFailure { index: base + index as usize, outcome });
-            }
-        }
-        Ok(())
-    }
-
-    fn into_failures(self) -> Vec<(u32, Result<Outcome>)> {
-        let Some(mut trouble) = self.trouble else { return Vec::new() };
-        for (at, message) in trouble.returned {
-            for (index, outcome) in &mut trouble.failures {
-                if let (true, Ok(Outcome::Unroutable { returned })) = (*index == at, outcome) {
-                    *returned = Some(Box::new(message));
-                    break;
-                }
-            }
-        }
-        trouble.failures
-    }
-}
-
 /// What the caller has to do once the lock is released.
 #[derive(Default)]
 pub(crate) struct Effects {
@@ -157,20 +86,29 @@ pub(crate) struct Effects {
     pub(crate) released: usize,
 }
 
+/// A channel that messages are published on.
+struct Lane {
+    channel: u16,
+    next_sequence: u64,
+    /// False between the end of one channel and the opening of the other.
+    open: bool,
+}
+
 /// See the module.
 pub(crate) struct Ledger {
     open: Option<Batch>,
     queued: VecDeque<Batch>,
     sent: VecDeque<Sent>,
-    slots: Slab<Slot>,
-    next_sequence: u64,
+    slots: Slots,
+    /// Indexed by whether outcomes are wanted.
+    lanes: [Lane; 2],
     /// Bytes that may be sent; below zero after a frame larger than what was left.
     credit: i64,
     online: bool,
-    /// The channel that messages are published on.
-    channel: u16,
     /// The writer has found nothing to do and waits to be told.
     writer_waits: bool,
+    /// Length of the last frame: a good guess for the next.
+    last_frame: usize,
     frame_max: usize,
     body_max: usize,
     route_max: u32,
@@ -185,12 +123,12 @@ impl Ledger {
             open: None,
             queued: VecDeque::new(),
             sent: VecDeque::new(),
-            slots: Slab::new(),
-            next_sequence: 1,
+            slots: Slots::default(),
+            lanes: first_lanes(),
             credit: 0,
             online: false,
-            channel: 0,
             writer_waits: false,
+            last_frame: 0,
             frame_max: wire::FRAME_MAX_DEFAULT as usize,
             body_max: usize::MAX,
             route_max: 0,
@@ -245,10 +183,7 @@ impl Ledger {
 
     /// Makes a slot for the outcomes of the next `messages` messages.
     pub(crate) fn open_slot(&mut self, messages: usize, base: usize) -> SlotKey {
-        let verdict = Verdict { base, ..Verdict::default() };
-        let unresolved = messages as u32;
-        let key = self.slots.insert(Slot { unresolved, forgotten: false, waker: None, verdict, error: None });
-        key as SlotKey
+        self.slots.open(messages, base)
     }
 
     /// Takes a message that [`Ledger::check`] has passed. True: the writer must be woken.
@@ -269,7 +204,7 @@ impl Ledger {
             self.queued.extend(self.open.take());
         }
         let batch = self.open.get_or_insert_with(|| Batch {
-            frame: FrameBuilder::new(),
+            frame: FrameBuilder::new(self.last_frame),
             tickets: Vec::new(),
             outcomes,
             cost: 0,
@@ -287,10 +222,17 @@ impl Ledger {
     pub(crate) fn take(&mut self, max: usize, out: &mut VecDeque<Bytes>) -> usize {
         let (mut taken, mut released) = (0, 0);
         while self.online && self.credit > 0 && taken < max {
+            let Some(next) = self.queued.front().or(self.open.as_ref()) else { break };
+            let lane = &mut self.lanes[usize::from(next.outcomes)];
+            if !lane.open {
+                // What waits behind it could go, but would overtake.
+                break;
+            }
             let Some(batch) = self.queued.pop_front().or_else(|| self.open.take()) else { break };
-            let first = self.next_sequence;
-            self.next_sequence += u64::from(batch.frame.count());
-            let bytes = batch.frame.finish(self.channel, first, batch.outcomes);
+            let first = lane.next_sequence;
+            lane.next_sequence += u64::from(batch.frame.count());
+            let bytes = batch.frame.finish(lane.channel, first, batch.outcomes);
+            self.last_frame = bytes.len();
             taken += bytes.len();
             self.credit -= bytes.len() as i64;
             out.push_back(bytes.clone());
@@ -316,13 +258,23 @@ impl Ledger {
     // Outcomes.
 
     /// The broker's word on a range of messages.
-    pub(crate) fn outcomes(&mut self, range: &OutcomeRange, effects: &mut Effects) -> Result<()> {
-        if range.first > range.last || range.first == 0 || range.last >= self.next_sequence {
+    pub(crate) fn outcomes(
+        &mut self,
+        channel: u16,
+        range: &OutcomeRange,
+        effects: &mut Effects,
+    ) -> Result<()> {
+        let lane = &self.lanes[1];
+        if channel != lane.channel {
+            // The last outcomes of a channel that is closed by now are void.
+            return Ok(());
+        }
+        if range.first > range.last || range.first == 0 || range.last >= lane.next_sequence {
             let problem = format!(
                 "outcomes for messages {}-{}, and {} were published",
                 range.first,
                 range.last,
-                self.next_sequence - 1
+                lane.next_sequence - 1
             );
             return Err(Error::Protocol { problem });
         }
@@ -342,7 +294,7 @@ impl Ledger {
                 if ticket.slot == RESOLVED {
                     continue;
                 }
-                resolve(&mut self.slots, *ticket, outcome.clone().map(Ok), sent.again, &mut effects.wakers);
+                self.slots.resolve(*ticket, outcome.clone().map(Ok), sent.again, &mut effects.wakers);
                 ticket.slot = RESOLVED;
                 sent.unresolved -= 1;
             }
@@ -355,45 +307,29 @@ impl Ledger {
     }
 
     /// A message came back; its outcome follows. Handed out again if nobody waits for the outcome.
-    pub(crate) fn returned(&mut self, sequence: u64, message: Returned) -> Option<Returned> {
+    pub(crate) fn returned(&mut self, channel: u16, sequence: u64, message: Returned) -> Option<Returned> {
+        if channel != self.lanes[1].channel {
+            return Some(message);
+        }
         let at = self.sent.partition_point(|sent| sent.end() <= sequence);
         let Some(sent) = self.sent.get(at).filter(|sent| sent.first <= sequence) else {
             return Some(message);
         };
         let ticket = sent.tickets[(sequence - sent.first) as usize];
-        match self.slots.get_mut(ticket.slot as usize).filter(|slot| !slot.forgotten) {
-            Some(slot) if ticket.slot != RESOLVED => {
-                slot.verdict.trouble.get_or_insert_default().returned.push((ticket.index, message));
-                None
-            }
-            _ => Some(message),
+        match ticket.slot {
+            RESOLVED => Some(message),
+            _ => self.slots.returned(ticket, message),
         }
     }
 
     /// The verdict of a slot, once it is complete; frees the slot.
     pub(crate) fn poll_slot(&mut self, key: SlotKey, waker: &Waker) -> Poll<Result<Verdict>> {
-        let slot = &mut self.slots[key as usize];
-        if slot.unresolved > 0 {
-            match &mut slot.waker {
-                Some(old) => old.clone_from(waker),
-                None => slot.waker = Some(waker.clone()),
-            }
-            return Poll::Pending;
-        }
-        let slot = self.slots.remove(key as usize);
-        Poll::Ready(match slot.error {
-            Some(error) => Err(error),
-            None => Ok(slot.verdict),
-        })
+        self.slots.poll(key, waker)
     }
 
     /// Nobody waits for this slot any more.
     pub(crate) fn forget_slot(&mut self, key: SlotKey) {
-        let slot = &mut self.slots[key as usize];
-        match slot.unresolved {
-            0 => drop(self.slots.remove(key as usize)),
-            _ => (slot.forgotten, slot.waker) = (true, None),
-        }
+        self.slots.forget(key);
     }
 
     /// Whether everything published has been written and has its outcome.
@@ -410,14 +346,13 @@ impl Ledger {
 
     /// A new connection with these limits. What was sent and has no outcome comes first again, in its order.
     /// Returns how many messages those are. Nothing is written until [`Ledger::go_online`].
-    pub(crate) fn restart(&mut self, channel: u16, welcome: &Welcome, effects: &mut Effects) -> usize {
-        self.channel = channel;
+    pub(crate) fn restart(&mut self, welcome: &Welcome, effects: &mut Effects) -> usize {
         let frame_max = welcome.frame_max as usize + wire::LENGTH_LEN;
         let shrunk = frame_max < self.frame_max || (welcome.route_max as usize) < self.routes.len();
         self.frame_max = frame_max;
         self.body_max = welcome.message_size_max as usize;
         self.route_max = welcome.route_max;
-        self.next_sequence = 1;
+        self.lanes = first_lanes();
         self.credit = i64::from(welcome.publish_window);
 
         let mut waiting = std::mem::take(&mut self.queued);
@@ -453,9 +388,17 @@ impl Ledger {
         self.add_credit(0)
     }
 
-    /// The channel that messages are published on.
-    pub(crate) fn channel(&self) -> u16 {
-        self.channel
+    /// The channels that messages are published on.
+    pub(crate) fn channels(&self) -> [u16; 2] {
+        [self.lanes[0].channel, self.lanes[1].channel]
+    }
+
+    /// A channel that has taken over is open. True: the writer must be woken.
+    pub(crate) fn lane_opened(&mut self, channel: u16) -> bool {
+        for lane in self.lanes.iter_mut().filter(|lane| lane.channel == channel) {
+            lane.open = true;
+        }
+        self.add_credit(0)
     }
 
     /// Encodes the unresolved messages of a frame again, at the end of the queue. Returns their cost.
@@ -495,7 +438,7 @@ impl Ledger {
                 }
                 Err(error) => {
                     if let Some(ticket) = ticket {
-                        resolve(&mut self.slots, ticket, Some(Err(error)), again, &mut effects.wakers);
+                        self.slots.resolve(ticket, Some(Err(error)), again, &mut effects.wakers);
                     }
                 }
             }
@@ -514,18 +457,29 @@ impl Ledger {
         self.check(entry.properties, entry.body).map(|()| None)
     }
 
-    /// The publishing channel was closed: what was sent on it has no outcome and must not be sent again,
-    /// because some of it may be what closed the channel. What was not sent waits for [`Ledger::go_online`]
-    /// and leaves on the channel `next`: frames for the old one may still be on their way.
-    pub(crate) fn fail_sent(&mut self, next: u16, error: &Error, effects: &mut Effects) {
-        (self.online, self.channel) = (false, next);
-        for sent in std::mem::take(&mut self.sent) {
-            effects.released += sent.cost;
-            for ticket in sent.tickets.into_iter().filter(|ticket| ticket.slot != RESOLVED) {
-                resolve(&mut self.slots, ticket, Some(Err(error.clone())), sent.again, &mut effects.wakers);
+    /// The broker closed a channel. If messages are published on it, the channel that takes over is returned,
+    /// to be opened. What was sent with outcomes has none now and must not be sent again, because some of it
+    /// may be what closed the channel; what was not sent waits for [`Ledger::lane_opened`].
+    pub(crate) fn channel_closed(
+        &mut self,
+        channel: u16,
+        error: &Error,
+        effects: &mut Effects,
+    ) -> Option<u16> {
+        let index = self.lanes.iter().position(|lane| lane.channel == channel)?;
+        let [one, other] = LANE_CHANNELS[index];
+        let next = if channel == one { other } else { one };
+        self.lanes[index] = Lane { channel: next, next_sequence: 1, open: false };
+        if index == 1 {
+            for sent in std::mem::take(&mut self.sent) {
+                effects.released += sent.cost;
+                for ticket in sent.tickets.into_iter().filter(|ticket| ticket.slot != RESOLVED) {
+                    let error = Some(Err(error.clone()));
+                    self.slots.resolve(ticket, error, sent.again, &mut effects.wakers);
+                }
             }
         }
-        self.next_sequence = 1;
+        Some(next)
     }
 
     /// The end: every slot ends with `error`, and so does every later publish.
@@ -533,36 +487,13 @@ impl Ledger {
         self.go_offline();
         self.closed = Some(error.clone());
         (self.open, self.queued, self.sent) = (None, VecDeque::new(), VecDeque::new());
-        self.slots.retain(|_, slot| {
-            if slot.unresolved > 0 {
-                (slot.unresolved, slot.error) = (0, Some(error.clone()));
-                effects.wakers.extend(slot.waker.take());
-            }
-            !slot.forgotten
-        });
+        self.slots.close(error, &mut effects.wakers);
     }
 }
 
-/// Counts one message of a slot as resolved; `None` is a plain confirm.
-fn resolve(
-    slots: &mut Slab<Slot>,
-    ticket: Ticket,
-    outcome: Option<Result<Outcome>>,
-    again: bool,
-    wakers: &mut Vec<Waker>,
-) {
-    let slot = &mut slots[ticket.slot as usize];
-    slot.unresolved -= 1;
-    slot.verdict.again |= again;
-    if let Some(outcome) = outcome {
-        slot.verdict.trouble.get_or_insert_default().failures.push((ticket.index, outcome));
-    }
-    if slot.unresolved == 0 {
-        wakers.extend(slot.waker.take());
-        if slot.forgotten {
-            slots.remove(ticket.slot as usize);
-        }
-    }
+/// The lanes of a new connection.
+fn first_lanes() -> [Lane; 2] {
+    LANE_CHANNELS.map(|[channel, _]| Lane { channel, next_sequence: 1, open: true })
 }
 
 /// A returned message as the user sees it.
@@ -579,3 +510,7 @@ pub(crate) fn returned_message(returned: &wire::Returned) -> Result<Returned> {
         body: returned.run.entries.slice_ref(entry.body),
     })
 }
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -14,7 +14,7 @@ use crate::error::{Error, Result, short};
 use crate::options::Options;
 
 /// Channels that a client needs.
-const CHANNELS_NEEDED: u16 = 4;
+const CHANNELS_NEEDED: u16 = 6;
 
 /// A connection that is logged in.
 pub(crate) struct Link {

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Rooms: `supervisor` (the life of the client), `login`, `reader`, `writer`, `restore`; the machines
-//! `ledger` (publishing), `control` (requests), `consumer_core` with `ranges`, `publish_frame`.
+//! `ledger` (publishing) with `slots`, `control` (requests), `consumer_core` with `ranges`, `publish_frame`.
 //! Lock order, outermost first: a consumer's inbox or the ledger (never both), then `control`. The list of
 //! consumers is locked on its own. No lock is held across an `.await` or while a waker runs.
 
@@ -33,6 +33,7 @@ mod publish_frame;
 mod ranges;
 mod reader;
 mod restore;
+pub(crate) mod slots;
 pub(crate) mod supervisor;
 mod writer;
 
@@ -50,12 +51,8 @@ use ledger::{Effects, Ledger};
 
 /// The channel of requests and gets.
 pub(crate) const REQUEST_CHANNEL: u16 = 1;
-/// The channel of consumers.
+/// The channel of consumers. Those of publishing are the ledger's.
 pub(crate) const CONSUME_CHANNEL: u16 = 2;
-/// The channels of publishing: the second takes over when the broker closes the first, and the other way
-/// round, so that what is on its way to a closed channel never reaches an open one.
-const PUBLISH_CHANNELS: [u16; 2] = [3, 4];
-
 /// Returned messages nobody else waits for that are kept for a slow listener.
 const RETURNS_KEPT: usize = 1024;
 
@@ -176,8 +173,7 @@ impl Shared {
         {
             // The ledger stays locked: the definition must be said before anybody can use the number.
             let define = Command::DefineRoute { route: *route, exchange, routing_key };
-            let channel = ledger.channel();
-            self.say(channel, &define);
+            ledger.channels().iter().for_each(|&channel| self.say(channel, &define));
         }
         interned
     }

@@ -18,8 +18,12 @@ const CHANNEL_AT: usize = 6;
 const FIRST_AT: usize = FRAME_HEADER_LEN;
 const RUNS_AT: usize = FIRST_AT + 8;
 
-/// Room that a frame begins with; most frames of a quiet publisher fit.
+/// Room that a frame begins with, at least; most frames of a quiet publisher fit.
 const FIRST_CAPACITY: usize = 1024;
+
+/// A frame up to this long is copied out of its buffer when that has room for twice as much: frames wait for
+/// their outcomes, and must not hold much more than they are accounted for.
+const COPIED_OUT: usize = 4096;
 
 /// Bytes that a message takes, without the head of its run.
 pub(crate) fn entry_len(properties: &[u8], body: &[u8]) -> usize {
@@ -41,8 +45,9 @@ impl FrameBuilder {
     /// Bytes in front of the first entry, at most.
     pub(crate) const LONGEST_HEAD: usize = RUNS_AT + Self::LONGEST_RUN_HEAD;
 
-    pub(crate) fn new() -> Self {
-        let mut out = BytesMut::with_capacity(FIRST_CAPACITY);
+    /// A frame that may become about `guess` bytes long.
+    pub(crate) fn new(guess: usize) -> Self {
+        let mut out = BytesMut::with_capacity(guess.max(FIRST_CAPACITY));
         let writer = PublishWriter::begin(0, 0, false, &mut out);
         FrameBuilder { out, writer, run: None, count: 0 }
     }
@@ -74,6 +79,9 @@ impl FrameBuilder {
         out[FLAGS_AT] = if outcomes { PUBLISH_OUTCOMES } else { 0 };
         (&mut out[CHANNEL_AT..]).put_u16(channel);
         (&mut out[FIRST_AT..]).put_u64(first);
+        if out.len() <= COPIED_OUT && out.len() * 2 <= out.capacity() {
+            return Bytes::copy_from_slice(&out);
+        }
         out.freeze()
     }
 }
@@ -100,7 +108,7 @@ mod tests {
 
     #[test]
     fn messages_for_one_target_share_a_run_and_the_frame_is_numbered_last() {
-        let mut frame = FrameBuilder::new();
+        let mut frame = FrameBuilder::new(0);
         frame.push(&target("a"), false, &[], b"1");
         frame.push(&target("a"), false, &[], b"2");
         frame.push(&target("a"), true, &[], b"3");

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Closing, Command, OutcomeRange, Response, Returned, decode_frame};
 use rialto_protocol::types::ShortStr;
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use super::Shared;
 use super::control::{Answer, Asked, Asker, Pending, tell};
 use super::ledger::{Effects, returned_message};
-use super::{PUBLISH_CHANNELS, Shared};
+use super::restore::open_for_publishing;
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::events::Event;
@@ -31,11 +33,30 @@ pub(crate) struct Reader {
     pub(crate) buf: BytesMut,
     pub(crate) frame_max: u32,
     pub(crate) heartbeat: Option<Duration>,
+    /// What is wrong with the frame that could not be read.
+    pub(crate) unreadable: Option<Closing>,
 }
 
 impl Reader {
     /// Reads until the connection ends. `Ok`: the broker has answered our `Close`.
     pub(crate) async fn run(mut self) -> Result<()> {
+        let end = self.read().await;
+        if let Err(Error::Protocol { problem }) = &end {
+            // Told before we leave, for whoever reads the broker's log. A frame that could not be read at all
+            // has its own words.
+            let closing = self.unreadable.take().unwrap_or_else(|| Closing {
+                code: ReplyCode::UnexpectedFrame.number(),
+                text: ShortStr::truncated(problem),
+                kind: 0,
+                correlation: 0,
+            });
+            let wake = self.shared.control.lock().say_last(&Command::Close(closing));
+            self.shared.wake_writer(wake);
+        }
+        end
+    }
+
+    async fn read(&mut self) -> Result<()> {
         // Without heartbeats the ticker only ticks.
         let half = self.heartbeat.map_or(Duration::from_secs(3600), |interval| interval / 2);
         let mut ticker = interval_at(Instant::now() + half, half);
@@ -67,7 +88,7 @@ impl Reader {
         }
     }
 
-    /// The next whole frame. One that cannot be read is told to the broker before we leave.
+    /// The next whole frame.
     fn next_frame(&mut self) -> Result<Option<(u16, Command)>> {
         loop {
             let error = match decode_frame(&mut self.buf, self.frame_max) {
@@ -83,8 +104,7 @@ impl Reader {
                 }
                 Err(error) => error,
             };
-            let wake = self.shared.control.lock().say_last(&Command::Close(error.closing()));
-            self.shared.wake_writer(wake);
+            self.unreadable = Some(error.closing());
             return Err(Error::Protocol { problem: error.to_string() });
         }
     }
@@ -94,14 +114,15 @@ impl Reader {
         let shared = &self.shared;
         match command {
             Command::Deliver(deliver) => match shared.consumer(deliver.consumer) {
-                Some(core) => core.deliver(&deliver, u64::from(self.frame_max))?,
+                // One message more than the credit, and as much again after a reconnect with a debt.
+                Some(core) => core.deliver(&deliver, 2 * u64::from(self.frame_max))?,
                 None => {
                     let problem = format!("messages for the unknown consumer {}", deliver.consumer);
                     return Err(Error::Protocol { problem });
                 }
             },
             Command::Outcomes(ranges) => self.outcomes(channel, &ranges)?,
-            Command::Returned(returned) => self.returned(&returned)?,
+            Command::Returned(returned) => self.returned(channel, &returned)?,
             Command::PublishCredit(bytes) => {
                 let wake = shared.ledger.lock().add_credit(bytes);
                 shared.wake_writer(wake);
@@ -112,7 +133,7 @@ impl Reader {
             }
             Command::Failure { correlation, code, text } => {
                 let pending = shared.control.lock().answered(correlation)?;
-                self.failure(pending, code, text);
+                self.failure(pending, code, text)?;
             }
             Command::ConsumerCancelled { consumer, reason } => {
                 if let Some(core) = shared.remove_consumer(consumer) {
@@ -142,19 +163,15 @@ impl Reader {
         let mut effects = Effects::default();
         let result = {
             let mut ledger = self.shared.ledger.lock();
-            // The last outcomes of a channel that is closed by now are void.
-            match ledger.channel() == channel {
-                true => ranges.iter().try_for_each(|range| ledger.outcomes(range, &mut effects)),
-                false => Ok(()),
-            }
+            ranges.iter().try_for_each(|range| ledger.outcomes(channel, range, &mut effects))
         };
         self.shared.apply(effects);
         result
     }
 
-    fn returned(&self, returned: &Returned) -> Result<()> {
+    fn returned(&self, channel: u16, returned: &Returned) -> Result<()> {
         let message = returned_message(returned)?;
-        let unclaimed = self.shared.ledger.lock().returned(returned.sequence, message);
+        let unclaimed = self.shared.ledger.lock().returned(channel, returned.sequence, message);
         if let Some(message) = unclaimed {
             // An error only says that nobody listens.
             let _ = self.shared.returns.send(message);
@@ -165,11 +182,9 @@ impl Reader {
     fn response(&self, mut pending: Pending, response: Response) -> Result<()> {
         match (&pending.asked, response) {
             (Asked::OpenChannel, _) => {
-                // The publishing channel, opened again after the broker had closed it.
-                if self.shared.ledger.lock().channel() == pending.channel && pending.asker == Asker::Session {
-                    tell(&mut pending.answer, Ok(Answer::Response(Response::Done)));
-                    self.publishing_opened();
-                }
+                // One of the publishing channels, which took over, may have been waited for.
+                let wake = self.shared.ledger.lock().lane_opened(pending.channel);
+                self.shared.wake_writer(wake);
             }
             (Asked::Consume(core, _), Response::Consuming { .. }) => core.started(),
             (Asked::Consume(..), other) => return Err(super::unexpected(&other)),
@@ -196,7 +211,7 @@ impl Reader {
         Ok(())
     }
 
-    fn failure(&self, mut pending: Pending, code: u16, text: ShortStr) {
+    fn failure(&self, mut pending: Pending, code: u16, text: ShortStr) -> Result<()> {
         let error = Error::Refused { what: pending.asked.to_string(), code, text };
         match &pending.asked {
             Asked::Consume(core, _) => {
@@ -211,35 +226,28 @@ impl Reader {
                 self.shared.remove_consumer(core.id);
                 core.end(None);
             }
-            Asked::Request(_) | Asked::OpenChannel => {}
+            // Nothing works without its channel.
+            Asked::OpenChannel => return Err(error),
+            Asked::Request(_) => {}
         }
         tell(&mut pending.answer, Err(error));
+        Ok(())
     }
 
-    /// A closed publishing channel costs what was on it. Any other only closes by a mistake in this client,
-    /// and a new connection restores everything.
+    /// A publishing channel is replaced by another. The others only close by a mistake in this client, and a
+    /// new connection restores everything.
     fn channel_closed(&self, channel: u16, closing: Closing) -> Result<()> {
         let error = Error::ChannelClosed { code: closing.code, text: closing.text };
         let mut effects = Effects::default();
         let wake = {
             let mut ledger = self.shared.ledger.lock();
-            if ledger.channel() != channel {
-                return Err(error);
-            }
-            let next = PUBLISH_CHANNELS[usize::from(channel == PUBLISH_CHANNELS[0])];
-            ledger.fail_sent(next, &error, &mut effects);
+            let Some(next) = ledger.channel_closed(channel, &error, &mut effects) else { return Err(error) };
             let mut control = self.shared.control.lock();
-            let (_, wake) = control.ask(next, Asked::OpenChannel, Asker::Session)?;
-            super::restore::define_routes(&ledger, &mut control);
-            wake
+            open_for_publishing(next, &ledger, &mut control)?
         };
+        self.shared.announcer.tell(Event::PublishRefused { error });
         self.shared.apply(effects);
         self.shared.wake_writer(wake);
         Ok(())
-    }
-
-    fn publishing_opened(&self) {
-        let wake = self.shared.control.lock().is_online() && self.shared.ledger.lock().go_online();
-        self.shared.wake_writer(wake);
     }
 }

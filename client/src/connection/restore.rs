@@ -10,7 +10,7 @@ use rialto_protocol::native::{Command, Response, Welcome};
 
 use super::control::{Answer, Asked, Asker, Control, described};
 use super::ledger::{Effects, Ledger};
-use super::{CONSUME_CHANNEL, PUBLISH_CHANNELS, REQUEST_CHANNEL, Shared};
+use super::{CONSUME_CHANNEL, REQUEST_CHANNEL, Shared};
 use crate::error::{Error, Result};
 use crate::events::Event;
 use crate::topology::record::renamed;
@@ -23,24 +23,28 @@ const STEPS_AT_ONCE: usize = 256;
 pub(crate) fn begin(shared: &Shared, welcome: &Welcome) -> Result<usize> {
     let mut effects = Effects::default();
     let mut ledger = shared.ledger.lock();
-    let republished = ledger.restart(PUBLISH_CHANNELS[0], welcome, &mut effects);
+    let republished = ledger.restart(welcome, &mut effects);
     let mut control = shared.control.lock();
     control.begin(welcome.frame_max);
-    for channel in [REQUEST_CHANNEL, CONSUME_CHANNEL, PUBLISH_CHANNELS[0]] {
+    for channel in [REQUEST_CHANNEL, CONSUME_CHANNEL] {
         control.ask(channel, Asked::OpenChannel, Asker::Session)?;
     }
-    define_routes(&ledger, &mut control);
+    for channel in ledger.channels() {
+        open_for_publishing(channel, &ledger, &mut control)?;
+    }
     drop((control, ledger));
     shared.apply(effects);
     Ok(republished)
 }
 
-/// Defines every route on the publishing channel.
-pub(crate) fn define_routes(ledger: &Ledger, control: &mut Control) {
+/// Opens a publishing channel and defines every route on it. True: the writer must be woken.
+pub(crate) fn open_for_publishing(channel: u16, ledger: &Ledger, control: &mut Control) -> Result<bool> {
+    let (_, mut wake) = control.ask(channel, Asked::OpenChannel, Asker::Session)?;
     for (route, exchange, routing_key) in ledger.routes() {
         let (exchange, routing_key) = (exchange.clone(), routing_key.clone());
-        control.say(ledger.channel(), &Command::DefineRoute { route, exchange, routing_key });
+        wake |= control.say(channel, &Command::DefineRoute { route, exchange, routing_key });
     }
+    Ok(wake)
 }
 
 /// Restores everything else, and lets requests, consumers and messages flow.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use backon::ExponentialBackoff;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Closing, Command};
 use rialto_protocol::types::ShortStr;
@@ -31,78 +32,94 @@ const FAREWELL_TIME: Duration = Duration::from_secs(1);
 pub(crate) async fn start(address: Address, options: Options) -> Result<(Arc<Shared>, JoinHandle<()>)> {
     let link = establish(&address, &options).await?;
     let shared = Arc::new(Shared::new(address, options));
-    let republished = restore::begin(&shared, &link.welcome)?;
+    restore::begin(&shared, &link.welcome)?;
     // Nothing to restore yet: requests may be made as soon as this function returns.
     shared.control.lock().go_online();
     shared.ledger.lock().go_online();
     shared.announcer.enter(ConnectionState::Connected);
-    let task = tokio::spawn(supervise(shared.clone(), link, republished));
+    let task = tokio::spawn(supervise(shared.clone(), link));
     Ok((shared, task))
 }
 
-async fn supervise(shared: Arc<Shared>, first: Link, republished: usize) {
+async fn supervise(shared: Arc<Shared>, mut link: Link) {
     let endpoint = shared.address.endpoint();
     info!(broker = endpoint, "connected");
-    let mut delays = shared.options.reconnect.delays();
-    let mut attempt = 0;
-    let mut next = Some((first, republished));
+    let mut republished = 0;
+    let mut attempts = Attempts::new(&shared.options);
     loop {
-        let error = match next.take() {
-            Some((link, republished)) => {
-                let began = Instant::now();
-                match serve(&shared, link, republished).await {
-                    Ok(()) => return shared.finish(None),
-                    Err(error) => {
-                        lose(&shared);
-                        if began.elapsed() > shared.options.connect_timeout {
-                            // It was a good connection; one that breaks at once goes on with the longer delays.
-                            (delays, attempt) = (shared.options.reconnect.delays(), 0);
-                        }
-                        warn!(broker = endpoint, %error, "disconnected");
-                        error
-                    }
-                }
-            }
-            None => unreachable!("the loop below ends with a connection or with the client"),
+        let began = Instant::now();
+        let error = match serve(&shared, link, republished).await {
+            Ok(()) => return shared.finish(unsettled(&shared)),
+            Err(error) => error,
         };
+        lose(&shared);
+        warn!(broker = endpoint, %error, "disconnected");
         if error.repeats() {
             return shared.finish(Some(error));
         }
+        if began.elapsed() > shared.options.connect_timeout {
+            // It was a good connection. After one that broke at once, the delays go on growing.
+            attempts = Attempts::new(&shared.options);
+        }
         shared.announcer.enter(ConnectionState::Reconnecting);
         shared.announcer.tell(Event::Disconnected { error: error.clone() });
-        let mut last = error;
-        while next.is_none() {
-            let Some(delay) = delays.next() else {
-                let error = match attempt {
+        let connected = tokio::select! {
+            connected = attempts.connect(&shared, error) => connected,
+            () = hopeless(&shared) => return shared.finish(unsettled(&shared)),
+        };
+        match connected {
+            Ok(connected) => (link, republished) = connected,
+            Err(error) => return shared.finish(Some(error)),
+        }
+        info!(broker = endpoint, republished, "connected again");
+    }
+}
+
+/// The attempts to connect again since the last good connection.
+struct Attempts {
+    delays: ExponentialBackoff,
+    made: usize,
+}
+
+impl Attempts {
+    fn new(options: &Options) -> Self {
+        Attempts { delays: options.reconnect.delays(), made: 0 }
+    }
+
+    /// Tries until there is a connection, or no hope of one. Returns how many messages will be published
+    /// again over it.
+    async fn connect(&mut self, shared: &Shared, lost: Error) -> Result<(Link, usize)> {
+        let mut last = lost;
+        loop {
+            let Some(delay) = self.delays.next() else {
+                return Err(match self.made {
                     0 => last,
                     attempts => Error::GaveUp { attempts, last: Arc::new(last) },
-                };
-                return shared.finish(Some(error));
+                });
             };
-            attempt += 1;
+            self.made += 1;
+            let attempt = self.made;
             shared.announcer.tell(Event::Reconnecting { attempt, delay });
-            let connected = async {
-                sleep(delay).await;
-                establish(&shared.address, &shared.options).await
-            };
-            let result = tokio::select! {
-                result = connected => result,
-                () = hopeless(&shared) => return shared.finish(None),
-            };
-            match result.and_then(|link| Ok((restore::begin(&shared, &link.welcome)?, link))) {
-                Ok((republished, link)) => {
-                    info!(broker = endpoint, republished, "connected again");
-                    next = Some((link, republished));
-                }
-                Err(error) if error.repeats() => return shared.finish(Some(error)),
+            sleep(delay).await;
+            let link = establish(&shared.address, &shared.options).await;
+            match link.and_then(|link| restore::begin(shared, &link.welcome).map(|count| (link, count))) {
+                Ok(connected) => return Ok(connected),
+                Err(error) if error.repeats() => return Err(error),
                 Err(error) => {
-                    debug!(broker = endpoint, attempt, %error, "could not connect");
+                    debug!(broker = shared.address.endpoint(), attempt, %error, "could not connect");
                     shared.announcer.tell(Event::AttemptFailed { attempt, error: error.clone() });
                     last = error;
                 }
             }
         }
     }
+}
+
+/// Closing was asked for and done, but not everything had its outcome by then.
+fn unsettled(shared: &Shared) -> Option<Error> {
+    let after = shared.options.close_timeout;
+    let what = "the outcomes of everything that was published";
+    (!shared.ledger.lock().is_settled()).then(|| Error::Timeout { what: what.into(), after })
 }
 
 /// Runs one connection. `Ok`: it was closed because somebody asked for it.
@@ -118,6 +135,7 @@ async fn serve(shared: &Arc<Shared>, link: Link, republished: usize) -> Result<(
         buf: link.read_ahead,
         frame_max: link.welcome.frame_max,
         heartbeat,
+        unreadable: None,
     };
     // The set ends its tasks when it is dropped.
     let mut readers = JoinSet::new();
@@ -126,9 +144,10 @@ async fn serve(shared: &Arc<Shared>, link: Link, republished: usize) -> Result<(
     writers.spawn(writer::run(shared.clone(), write, heartbeat));
 
     let conversation = async {
-        restore::run(shared).await?;
-        shared.announcer.enter(ConnectionState::Connected);
+        // The first connection has nothing to restore, and its user may be at work already.
         if shared.epoch() > 0 {
+            restore::run(shared).await?;
+            shared.announcer.enter(ConnectionState::Connected);
             shared.announcer.tell(Event::Reconnected { republished });
         }
         part(shared).await

@@ -6,7 +6,7 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::native::Request;
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 
-use super::{Draft, binding, done, info};
+use super::{Draft, done, info, requested};
 use crate::client::Handle;
 use crate::error::{Error, Result};
 
@@ -15,8 +15,10 @@ use crate::error::{Error, Result};
 ///
 /// What is declared and bound here is restored after a reconnect.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// client.exchange("orders").topic().durable().declare().await?;
 /// client.exchange("audit").fanout().declare().await?;
 /// // From `orders` into `audit`.
@@ -130,64 +132,74 @@ impl Exchange {
     ///
     /// # Errors
     /// [`Error::Refused`] (404 if one of them does not exist), [`Error::NameTooLong`], [`Error::Timeout`].
-    pub async fn bind(&self, source: &str, routing_key: &str) -> Result<()> {
-        self.bind_with(source, routing_key, FieldTable::new()).await
+    pub fn bind(&self, source: &str, routing_key: &str) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.bind_with(source, routing_key, FieldTable::new())
     }
 
     /// [`Exchange::bind`] with arguments, as headers exchanges need them.
     ///
     /// # Errors
     /// As [`Exchange::bind`].
-    pub async fn bind_with(&self, source: &str, routing_key: &str, arguments: FieldTable) -> Result<()> {
-        let binding = binding(source, self.draft.checked_name()?, routing_key, arguments)?;
-        done(self.handle.shared.request(Request::BindExchange(binding)).await?)
+    pub fn bind_with(
+        &self,
+        source: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let binding = self.draft.binding(source, routing_key, arguments);
+        requested(&self.handle, binding.map(Request::BindExchange), done)
     }
 
     /// Undoes [`Exchange::bind`].
     ///
     /// # Errors
     /// As [`Exchange::bind`].
-    pub async fn unbind(&self, source: &str, routing_key: &str) -> Result<()> {
-        self.unbind_with(source, routing_key, FieldTable::new()).await
+    pub fn unbind(&self, source: &str, routing_key: &str) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.unbind_with(source, routing_key, FieldTable::new())
     }
 
     /// Undoes [`Exchange::bind_with`].
     ///
     /// # Errors
     /// As [`Exchange::bind`].
-    pub async fn unbind_with(&self, source: &str, routing_key: &str, arguments: FieldTable) -> Result<()> {
-        let binding = binding(source, self.draft.checked_name()?, routing_key, arguments)?;
-        done(self.handle.shared.request(Request::UnbindExchange(binding)).await?)
+    pub fn unbind_with(
+        &self,
+        source: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let binding = self.draft.binding(source, routing_key, arguments);
+        requested(&self.handle, binding.map(Request::UnbindExchange), done)
     }
 
     /// Deletes it. Deleting what does not exist is fine.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::NameTooLong`], [`Error::Timeout`].
-    pub async fn delete(&self) -> Result<()> {
-        self.delete_as(false).await
+    pub fn delete(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.delete_as(false)
     }
 
     /// Deletes it, unless it has bindings.
     ///
     /// # Errors
     /// As [`Exchange::delete`]; 406 if it has bindings.
-    pub async fn delete_if_unused(&self) -> Result<()> {
-        self.delete_as(true).await
+    pub fn delete_if_unused(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.delete_as(true)
     }
 
     /// What the broker knows about it, by name.
     ///
     /// # Errors
     /// [`Error::Refused`] (404 if it does not exist), [`Error::NameTooLong`], [`Error::Timeout`].
-    pub async fn info(&self) -> Result<FieldTable> {
-        let name = self.draft.checked_name()?;
-        info(self.handle.shared.request(Request::ExchangeInfo { name }).await?)
+    pub fn info(&self) -> impl Future<Output = Result<FieldTable>> + Send + use<> {
+        let name = self.draft.checked_name();
+        requested(&self.handle, name.map(|name| Request::ExchangeInfo { name }), info)
     }
 
-    async fn delete_as(&self, if_unused: bool) -> Result<()> {
-        let name = self.draft.checked_name()?;
-        done(self.handle.shared.request(Request::DeleteExchange { name, if_unused }).await?)
+    fn delete_as(&self, if_unused: bool) -> impl Future<Output = Result<()>> + Send + use<> {
+        let name = self.draft.checked_name();
+        requested(&self.handle, name.map(|name| Request::DeleteExchange { name, if_unused }), done)
     }
 
     fn request(&self, passive: bool) -> Result<Request> {

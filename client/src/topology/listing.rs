@@ -18,8 +18,10 @@ pub type ListKind = ListOf;
 /// The rows of a list, fetched a page at a time: what came or went meanwhile may or may not show, everything
 /// else shows once.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// use rialto_client::ListKind;
 /// let mut queues = client.list(ListKind::Queues);
 /// while let Some(queue) = queues.next().await? {

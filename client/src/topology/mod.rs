@@ -10,9 +10,12 @@ pub use exchange::Exchange;
 pub use listing::{ListKind, Listing};
 pub use queue::{Overflow, Queue, QueueInfo};
 
-use rialto_protocol::native::{Binding, Response};
+use std::sync::Arc;
+
+use rialto_protocol::native::{Binding, Request, Response};
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 
+use crate::client::Handle;
 use crate::connection::unexpected;
 use crate::error::{Error, Result, short};
 
@@ -41,6 +44,13 @@ impl Draft {
         }
     }
 
+    /// A binding of what is named here to the exchange `source`.
+    fn binding(&self, source: &str, routing_key: &str, arguments: FieldTable) -> Result<Binding> {
+        let destination = self.checked_name()?;
+        let source = short("exchange name", source)?;
+        Ok(Binding { source, destination, routing_key: short("routing key", routing_key)?, arguments })
+    }
+
     fn checked_name(&self) -> Result<ShortStr> {
         match &self.problem {
             Some(problem) => Err(problem.clone()),
@@ -49,9 +59,14 @@ impl Draft {
     }
 }
 
-fn binding(source: &str, destination: ShortStr, key: &str, arguments: FieldTable) -> Result<Binding> {
-    let source = short("exchange name", source)?;
-    Ok(Binding { source, destination, routing_key: short("routing key", key)?, arguments })
+/// Makes a request and reads its answer. The future owns what it needs, so that it can be spawned.
+fn requested<T: Send + 'static>(
+    handle: &Arc<Handle>,
+    request: Result<Request>,
+    read: fn(Response) -> Result<T>,
+) -> impl Future<Output = Result<T>> + Send + use<T> {
+    let handle = handle.clone();
+    async move { read(handle.shared.request(request?).await?) }
 }
 
 fn done(response: Response) -> Result<()> {

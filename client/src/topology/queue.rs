@@ -7,7 +7,7 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Request, Response};
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 
-use super::{Draft, binding, count, done, info};
+use super::{Draft, count, done, info, requested};
 use crate::client::Handle;
 use crate::connection::unexpected;
 use crate::delivery::Delivery;
@@ -50,10 +50,14 @@ pub struct QueueInfo {
 ///
 /// What is declared and bound here is restored after a reconnect.
 ///
-/// ```no_run
-/// # async fn example(client: rialto_client::Client) -> rialto_client::Result<()> {
+/// ```
+/// # #[tokio::main] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let broker = rialto::server::Embedded::start(rialto::broker::Broker::in_memory().build()).await?;
+/// # let client = rialto_client::Client::connect(&broker.url()).await?;
 /// use std::time::Duration;
 /// use rialto_client::Overflow;
+/// # client.exchange("orders").topic().declare().await?;
+/// # client.exchange("failed").declare().await?;
 /// client
 ///     .queue("tasks")
 ///     .durable()
@@ -185,34 +189,48 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Refused`] (404 if one of them does not exist), [`Error::NameTooLong`], [`Error::Timeout`].
-    pub async fn bind(&self, exchange: &str, routing_key: &str) -> Result<()> {
-        self.bind_with(exchange, routing_key, FieldTable::new()).await
+    pub fn bind(&self, exchange: &str, routing_key: &str) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.bind_with(exchange, routing_key, FieldTable::new())
     }
 
     /// [`Queue::bind`] with arguments, as headers exchanges need them.
     ///
     /// # Errors
     /// As [`Queue::bind`].
-    pub async fn bind_with(&self, exchange: &str, routing_key: &str, arguments: FieldTable) -> Result<()> {
-        let binding = binding(exchange, self.draft.checked_name()?, routing_key, arguments)?;
-        done(self.handle.shared.request(Request::BindQueue(binding)).await?)
+    pub fn bind_with(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let binding = self.draft.binding(exchange, routing_key, arguments);
+        requested(&self.handle, binding.map(Request::BindQueue), done)
     }
 
     /// Undoes [`Queue::bind`].
     ///
     /// # Errors
     /// As [`Queue::bind`].
-    pub async fn unbind(&self, exchange: &str, routing_key: &str) -> Result<()> {
-        self.unbind_with(exchange, routing_key, FieldTable::new()).await
+    pub fn unbind(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        self.unbind_with(exchange, routing_key, FieldTable::new())
     }
 
     /// Undoes [`Queue::bind_with`].
     ///
     /// # Errors
     /// As [`Queue::bind`].
-    pub async fn unbind_with(&self, exchange: &str, routing_key: &str, arguments: FieldTable) -> Result<()> {
-        let binding = binding(exchange, self.draft.checked_name()?, routing_key, arguments)?;
-        done(self.handle.shared.request(Request::UnbindQueue(binding)).await?)
+    pub fn unbind_with(
+        &self,
+        exchange: &str,
+        routing_key: &str,
+        arguments: FieldTable,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let binding = self.draft.binding(exchange, routing_key, arguments);
+        requested(&self.handle, binding.map(Request::UnbindQueue), done)
     }
 
     /// Takes one message without a consumer; `None` if there is none ready. Cancel-safe: a message that
@@ -220,56 +238,57 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::ConnectionLost`], [`Error::Timeout`].
-    pub async fn get(&self) -> Result<Option<Delivery>> {
-        let queue = self.draft.checked_name()?;
-        self.handle.shared.get(Request::Get { queue, auto_ack: false }).await
+    pub fn get(&self) -> impl Future<Output = Result<Option<Delivery>>> + Send + use<> {
+        let (handle, queue) = (self.handle.clone(), self.draft.checked_name());
+        async move { handle.shared.get(Request::Get { queue: queue?, auto_ack: false }).await }
     }
 
     /// Removes the ready messages; returns how many.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::NameTooLong`], [`Error::Timeout`].
-    pub async fn purge(&self) -> Result<u64> {
-        let name = self.draft.checked_name()?;
-        count(self.handle.shared.request(Request::PurgeQueue { name }).await?)
+    pub fn purge(&self) -> impl Future<Output = Result<u64>> + Send + use<> {
+        let name = self.draft.checked_name();
+        requested(&self.handle, name.map(|name| Request::PurgeQueue { name }), count)
     }
 
     /// Deletes it; returns how many ready messages went with it. Deleting what does not exist is fine.
     ///
     /// # Errors
     /// [`Error::Refused`], [`Error::NameTooLong`], [`Error::Timeout`].
-    pub async fn delete(&self) -> Result<u64> {
-        self.delete_as(false, false).await
+    pub fn delete(&self) -> impl Future<Output = Result<u64>> + Send + use<> {
+        self.delete_as(false, false)
     }
 
     /// Deletes it, unless it has consumers.
     ///
     /// # Errors
     /// As [`Queue::delete`]; 406 if it has consumers.
-    pub async fn delete_if_unused(&self) -> Result<u64> {
-        self.delete_as(true, false).await
+    pub fn delete_if_unused(&self) -> impl Future<Output = Result<u64>> + Send + use<> {
+        self.delete_as(true, false)
     }
 
     /// Deletes it, unless it has messages.
     ///
     /// # Errors
     /// As [`Queue::delete`]; 406 if it has messages.
-    pub async fn delete_if_empty(&self) -> Result<u64> {
-        self.delete_as(false, true).await
+    pub fn delete_if_empty(&self) -> impl Future<Output = Result<u64>> + Send + use<> {
+        self.delete_as(false, true)
     }
 
     /// What the broker knows about it, by name.
     ///
     /// # Errors
     /// [`Error::Refused`] (404 if it does not exist), [`Error::NameTooLong`], [`Error::Timeout`].
-    pub async fn info(&self) -> Result<FieldTable> {
-        let name = self.draft.checked_name()?;
-        info(self.handle.shared.request(Request::QueueInfo { name }).await?)
+    pub fn info(&self) -> impl Future<Output = Result<FieldTable>> + Send + use<> {
+        let name = self.draft.checked_name();
+        requested(&self.handle, name.map(|name| Request::QueueInfo { name }), info)
     }
 
-    async fn delete_as(&self, if_unused: bool, if_empty: bool) -> Result<u64> {
-        let name = self.draft.checked_name()?;
-        count(self.handle.shared.request(Request::DeleteQueue { name, if_unused, if_empty }).await?)
+    fn delete_as(&self, if_unused: bool, if_empty: bool) -> impl Future<Output = Result<u64>> + Send + use<> {
+        let name = self.draft.checked_name();
+        let request = name.map(|name| Request::DeleteQueue { name, if_unused, if_empty });
+        requested(&self.handle, request, count)
     }
 
     fn request(&self, passive: bool) -> Result<Request> {
