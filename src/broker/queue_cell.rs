@@ -16,8 +16,8 @@ use super::vhost::Vhost;
 use super::{Broker, Turn};
 use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
 use crate::queue::{
-    ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason, RemoveMode,
-    Settle, SettleError, Verdict,
+    ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
+    RemoveMode, Settle, SettleError, Verdict,
 };
 
 /// A queue as the rest of the broker sees it.
@@ -248,6 +248,16 @@ impl QueueCell {
             queue.add_credit(consumer, messages.into(), bytes.into());
             queue.dispatch(now, effects);
         });
+    }
+
+    /// The consumer's channel has got a limit after the consumer was started.
+    pub fn join_channel_window(
+        self: &Arc<Self>,
+        consumer: ConsumerId,
+        window: &Arc<ChannelWindow>,
+        turn: &mut Turn,
+    ) {
+        self.run(turn, |queue, _, _| queue.join_channel_window(consumer, window));
     }
 
     /// Tells consumers that waited for their channel's prefetch that there is room.

@@ -79,8 +79,9 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
             tracing::info!("stopped");
             Ok(ExitCode::Success)
         }
-        Err(error @ ServeError::CutOff) => Err(Failure::new(ExitCode::Failure, error)
-            .advise("their clients connect again by themselves; give them longer with server.shutdown_grace")),
+        Err(error @ ServeError::CutOff) => Err(Failure::new(ExitCode::Failure, error).advise(
+            "their clients connect again by themselves; give them longer with server.shutdown_grace",
+        )),
         Err(error) => Err(Failure::new(ExitCode::Failure, error)
             .at(listed(&settings.server.listen))
             .advise("if another broker runs there, stop it, or choose another address with --listen")),

@@ -48,6 +48,8 @@ mod testing;
 mod tests;
 mod unacked;
 
+use std::sync::Arc;
+
 use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOptions, Timestamp};
 
 use consumer::{Consumer, Role};
@@ -290,6 +292,11 @@ impl Queue {
     /// Changes how many messages the consumer may hold; 0 is unlimited.
     pub fn set_prefetch(&mut self, consumer: ConsumerId, prefetch: u32) {
         self.change(consumer, |consumer| consumer.prefetch = prefetch);
+    }
+
+    /// The consumer's channel has got a limit after the consumer was started.
+    pub fn join_channel_window(&mut self, consumer: ConsumerId, window: &Arc<ChannelWindow>) {
+        self.change(consumer, |consumer| consumer.join_channel_window(window));
     }
 
     /// The consumer's channel may hold more messages than when the consumer was paused for it.

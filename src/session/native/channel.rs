@@ -61,6 +61,23 @@ pub(super) struct Gets {
     pub(super) unacked: VecDeque<(u64, QueueId, u64)>,
 }
 
+impl Gets {
+    /// Queues that are remembered before those that were deleted are looked for.
+    const FEW: usize = 16;
+
+    /// Remembers who took messages from this queue. Forgets deleted queues, each time twice as many are
+    /// remembered, so that a channel that lives long does not keep them.
+    pub(super) fn remember(&mut self, getter: ConsumerId, queue: &Arc<QueueCell>) {
+        if self.getters.contains_key(&queue.id()) {
+            return;
+        }
+        if self.getters.len() >= Self::FEW && self.getters.len() == self.getters.capacity() {
+            self.getters.retain(|_, (_, queue)| !queue.is_closed());
+        }
+        self.getters.insert(queue.id(), (getter, queue.clone()));
+    }
+}
+
 impl Channel {
     pub(super) fn new() -> Self {
         Channel {

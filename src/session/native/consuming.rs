@@ -209,7 +209,12 @@ impl NativeSession {
         {
             match &channel.window {
                 Some(window) => window.set_limit(messages),
-                None => channel.window = Some(Arc::new(ChannelWindow::new(messages))),
+                None => {
+                    let window = channel.window.insert(Arc::new(ChannelWindow::new(messages)));
+                    for consumer in channel.consumers.values() {
+                        consumer.queue.join_channel_window(consumer.id, window, &mut self.turn.0);
+                    }
+                }
             }
             for consumer in channel.consumers.values() {
                 consumer.queue.channel_has_room(consumer.id, &mut self.turn.0);
@@ -239,7 +244,7 @@ impl NativeSession {
         gets.last_tag += 1;
         if !auto_ack {
             gets.unacked.push_back((gets.last_tag, queue.id(), got.delivery.tag));
-            gets.getters.entry(queue.id()).or_insert_with(|| (getter, queue.clone()));
+            gets.remember(getter, &queue);
         }
         let (tag, remaining) = (gets.last_tag, got.remaining);
         Ok(Response::Got { tag, remaining, run: delivered_run(&got.delivery) })
