@@ -153,7 +153,7 @@ async fn publishing_without_credit_is_an_error_that_says_so() {
     let window = u64::from(peer.welcome.publish_window);
     let body = body(64 * KIB);
     // Far more than the window and the queue's budget together, without looking at the credit.
-    let greedy = async {
+    let greedy = async move {
         for _ in 0..(2 * MIB + 4 * window) / (64 * KIB) {
             peer.publish("", "full", &[&body]).await;
         }

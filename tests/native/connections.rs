@@ -71,7 +71,7 @@ async fn wrong_credentials_and_vhosts_are_refused_with_a_reason() {
 #[tokio::test]
 async fn an_orderly_stop_tells_every_client_why() {
     let broker = start().await;
-    let mut peer = Peer::connect(&broker).await;
+    let peer = Peer::connect(&broker).await;
     let client = Client::builder(&broker.url()).unwrap().reconnect(Reconnect::never());
     let client = client.connect().await.unwrap();
     let mut state = client.state();

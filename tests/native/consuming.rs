@@ -108,6 +108,23 @@ async fn a_channel_prefetch_is_shared_by_its_consumers_and_by_no_other_channel()
 }
 
 #[tokio::test]
+async fn a_channel_prefetch_counts_what_its_consumers_held_before() {
+    let broker = start().await;
+    let mut peer = Peer::connect(&broker).await;
+    peer.declare_queue("q").await;
+    peer.consume(consumer(1, "q", 0)).await;
+    peer.fill("q", &["1", "2"]).await;
+    assert_eq!(peer.deliveries_so_far().await.len(), 2);
+    peer.request(Request::SetPrefetch { messages: 2 }).await.unwrap();
+    peer.fill("q", &["3", "4"]).await;
+    assert_eq!(peer.deliveries_so_far().await, [], "both places are taken");
+    peer.ack(1, 1, 1).await;
+    assert_eq!(turns(&peer.deliveries_so_far().await), [(1, "3")]);
+    peer.ack(1, 2, 3).await;
+    assert_eq!(turns(&peer.deliveries_so_far().await), [(1, "4")]);
+}
+
+#[tokio::test]
 async fn consumers_of_higher_priority_are_served_first_while_they_have_room() {
     let broker = start().await;
     let mut peer = Peer::connect(&broker).await;

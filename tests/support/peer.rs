@@ -257,7 +257,7 @@ impl Peer {
     }
 
     /// Waits for the end of the connection; the reason the broker gives.
-    pub(crate) async fn closed(&mut self) -> Closing {
+    pub(crate) async fn closed(mut self) -> Closing {
         let closing = self
             .wait_for("Close", |command| match command {
                 Command::Close(closing) => Some(closing.clone()),
