@@ -14,6 +14,7 @@ mod declaring;
 mod expiry;
 mod fairness;
 mod getting;
+mod interrupting;
 mod listing;
 mod max_length;
 mod messages;

@@ -153,9 +153,14 @@ impl Peer {
     /// Waits until everything said before was carried out and its consequences have arrived: see
     /// [`super::settled`].
     pub(crate) async fn settled(&mut self) {
+        self.settled_on(CHANNEL).await;
+    }
+
+    /// [`Peer::settled`], asking on another channel.
+    pub(crate) async fn settled_on(&mut self, channel: u16) {
         for _ in 0..2 {
             let request = Request::ExchangeInfo { name: ShortStr::default() };
-            self.request(request).await.expect("the default exchange exists");
+            self.request_on(channel, request).await.expect("the default exchange exists");
         }
     }
 
@@ -239,6 +244,16 @@ impl Peer {
     /// The deliveries that have arrived, once everything said before was carried out.
     pub(crate) async fn deliveries_so_far(&mut self) -> Vec<Delivered> {
         self.settled().await;
+        self.inbox_deliveries()
+    }
+
+    /// At least one delivery, and those that came with it.
+    pub(crate) async fn some_deliveries(&mut self) -> Vec<Delivered> {
+        delivered(&self.wait_for("deliveries", deliver).await)
+    }
+
+    /// The deliveries in the inbox.
+    pub(crate) fn inbox_deliveries(&mut self) -> Vec<Delivered> {
         let (frames, others) =
             self.inbox.drain(..).partition::<Vec<_>, _>(|command| deliver(command).is_some());
         self.inbox = others;
