@@ -39,7 +39,7 @@ impl Show {
         // First no more deliveries, then the acks that would have asked for them.
         let cancelled = consumer.cancel().await;
         if self.plan.ack {
-            self.ack_held()?;
+            self.ack_held(self.held.len())?;
         }
         let missing = ended?;
         cancelled?;
@@ -64,21 +64,24 @@ impl Show {
             }
             self.held.append(&mut batch);
             self.remaining = self.remaining.map(|left| left - received as u64);
-            if self.plan.ack && self.may_ack_now() {
-                self.ack_held()?;
+            if self.plan.ack {
+                self.ack_held(self.due())?;
             }
         }
         Ok(0)
     }
 
-    /// Each ack makes the broker send another message. Near the end that would be one too many: it would come
-    /// back marked as redelivered, which counts against its delivery limit.
-    fn may_ack_now(&self) -> bool {
-        self.remaining.is_none_or(|left| left >= u64::from(self.plan.prefetch))
+    /// How many of the held messages to acknowledge now. Each ack makes the broker send another message, and one
+    /// beyond the count would come back marked as redelivered, which counts against its delivery limit.
+    fn due(&self) -> usize {
+        let held = self.held.len();
+        let Some(wanted) = self.remaining else { return held };
+        let coming = (self.plan.prefetch as usize).saturating_sub(held);
+        usize::try_from(wanted).unwrap_or(usize::MAX).saturating_sub(coming).min(held)
     }
 
-    fn ack_held(&mut self) -> Result<(), Failure> {
-        for delivery in self.held.drain(..) {
+    fn ack_held(&mut self, count: usize) -> Result<(), Failure> {
+        for delivery in self.held.drain(..count) {
             match delivery.ack() {
                 // The connection was lost in between: it comes again, and is printed again.
                 Ok(()) | Err(Error::StaleDelivery) => {}
