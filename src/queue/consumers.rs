@@ -289,11 +289,11 @@ impl Consumers {
         self.touched = touched;
     }
 
-    /// Removes priorities that nobody has any more.
+    /// Removes priorities that nobody is ready at.
     pub(super) fn forget_levels(&mut self) {
-        let slots = &self.slots;
-        let used = |priority: i32| slots.iter().flatten().any(|consumer| consumer.priority == priority);
-        self.levels.retain(|level| !level.ring.is_empty() || used(level.priority));
+        // Also those of consumers that are only paused: looking for them would cost a look at every consumer for
+        // every level, and a level comes back with the first that is ready.
+        self.levels.retain(|level| !level.ring.is_empty());
         self.first = 0;
     }
 
