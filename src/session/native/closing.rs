@@ -62,6 +62,8 @@ impl NativeSession {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return };
+        open.defined_routes -= channel.routes.len();
+        channel.routes.clear();
         for (_, consumer) in channel.consumers.drain() {
             if consumer.cancelled.is_none() {
                 open.consumers -= 1;
