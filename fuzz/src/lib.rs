@@ -8,9 +8,11 @@
 
 mod protocol;
 mod routing;
+mod session;
 
 pub use protocol::{field_tables, native_frames, native_roundtrip};
 pub use routing::topic_match;
+pub use session::native_session;
 
 /// A target's body.
 pub type Target = fn(&[u8]);
@@ -21,4 +23,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("native_roundtrip", native_roundtrip),
     ("field_tables", field_tables),
     ("topic_match", topic_match),
+    ("native_session", native_session),
 ];
