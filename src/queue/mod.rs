@@ -373,6 +373,11 @@ impl Queue {
         self.ready.memory() + self.unacked.memory
     }
 
+    /// All messages it holds, ready or unacked.
+    pub fn messages(&self) -> u64 {
+        self.ready.len() as u64 + self.unacked.count
+    }
+
     /// Ready messages.
     pub fn ready_len(&self) -> u64 {
         self.ready.len() as u64

@@ -68,6 +68,7 @@ impl NativeSession {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return };
+        open.defined_routes -= channel.routes.len();
         let channel = std::mem::replace(&mut **channel, Channel::new());
         open.consumers -= channel.consumers.values().filter(|consumer| consumer.cancelled.is_none()).count();
         leave_queues(consumers_of(channel), turn);

@@ -12,7 +12,10 @@ use super::channel::{ChannelSlot, Consumer};
 use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, place_of};
 use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
 use crate::model::{ChannelId, ConsumerId, ConsumerTag};
-use crate::queue::{self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError};
+use crate::queue::{
+    self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError,
+};
+use crate::session::SessionOptions;
 
 /// Settlements of one read, in order, neighbours of one consumer together.
 #[derive(Debug, Default)]
@@ -105,10 +108,8 @@ impl NativeSession {
                 channel.consumers.remove(&consumer);
             }
         }
-        if channel.window.is_some() && count > 0 {
-            for consumer in channel.consumers.values() {
-                consumer.queue.channel_has_room(consumer.id, turn);
-            }
+        if count > 0 {
+            channel.has_room(turn);
         }
     }
 
@@ -140,6 +141,9 @@ impl NativeSession {
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
             return Ok(Response::Done);
         };
+        if channel.consumers.contains_key(&consume.consumer) || channel.consumers.len() >= consumers_max {
+            channel.forget_ended();
+        }
         if consume.consumer == 0 || channel.consumers.contains_key(&consume.consumer) {
             let text = format!("consumer number {} is in use or 0; choose another from 1", consume.consumer);
             return Err(refused(ReplyCode::PreconditionFailed, text));
@@ -147,6 +151,10 @@ impl NativeSession {
         if channel.consumers.len() >= consumers_max {
             let text = format!("a channel has at most {consumers_max} consumers (protocol.consumers_max)");
             return Err(refused(ReplyCode::NotAllowed, text));
+        }
+        if open.consumers >= SessionOptions::CONNECTION_CONSUMERS_MAX {
+            let max = SessionOptions::CONNECTION_CONSUMERS_MAX;
+            return Err(refused(ReplyCode::NotAllowed, format!("a connection has at most {max} consumers")));
         }
         if !consume.tag.is_empty() && channel.consumers.values().any(|other| other.tag == consume.tag) {
             let text = format!("attempt to reuse consumer tag '{}'", consume.tag);
@@ -245,6 +253,7 @@ impl NativeSession {
         if !auto_ack {
             gets.unacked.push_back((gets.last_tag, queue.id(), got.delivery.tag));
             gets.remember(getter, &queue);
+            gets.forget_ended();
         }
         let (tag, remaining) = (gets.last_tag, got.remaining);
         Ok(Response::Got { tag, remaining, run: delivered_run(&got.delivery) })
@@ -260,6 +269,8 @@ impl NativeSession {
         if self.open_channel_mut(place)?.is_none() {
             return Ok(());
         }
+        // These are not collected, so what was collected before them comes first.
+        self.flush();
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return Ok(()) };
         let gets = &mut channel.gets;
