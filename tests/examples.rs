@@ -58,7 +58,7 @@ async fn every_example_runs_against_a_broker_that_is_up_and_cleans_up() {
         let said = run(example, &[&broker.url()]).await;
         assert!(said.contains(expected), "{example} said:\n{said}");
         assert!(vhost.queues().is_empty(), "{example} left {:?}", vhost.queues());
-        let exchanges = vhost.list(rialto::broker::Listed::Exchanges, "", 100).rows;
+        let exchanges = vhost.list(rialto::broker::Listed::Exchanges, "", 100).unwrap().rows;
         assert!(
             !exchanges.iter().any(|row| row.to_string().contains("example.")),
             "{example} left an exchange"

@@ -102,6 +102,17 @@ async fn an_expiration_that_is_no_number_rejects_the_message() {
 }
 
 #[tokio::test]
+async fn a_user_id_that_is_not_ones_own_rejects_the_message() {
+    let (_broker, client) = start_and_connect().await;
+    client.queue("q").declare().await.unwrap();
+    let outcome = client.publish("", "q", Message::new("m").user_id("admin")).await.unwrap().await.unwrap();
+    let Outcome::Rejected { code: 406, reason } = outcome else { panic!("{outcome:?}") };
+    assert_eq!(&*reason, "user_id property set to 'admin' but authenticated user was 'guest'");
+    publish(&client, "", "q", Message::new("m").user_id("guest")).await;
+    assert_eq!(depth(&client, "q").await, (1, 0));
+}
+
+#[tokio::test]
 async fn a_confirmed_message_is_in_the_queue() {
     let (broker, client) = start_and_connect().await;
     client.queue("q").declare().await.unwrap();

@@ -311,3 +311,17 @@ async fn a_consumer_tag_is_unique_on_its_channel() {
     let (code, text) = peer.request(Request::Consume(tagged(2))).await.unwrap_err();
     assert_eq!((code, text.as_str()), (530, "NOT_ALLOWED - attempt to reuse consumer tag 'worker'"));
 }
+
+#[tokio::test]
+async fn a_dead_connection_frees_its_exclusive_consumer_and_its_auto_delete_queue() {
+    let (broker, client) = start_and_connect().await;
+    client.queue("alone").declare().await.unwrap();
+    client.queue("gone").auto_delete().declare().await.unwrap();
+    let mut peer = Peer::connect(&broker).await;
+    peer.consume(Consume { exclusive: true, ..consumer(1, "alone", 0) }).await;
+    peer.consume(consumer(2, "gone", 0)).await;
+    drop(peer);
+    until("the auto-delete queue to go", || stats(&broker, "gone").is_none()).await;
+    until("the consumer to go", || stats(&broker, "alone").unwrap().consumers == 0).await;
+    client.consume("alone").exclusive().start().await.expect("free again");
+}

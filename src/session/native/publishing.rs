@@ -2,10 +2,10 @@
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{
-    Command, DeliveredRun, FrameError, Outcome, OutcomeRange, Place, Publish, PublishRunRef, Returned,
+    Command, DeliveredRun, Entry, FrameError, Outcome, OutcomeRange, Place, Publish, PublishRunRef, Returned,
     RouteRef,
 };
-use rialto_protocol::types::ShortStr;
+use rialto_protocol::types::{RawProperties, ShortStr};
 
 use super::channel::ChannelSlot;
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
@@ -121,7 +121,8 @@ impl NativeSession {
         let message_size_max = self.options.message_size_max as usize;
         let number = ChannelId(place.channel);
         let State::Open(open) = &mut self.state else { return Ok(()) };
-        let Open { vhost, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let Open { vhost, guard, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let user = guard.info().user.as_str();
         let slot = match run.route {
             RouteRef::Inline { exchange, routing_key } => routes.slot(exchange, routing_key),
             RouteRef::Defined(route) => {
@@ -140,11 +141,8 @@ impl NativeSession {
             let (entry, properties) = entry.map_err(|error| FrameError::published_entry(number.0, error))?;
             let this = *sequence;
             *sequence += 1;
-            let fate = if entry.body.len() > message_size_max {
-                let size = entry.body.len();
-                let reason =
-                    format!("message size {size} is larger than the limit of {message_size_max} bytes");
-                Fate::Rejected { code: ReplyCode::PreconditionFailed, reason }
+            let fate = if let Some(fate) = refused_itself(&entry, &properties, message_size_max, user) {
+                fate
             } else if exhausted {
                 let reason = "the broker's memory is exhausted; publish again later".to_owned();
                 Fate::Rejected { code: ReplyCode::ResourceError, reason }
@@ -262,8 +260,25 @@ impl Fate {
     }
 }
 
+/// Whether a message is refused for what it is, wherever it is to go.
+fn refused_itself(
+    entry: &Entry<'_>,
+    properties: &RawProperties<'_>,
+    size_max: usize,
+    user: &str,
+) -> Option<Fate> {
+    let reason = if entry.body.len() > size_max {
+        format!("message size {} is larger than the limit of {size_max} bytes", entry.body.len())
+    } else {
+        // Consumers may rely on a user id that they find: nobody sends one that is not his own.
+        let other = properties.user_id().filter(|claimed| *claimed != user)?;
+        format!("user_id property set to '{other}' but authenticated user was '{user}'")
+    };
+    Some(Fate::Rejected { code: ReplyCode::PreconditionFailed, reason })
+}
+
 /// The bytes of an entry inside its run.
-fn entry_bytes<'a>(run: &PublishRunRef<'a>, entry: &rialto_protocol::native::Entry<'a>) -> &'a [u8] {
+fn entry_bytes<'a>(run: &PublishRunRef<'a>, entry: &Entry<'a>) -> &'a [u8] {
     let end = entry.body.as_ptr() as usize + entry.body.len() - run.entries.as_ptr() as usize;
     &run.entries[end - entry.len..end]
 }
