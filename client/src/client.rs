@@ -170,12 +170,12 @@ impl Client {
         let shared = &self.handle.shared;
         shared.request_close();
         let mut state = shared.announcer.state();
-        let end = state.wait_for(|state| matches!(state, ConnectionState::Closed(_))).await;
-        let result = match end.as_deref() {
+        let is_closed = |state: &ConnectionState| matches!(state, ConnectionState::Closed(_));
+        // The lock inside what is waited for must not live on over the next wait: this future can be spawned.
+        let result = match state.wait_for(is_closed).await.as_deref() {
             Ok(ConnectionState::Closed(Some(error))) => Err(error.clone()),
             _ => Ok(()),
         };
-        drop(end);
         let task = self.handle.task.lock().take();
         if let Some(task) = task {
             // It has said its last word; waiting for it keeps runtimes from being torn down under it.

@@ -9,10 +9,12 @@
 mod protocol;
 mod queue;
 mod routing;
+mod session;
 
 pub use protocol::{field_tables, native_frames, native_roundtrip};
 pub use queue::queue_ops;
 pub use routing::topic_match;
+pub use session::native_session;
 
 /// A target's body.
 pub type Target = fn(&[u8]);
@@ -24,4 +26,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("field_tables", field_tables),
     ("topic_match", topic_match),
     ("queue_ops", queue_ops),
+    ("native_session", native_session),
 ];

@@ -64,7 +64,7 @@ impl ConnectionGuard {
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
-        self.broker.0.connections.0.remove(&self.info.id);
+        self.broker.0.core.connections.0.remove(&self.info.id);
     }
 }
 
@@ -77,12 +77,12 @@ impl Broker {
     /// Lists a connection until the guard is dropped.
     pub fn register(&self, info: ConnectionInfo) -> ConnectionGuard {
         let info = Arc::new(info);
-        self.0.connections.0.insert(info.id, info.clone());
+        self.0.core.connections.0.insert(info.id, info.clone());
         ConnectionGuard { info, broker: self.clone() }
     }
 
     /// Every connection that has logged in.
     pub fn connections(&self) -> Vec<Arc<ConnectionInfo>> {
-        self.0.connections.all()
+        self.0.core.connections.all()
     }
 }

@@ -10,7 +10,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Dead letters that ended because they turned in a circle or had died in too many places.
+    /// Dead letters that ended because they turned in a circle, had died in too many places or too often at once.
     pub fn dead_letters_ended(&self) -> u64 {
         self.dead_letters_ended.load(Ordering::Relaxed)
     }
@@ -20,8 +20,8 @@ impl Counters {
         self.dead_letters_unroutable.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_dead_letter_ended(&self) {
-        self.dead_letters_ended.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_dead_letters_ended(&self, count: u64) {
+        self.dead_letters_ended.fetch_add(count, Ordering::Relaxed);
     }
 
     pub(super) fn count_dead_letter_unroutable(&self) {

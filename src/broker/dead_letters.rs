@@ -13,7 +13,17 @@ use crate::model::{Message, MessageRoute, Priority, Publication};
 use crate::queue::{DeadLetter, death};
 use crate::routing::{RouteInput, Routed};
 
+/// Longest properties of a dead letter, in bytes: what a message was published with and its history, which
+/// repeats the keys of its `CC` header for each death. It must fit a frame next to the largest body.
+const PROPERTIES_MAX: usize = 256 << 10;
+
 impl Broker {
+    /// Gives up letters that die over and over within one turn.
+    pub(super) fn end_dead_letters(&self, queue: &Arc<QueueCell>, count: usize) {
+        self.counters().count_dead_letters_ended(count as u64);
+        warn!(queue = %queue.name(), count, "dead letters end here: too many died again at once");
+    }
+
     pub(super) fn bury(&self, queue: &Arc<QueueCell>, letter: DeadLetter, turn: &mut Turn) {
         let Some(vhost) = queue.vhost() else { return };
         let Some(target) = &queue.options().dead_letter else { return };
@@ -21,12 +31,18 @@ impl Broker {
         let reborn = match death::rewrite(&letter, queue.name(), target, limits, turn.now) {
             Ok(reborn) => reborn,
             Err(end) => {
-                self.counters().count_dead_letter_ended();
+                self.counters().count_dead_letters_ended(1);
                 warn!(queue = %queue.name(), vhost = %vhost.name(), %end, "a dead letter ends here");
                 return;
             }
         };
         let properties = reborn.properties.encoded();
+        if properties.len() > PROPERTIES_MAX {
+            self.counters().count_dead_letters_ended(1);
+            let len = properties.len();
+            warn!(queue = %queue.name(), vhost = %vhost.name(), len, "a dead letter ends here: its history is too long");
+            return;
+        }
         let route =
             MessageRoute { exchange: reborn.exchange.clone(), routing_key: reborn.routing_key.clone() };
         let message = Message::new(route, &properties, letter.message.body(), self.gauge());
@@ -57,7 +73,7 @@ impl Broker {
             match reborn.may_enter(cell.name()) {
                 Ok(()) => cell.publish(iter::once((0, publication.clone())), None, &mut rejected, turn),
                 Err(end) => {
-                    self.counters().count_dead_letter_ended();
+                    self.counters().count_dead_letters_ended(1);
                     warn!(queue = %queue.name(), vhost = %vhost.name(), %end, "a dead letter ends here");
                 }
             }

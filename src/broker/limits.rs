@@ -6,7 +6,8 @@ use crate::routing::RoutingLimits;
 /// Limits that queues, exchanges and publishers are held to. `broker.toml` documents each.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Bytes of messages in memory above which every queue gets only its fair share.
+    /// Bytes of messages in memory above which every queue gets only its fair share. At twice as many, what is
+    /// published is rejected with 506.
     pub memory_budget: u64,
     /// Bytes of messages in one queue above which its publishers are held back.
     pub queue_budget: u64,

@@ -53,6 +53,12 @@ pub struct Broker(Arc<Inner>);
 
 struct Inner {
     vhosts: DashMap<VhostName, Arc<Vhost>, ahash::RandomState>,
+    core: Arc<Core>,
+}
+
+/// What vhosts and queues need of their broker. They must not hold the broker itself: it holds them, and
+/// nothing would ever be freed.
+struct Core {
     connections: Connections,
     users: Users,
     clock: Arc<dyn Clock>,
@@ -106,8 +112,7 @@ impl Builder {
     /// Makes the broker. It serves nobody yet: see [`crate::server`].
     pub fn build(self) -> Broker {
         let gauge = MemoryGauge::new();
-        let broker = Broker(Arc::new(Inner {
-            vhosts: DashMap::default(),
+        let core = Arc::new(Core {
             connections: Connections::default(),
             users: self.users,
             clock: self.clock,
@@ -122,11 +127,12 @@ impl Builder {
             queue_ids: AtomicU64::new(1),
             consumer_ids: AtomicU64::new(1),
             connection_ids: AtomicU64::new(1),
-        }));
+        });
+        let vhosts = DashMap::default();
         for name in self.vhosts {
-            broker.0.vhosts.insert(name.clone(), Vhost::new(name, &broker));
+            vhosts.insert(name.clone(), Vhost::new(name, core.clone()));
         }
-        broker
+        Broker(Arc::new(Inner { vhosts, core }))
     }
 }
 
@@ -162,51 +168,56 @@ impl Broker {
 
     /// Who may log in.
     pub fn users(&self) -> &Users {
-        &self.0.users
+        &self.0.core.users
     }
 
     /// The present moment, by the broker's clock.
     pub fn now(&self) -> Timestamp {
-        self.0.clock.now()
+        self.0.core.clock.now()
     }
 
     /// The limits that hold.
     pub fn limits(&self) -> &Limits {
-        &self.0.limits
+        &self.0.core.limits
     }
 
     /// Bytes that messages hold in memory.
     pub fn memory_bytes(&self) -> u64 {
-        self.0.gauge.bytes()
+        self.0.core.gauge.bytes()
     }
 
     /// What has happened so far.
     pub fn counters(&self) -> &Counters {
-        &self.0.counters
+        &self.0.core.counters
     }
 
     /// A number for a new consumer.
     pub fn next_consumer_id(&self) -> ConsumerId {
-        ConsumerId(self.0.consumer_ids.fetch_add(1, Ordering::Relaxed))
+        ConsumerId(self.0.core.consumer_ids.fetch_add(1, Ordering::Relaxed))
     }
 
     /// When [`Broker::run_timers`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        self.0.timers.next()
+        self.0.core.timers.next()
+    }
+
+    /// Queues that have something to do at some time; each counts once.
+    pub fn timers_len(&self) -> usize {
+        self.0.core.timers.len()
     }
 
     /// Waits until [`Broker::next_deadline`] has come nearer.
     pub async fn deadline_changed(&self) {
-        self.0.timers.changed().await;
+        self.0.core.timers.changed().await;
     }
 
     /// Does everything that is due: expires messages and queues. Drivers call it when
     /// [`Broker::next_deadline`] has come; a test calls it after it has moved its clock.
     pub fn run_timers(&self, turn: &mut Turn) {
         turn.begin(self.now());
-        while let Some(queue) = self.0.timers.due(turn.now) {
+        while let Some((at, queue)) = self.0.core.timers.due(turn.now) {
             if let Some(queue) = queue.upgrade() {
-                queue.tick(turn);
+                queue.tick(at, turn);
             }
             turn.finish(self);
         }
@@ -216,53 +227,58 @@ impl Broker {
     /// True while some are still held back.
     pub fn review_pressure(&self, turn: &mut Turn) -> bool {
         turn.begin(self.now());
-        let queues = std::mem::take(&mut *self.0.congested.lock());
+        let queues = std::mem::take(&mut *self.0.core.congested.lock());
         let still: Vec<_> = queues
             .into_iter()
             .filter(|queue| queue.upgrade().is_some_and(|queue| queue.review_pressure(turn)))
             .collect();
         let any = !still.is_empty();
-        self.0.congested.lock().extend(still);
+        self.0.core.congested.lock().extend(still);
         turn.finish(self);
         any
     }
 
     /// Waits until a queue begins to hold publishers back.
     pub async fn pressure_began(&self) {
-        self.0.pressure_began.notified().await;
+        self.0.core.pressure_began.notified().await;
     }
 
-    fn watch_pressure(&self, queue: &Arc<QueueCell>) {
-        let mut congested = self.0.congested.lock();
-        let queue = Arc::downgrade(queue);
-        if !congested.iter().any(|known| known.ptr_eq(&queue)) {
-            congested.push(queue);
-            self.0.pressure_began.notify_one();
-        }
-    }
-
-    fn pressure(&self) -> &Pressure {
-        &self.0.pressure
-    }
-
-    fn timers(&self) -> &Timers {
-        &self.0.timers
+    /// Whether so much memory is in use that nothing more can be taken: see [`Limits::memory_budget`].
+    pub fn memory_exhausted(&self) -> bool {
+        self.0.core.pressure.exhausted()
     }
 
     fn gauge(&self) -> &MemoryGauge {
-        &self.0.gauge
+        &self.0.core.gauge
     }
 
     fn log(&self) -> &dyn Log {
-        &*self.0.log
-    }
-
-    fn next_queue_id(&self) -> QueueId {
-        QueueId(self.0.queue_ids.fetch_add(1, Ordering::Relaxed))
+        &*self.0.core.log
     }
 
     fn next_connection_id(&self) -> ConnectionId {
-        ConnectionId(self.0.connection_ids.fetch_add(1, Ordering::Relaxed))
+        ConnectionId(self.0.core.connection_ids.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Core {
+    fn watch_pressure(&self, queue: &Arc<QueueCell>) {
+        let mut congested = self.congested.lock();
+        let queue = Arc::downgrade(queue);
+        if !congested.iter().any(|known| known.ptr_eq(&queue)) {
+            congested.push(queue);
+            self.pressure_began.notify_one();
+        }
+    }
+
+    fn next_queue_id(&self) -> QueueId {
+        QueueId(self.queue_ids.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").finish_non_exhaustive()
     }
 }
 

@@ -65,9 +65,13 @@ impl Outgoing {
         self.runs.is_empty() && self.notices.is_empty()
     }
 
-    /// Drops the deliveries of one channel, which was closed: they are back in their queues.
+    /// Drops what is for one channel, which was closed: its deliveries are back in their queues.
     pub fn forget_channel(&mut self, channel: ChannelId) {
         let mut kept = Outgoing { notices: mem::take(&mut self.notices), ..Outgoing::default() };
+        kept.notices.retain(|notice| match notice {
+            Notice::ConsumerCancelled { consumer } => consumer.channel != channel,
+            _ => true,
+        });
         for run in self.runs.drain(..) {
             let mut deliveries = self.deliveries.drain(..run.count);
             if run.consumer.channel != channel {

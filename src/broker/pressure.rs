@@ -3,11 +3,16 @@
 //! A queue over its own budget is congested. When all messages together are over the broker's budget, a
 //! queue is congested above its fair share, so whoever fills the memory waits and traffic that flows goes on.
 //! Far above the budget everyone waits. Publishers wait for *queues*: who publishes elsewhere is not held.
+//! What a publisher may send before it has to wait is its window, and a peer can open connection after
+//! connection for one window each: from twice the budget on nothing is taken at all.
+//!
+//! A message weighs its bytes, once, and [`MESSAGE_OVERHEAD`] in each queue: a million empty ones are not nothing.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::Limits;
 use crate::model::MemoryGauge;
+use crate::queue::MESSAGE_OVERHEAD;
 
 /// A queue that holds less is never over its fair share.
 const LIGHT_QUEUE: u64 = 1 << 20;
@@ -17,6 +22,8 @@ const LIGHT_QUEUE: u64 = 1 << 20;
 pub(super) struct Pressure {
     gauge: MemoryGauge,
     heavy_queues: AtomicUsize,
+    /// Messages in queues; one in ten queues counts ten times.
+    messages: AtomicU64,
     budget: u64,
     queue_budget: u64,
     low_water_percent: u64,
@@ -27,6 +34,7 @@ impl Pressure {
         Pressure {
             gauge,
             heavy_queues: AtomicUsize::new(0),
+            messages: AtomicU64::new(0),
             budget: limits.memory_budget,
             queue_budget: limits.queue_budget,
             low_water_percent: limits.low_water_percent,
@@ -35,13 +43,13 @@ impl Pressure {
 
     /// Whether publishers to a queue that holds `bytes` must wait.
     pub(super) fn congests(&self, bytes: u64) -> bool {
-        let total = self.gauge.bytes();
+        let total = self.total();
         bytes > self.queue_limit(total) || total > self.budget + self.budget / 4
     }
 
     /// Whether publishers that waited for a queue that holds `bytes` now may go on.
     pub(super) fn lifts(&self, bytes: u64) -> bool {
-        let total = self.gauge.bytes();
+        let total = self.total();
         let low = |limit: u64| limit / 100 * self.low_water_percent;
         bytes <= low(self.queue_limit(total)) && total <= self.budget + self.budget / 8
     }
@@ -53,6 +61,22 @@ impl Pressure {
             (true, false) => drop(self.heavy_queues.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
         }
+    }
+
+    /// Counts messages that a queue has more or less.
+    pub(super) fn count(&self, was: u64, is: u64) {
+        if was != is {
+            self.messages.fetch_add(is.wrapping_sub(was), Ordering::Relaxed);
+        }
+    }
+
+    /// Whether nothing more can be taken.
+    pub(super) fn exhausted(&self) -> bool {
+        self.total() >= self.budget.saturating_mul(2)
+    }
+
+    fn total(&self) -> u64 {
+        self.gauge.bytes() + self.messages.load(Ordering::Relaxed).saturating_mul(MESSAGE_OVERHEAD)
     }
 
     fn queue_limit(&self, total: u64) -> u64 {
@@ -92,6 +116,25 @@ mod tests {
         let _charge = gauge.charge(101 << 20);
         assert!(pressure.congests(20 << 20), "its share is 10 MiB");
         assert!(!pressure.congests(1 << 20), "a light queue flows on");
+    }
+
+    #[test]
+    fn messages_weigh_even_if_they_are_empty() {
+        let pressure = pressure(&MemoryGauge::new());
+        pressure.count(0, (126 << 20) / MESSAGE_OVERHEAD);
+        assert!(pressure.congests(0));
+        pressure.count((126 << 20) / MESSAGE_OVERHEAD, 1);
+        assert!(!pressure.congests(0));
+    }
+
+    #[test]
+    fn at_twice_the_budget_nothing_more_is_taken() {
+        let gauge = MemoryGauge::new();
+        let pressure = pressure(&gauge);
+        let _charge = gauge.charge((200 << 20) - 1);
+        assert!(!pressure.exhausted());
+        let _one_more = gauge.charge(1);
+        assert!(pressure.exhausted());
     }
 
     #[test]

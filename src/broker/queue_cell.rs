@@ -13,12 +13,15 @@ use parking_lot::Mutex;
 
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::vhost::Vhost;
-use super::{Broker, Turn};
+use super::{Core, Turn};
 use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
 use crate::queue::{
-    ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason, RemoveMode,
-    Settle, SettleError, Verdict,
+    ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
+    RemoveMode, Settle, SettleError, Verdict,
 };
+
+/// From so many waiting publishers on, those that have gone are looked for.
+const WAITING_SWEEP: usize = 64;
 
 /// A queue as the rest of the broker sees it.
 pub struct QueueCell {
@@ -27,7 +30,7 @@ pub struct QueueCell {
     options: QueueOptions,
     owner: Option<ConnectionId>,
     vhost: Weak<Vhost>,
-    broker: Broker,
+    core: Arc<Core>,
     hosted: Mutex<Hosted>,
 }
 
@@ -35,9 +38,10 @@ struct Hosted {
     queue: Queue,
     ports: AHashMap<ConsumerId, Port>,
     /// Publishers that wait until this queue takes messages again.
-    waiting: Vec<Arc<Outbox>>,
+    waiting: Vec<Weak<Outbox>>,
     armed: Timestamp,
     memory: u64,
+    messages: u64,
     closed: bool,
 }
 
@@ -66,7 +70,7 @@ impl QueueCell {
         options: QueueOptions,
         owner: Option<ConnectionId>,
         vhost: &Arc<Vhost>,
-        broker: &Broker,
+        core: &Arc<Core>,
     ) -> Arc<Self> {
         let hosted = Hosted {
             queue,
@@ -74,10 +78,11 @@ impl QueueCell {
             waiting: Vec::new(),
             armed: Timestamp::NEVER,
             memory: 0,
+            messages: 0,
             closed: false,
         };
-        let (vhost, broker) = (Arc::downgrade(vhost), broker.clone());
-        Arc::new(QueueCell { id, name, options, owner, vhost, broker, hosted: Mutex::new(hosted) })
+        let (vhost, core) = (Arc::downgrade(vhost), core.clone());
+        Arc::new(QueueCell { id, name, options, owner, vhost, core, hosted: Mutex::new(hosted) })
     }
 
     /// Its identity.
@@ -145,12 +150,17 @@ impl QueueCell {
         }
         self.carry_out(&mut hosted, turn);
         let Some(publisher) = publisher else { return };
-        if self.broker.pressure().congests(hosted.memory) {
+        if self.core.pressure.congests(hosted.memory) {
             if hosted.waiting.is_empty() {
-                self.broker.watch_pressure(self);
+                self.core.watch_pressure(self);
             }
-            if !hosted.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, publisher)) {
-                hosted.waiting.push(publisher.clone());
+            let publisher = Arc::downgrade(publisher);
+            if !hosted.waiting.iter().any(|waiting| waiting.ptr_eq(&publisher)) {
+                // Those that have gone would add up for as long as the queue is full.
+                if hosted.waiting.len() >= WAITING_SWEEP && hosted.waiting.len().is_power_of_two() {
+                    hosted.waiting.retain(|waiting| waiting.strong_count() > 0);
+                }
+                hosted.waiting.push(publisher);
             }
             turn.congested.push(self.id);
         }
@@ -178,17 +188,31 @@ impl QueueCell {
         Some(Ok(()))
     }
 
-    /// Ends a consumer: see [`RemoveMode`] for what becomes of its unacked messages. Says how many it still has.
-    pub fn remove_consumer(self: &Arc<Self>, id: ConsumerId, mode: RemoveMode, turn: &mut Turn) -> u64 {
+    /// Ends a consumer that can still settle what it holds. Says how many messages that are.
+    pub fn cancel_consumer(self: &Arc<Self>, id: ConsumerId, turn: &mut Turn) -> u64 {
+        self.remove_consumers(&[id], RemoveMode::Cancel, turn)
+    }
+
+    /// Gives back what consumers hold whose channel or connection has ended. All at once: what one gives back
+    /// must not be delivered to another that is about to go too.
+    pub fn consumers_gone(self: &Arc<Self>, ids: &[ConsumerId], turn: &mut Turn) {
+        self.remove_consumers(ids, RemoveMode::Gone, turn);
+    }
+
+    fn remove_consumers(self: &Arc<Self>, ids: &[ConsumerId], mode: RemoveMode, turn: &mut Turn) -> u64 {
         let mut hosted = self.hosted.lock();
         if hosted.closed {
             return 0;
         }
-        hosted.queue.remove_consumer(id, mode, turn.now, &mut turn.effects);
+        for id in ids {
+            hosted.queue.remove_consumer(*id, mode, turn.now, &mut turn.effects);
+        }
         hosted.queue.dispatch(turn.now, &mut turn.effects);
         self.carry_out(&mut hosted, turn);
-        hosted.ports.remove(&id);
-        hosted.queue.unacked_of(id)
+        for id in ids {
+            hosted.ports.remove(id);
+        }
+        ids.iter().map(|id| hosted.queue.unacked_of(*id)).sum()
     }
 
     /// Settles deliveries of one consumer. How many were still outstanding, or what was wrong.
@@ -236,6 +260,16 @@ impl QueueCell {
         });
     }
 
+    /// The consumer's channel has got a limit after the consumer was started.
+    pub fn join_channel_window(
+        self: &Arc<Self>,
+        consumer: ConsumerId,
+        window: &Arc<ChannelWindow>,
+        turn: &mut Turn,
+    ) {
+        self.run(turn, |queue, _, _| queue.join_channel_window(consumer, window));
+    }
+
     /// Tells consumers that waited for their channel's prefetch that there is room.
     pub fn channel_has_room(self: &Arc<Self>, consumer: ConsumerId, turn: &mut Turn) {
         self.run(turn, |queue, now, effects| {
@@ -249,13 +283,16 @@ impl QueueCell {
         self.run(turn, |queue, now, _| queue.touch(now));
     }
 
-    /// A timer has fired.
-    pub(super) fn tick(self: &Arc<Self>, turn: &mut Turn) {
+    /// The timer that was armed for this moment has fired.
+    pub(super) fn tick(self: &Arc<Self>, at: Timestamp, turn: &mut Turn) {
         let mut hosted = self.hosted.lock();
         if hosted.closed {
             return;
         }
-        hosted.armed = Timestamp::NEVER;
+        // Unless it was armed anew on the way here.
+        if hosted.armed == at {
+            hosted.armed = Timestamp::NEVER;
+        }
         hosted.queue.tick(turn.now, &mut turn.effects);
         hosted.queue.dispatch(turn.now, &mut turn.effects);
         self.carry_out(&mut hosted, turn);
@@ -316,6 +353,7 @@ impl QueueCell {
         for dead in turn.effects.dead.drain(..) {
             turn.dead.push_back((self.clone(), dead));
         }
+        // For the journal, which there is none of yet.
         turn.effects.settled.clear();
         turn.effects.returned.clear();
         if turn.effects.deleted.take().is_some() {
@@ -328,8 +366,8 @@ impl QueueCell {
         if let Some(deadline) = hosted.queue.next_deadline()
             && deadline < hosted.armed
         {
-            hosted.armed = deadline;
-            self.broker.timers().arm(deadline, Arc::downgrade(self));
+            let before = std::mem::replace(&mut hosted.armed, deadline);
+            self.core.timers.arm(deadline, before, self.id, Arc::downgrade(self));
         }
     }
 
@@ -344,25 +382,28 @@ impl QueueCell {
             }
         }
         hosted.ports.clear();
-        self.broker.pressure().weigh(hosted.memory, 0);
-        hosted.memory = 0;
+        self.core.timers.disarm(hosted.armed, self.id);
+        self.weigh(hosted);
         self.tell_waiting(hosted, turn);
     }
 
     fn weigh(&self, hosted: &mut Hosted) {
         let memory = hosted.queue.memory_bytes();
-        self.broker.pressure().weigh(hosted.memory, memory);
+        let messages = hosted.queue.messages();
+        self.core.pressure.weigh(hosted.memory, memory);
+        self.core.pressure.count(hosted.messages, messages);
         hosted.memory = memory;
+        hosted.messages = messages;
     }
 
     fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
-        if !hosted.waiting.is_empty() && self.broker.pressure().lifts(hosted.memory) {
+        if !hosted.waiting.is_empty() && self.core.pressure.lifts(hosted.memory) {
             self.tell_waiting(hosted, turn);
         }
     }
 
     fn tell_waiting(&self, hosted: &mut Hosted, turn: &mut Turn) {
-        for outbox in hosted.waiting.drain(..) {
+        for outbox in hosted.waiting.drain(..).filter_map(|waiting| waiting.upgrade()) {
             if outbox.notify(Notice::PressureLifted(self.id)) {
                 turn.wakes.push(outbox);
             }

@@ -11,6 +11,14 @@ use super::{Broker, Outbox, QueueCell};
 use crate::model::{QueueId, Timestamp};
 use crate::queue::{DeadLetter, Effects};
 
+/// How often, on average, a letter may die again within the turn in which it died first.
+const REBURIALS_EACH: usize = 64;
+
+/// How often letters may die again in any turn. Queues that expire everything at once and dead-letter into each
+/// other through a fanout exchange multiply a letter by every order in which it can pass them: with 15 queues,
+/// more than a million million times. That must end, visibly.
+const REBURIALS_LEAST: usize = 10_000;
+
 /// See the module.
 #[derive(Default)]
 pub struct Turn {
@@ -37,17 +45,35 @@ impl Turn {
 
     /// Routes what died, removes queues that have ended, and wakes every connection that got something.
     pub fn finish(&mut self, broker: &Broker) {
+        self.follow_up(broker);
+        for outbox in self.wakes.drain(..) {
+            outbox.wake();
+        }
+    }
+
+    /// Routes what died and removes queues that have ended, so that what comes later in the turn sees it.
+    pub fn follow_up(&mut self, broker: &Broker) {
+        // Letters that died before this are carried all; those that die on the way only up to a budget.
+        let mut first = self.dead.len();
+        let mut budget = first.saturating_mul(REBURIALS_EACH).saturating_add(REBURIALS_LEAST);
         loop {
             if let Some(queue) = self.closed.pop() {
                 queue.leave_vhost(self);
             } else if let Some((queue, dead)) = self.dead.pop_front() {
+                if first > 0 {
+                    first -= 1;
+                } else if budget > 0 {
+                    budget -= 1;
+                } else {
+                    // Those still waiting go the same way.
+                    broker.end_dead_letters(&queue, 1 + self.dead.len());
+                    drop((dead, std::mem::take(&mut self.dead)));
+                    continue;
+                }
                 broker.bury(&queue, dead, self);
             } else {
                 break;
             }
-        }
-        for outbox in self.wakes.drain(..) {
-            outbox.wake();
         }
     }
 

@@ -11,11 +11,13 @@ use std::sync::{Arc, Weak};
 use ahash::AHashMap;
 use dashmap::DashMap;
 use parking_lot::RwLock;
+use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, ShortStr};
 
-use super::{Broker, BrokerError, QueueCell, Turn};
+use super::{BrokerError, Core, QueueCell, Turn};
 use crate::model::{
-    ConnectionId, ExchangeName, ExchangeOptions, QueueId, QueueName, QueueOptions, RoutingKey, VhostName,
+    ConnectionId, ExchangeName, ExchangeOptions, Inequivalent, QueueId, QueueName, QueueOptions, RoutingKey,
+    VhostName,
 };
 use crate::queue::Queue;
 use crate::routing::{Declared, Destination, RoutingTable};
@@ -24,7 +26,7 @@ use crate::routing::{Declared, Destination, RoutingTable};
 #[derive(Debug)]
 pub struct Vhost {
     name: VhostName,
-    broker: Broker,
+    core: Arc<Core>,
     pub(super) topology: RwLock<Topology>,
     queues: DashMap<QueueName, Arc<QueueCell>, ahash::RandomState>,
     generation: AtomicU64,
@@ -50,11 +52,11 @@ pub struct DeclaredQueue {
 }
 
 impl Vhost {
-    pub(super) fn new(name: VhostName, broker: &Broker) -> Arc<Self> {
-        let routing = RoutingTable::with_limits(broker.limits().routing);
+    pub(super) fn new(name: VhostName, core: Arc<Core>) -> Arc<Self> {
+        let routing = RoutingTable::with_limits(core.limits.routing);
         Arc::new_cyclic(|this| Vhost {
             name,
-            broker: broker.clone(),
+            core,
             generation: AtomicU64::new(routing.generation()),
             topology: RwLock::new(Topology { routing, ..Topology::default() }),
             queues: DashMap::default(),
@@ -67,9 +69,8 @@ impl Vhost {
         &self.name
     }
 
-    /// The broker it belongs to.
-    pub fn broker(&self) -> &Broker {
-        &self.broker
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 
     /// Grows whenever a route may lead elsewhere than before.
@@ -86,11 +87,16 @@ impl Vhost {
         let Some(queue) = found.filter(|queue| !queue.is_closed()) else {
             return Err(self.no_queue(name));
         };
+        self.check_owner(&queue, by)?;
+        Ok(queue)
+    }
+
+    fn check_owner(&self, queue: &QueueCell, by: ConnectionId) -> Result<(), BrokerError> {
         match queue.owner() {
             Some(owner) if owner != by => {
                 Err(BrokerError::QueueLocked { queue: queue.name().clone(), vhost: self.name.clone() })
             }
-            _ => Ok(queue),
+            _ => Ok(()),
         }
     }
 
@@ -118,21 +124,27 @@ impl Vhost {
             return Err(BrokerError::QueueNameReserved { queue: name.clone() });
         }
         match self.queue(name, by) {
-            Ok(queue) => self.redeclare(queue, &options, turn),
+            Ok(queue) => Self::redeclare(&self.name, queue, &options, turn),
             Err(BrokerError::NoQueue { .. }) => self.create_queue(name.clone(), options, by, turn),
             Err(error) => Err(error),
         }
     }
 
     fn redeclare(
-        &self,
+        vhost: &VhostName,
         queue: Arc<QueueCell>,
         options: &QueueOptions,
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
-        if let Err(inequivalent) = queue.options().equivalent(options) {
-            let text = inequivalent.text(queue.name(), &self.name);
-            return Err(BrokerError::refused(rialto_protocol::ReplyCode::PreconditionFailed, text));
+        match queue.options().equivalent(options) {
+            Ok(()) => {}
+            Err(Inequivalent::Exclusive) => {
+                return Err(BrokerError::QueueLocked { queue: queue.name().clone(), vhost: vhost.clone() });
+            }
+            Err(different) => {
+                let text = different.text(queue.name(), vhost);
+                return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
+            }
         }
         queue.touch(turn);
         Ok(DeclaredQueue { queue, created: false })
@@ -150,23 +162,25 @@ impl Vhost {
         match existing {
             // It has ended but whoever ended it has not yet come to take it out: do that first.
             Some(queue) if queue.is_closed() => self.forget(&mut topology, &queue),
-            Some(_) => {
+            // Another connection was quicker. It is used as it is, even if it ends just now: looking it up again
+            // could tell a client that declares a queue that there is none.
+            Some(queue) => {
                 drop(topology);
-                let queue = self.queue(&name, by)?;
-                return self.redeclare(queue, &options, turn);
+                self.check_owner(&queue, by)?;
+                return Self::redeclare(&self.name, queue, &options, turn);
             }
             None => {}
         }
-        let limits = self.broker.limits();
+        let limits = &self.core.limits;
         if self.queues.len() >= limits.queues_max {
             let (name, vhost, max) = (name, self.name.clone(), limits.queues_max);
             return Err(BrokerError::TooManyQueues { queue: name, vhost, max });
         }
-        let id = self.broker.next_queue_id();
+        let id = self.core.next_queue_id();
         let owner = options.exclusive.then_some(by);
         let machine = Queue::new(name.clone(), options.clone(), limits.queue, turn.now);
         let vhost = self.this.upgrade().expect("a vhost in use is alive");
-        let queue = QueueCell::new(id, machine, name.clone(), options, owner, &vhost, &self.broker);
+        let queue = QueueCell::new(id, machine, name.clone(), options, owner, &vhost, &self.core);
         topology.routing.add_queue(name.clone(), id);
         topology.cells.insert(id, queue.clone());
         if let Some(owner) = owner {

@@ -49,6 +49,12 @@ impl ChannelWindow {
         self.taken.fetch_update(SeqCst, SeqCst, room).is_ok()
     }
 
+    /// Counts messages that were out before there was a window, whatever the limit.
+    pub fn take_along(&self, count: u32) {
+        let more = |taken: u32| Some(taken.saturating_add(count));
+        let _always = self.taken.fetch_update(SeqCst, SeqCst, more);
+    }
+
     /// Whether there is a place; if not, leaves a note that somebody waits for one.
     pub fn has_room_or_wait(&self) -> bool {
         if self.has_room() {

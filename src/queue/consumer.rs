@@ -171,6 +171,14 @@ impl Consumer {
         self.channel_window.as_ref().is_none_or(|window| window.try_take())
     }
 
+    /// Joins the window of its channel, bringing along what it holds.
+    pub(super) fn join_channel_window(&mut self, window: &Arc<ChannelWindow>) {
+        if !self.auto_ack && self.channel_window.is_none() {
+            window.take_along(u32::try_from(self.unacked.len()).unwrap_or(u32::MAX));
+            self.channel_window = Some(window.clone());
+        }
+    }
+
     pub(super) fn give_back_channel_places(&self, count: usize) {
         if let Some(window) = &self.channel_window
             && count > 0

@@ -48,6 +48,8 @@ mod testing;
 mod tests;
 mod unacked;
 
+use std::sync::Arc;
+
 use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOptions, Timestamp};
 
 use consumer::{Consumer, Role};
@@ -292,6 +294,11 @@ impl Queue {
         self.change(consumer, |consumer| consumer.prefetch = prefetch);
     }
 
+    /// The consumer's channel has got a limit after the consumer was started.
+    pub fn join_channel_window(&mut self, consumer: ConsumerId, window: &Arc<ChannelWindow>) {
+        self.change(consumer, |consumer| consumer.join_channel_window(window));
+    }
+
     /// The consumer's channel may hold more messages than when the consumer was paused for it.
     pub fn channel_has_room(&mut self, consumer: ConsumerId) {
         self.change(consumer, |_| ());
@@ -364,6 +371,11 @@ impl Queue {
     /// Bytes of all messages it holds, with [`MESSAGE_OVERHEAD`] for each.
     pub fn memory_bytes(&self) -> u64 {
         self.ready.memory() + self.unacked.memory
+    }
+
+    /// All messages it holds, ready or unacked.
+    pub fn messages(&self) -> u64 {
+        self.ready.len() as u64 + self.unacked.count
     }
 
     /// Ready messages.

@@ -10,7 +10,7 @@ use super::entry::Entry;
 
 /// Bytes that a queued message costs besides its own: a place in a ring buffer with room to grow, and its
 /// share of the batch's bookkeeping.
-pub const MESSAGE_OVERHEAD: u64 = 128;
+pub const MESSAGE_OVERHEAD: u64 = 96;
 
 /// What a message counts for in memory limits.
 pub(super) fn memory_of(message: &Message) -> u64 {

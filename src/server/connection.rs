@@ -19,8 +19,14 @@ use super::read_buffer::ReadBuffer;
 use crate::broker::Outbox;
 use crate::session::native::NativeSession;
 
+/// How long a peer may take to hear the last words.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 /// Slices of one vectored write.
 const SLICES: usize = 64;
+
+/// Writes before a connection looks at what else there is.
+const WRITES_PER_TURN: usize = 16;
 
 /// Serves a connection until it ends.
 pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) {
@@ -66,7 +72,7 @@ async fn greet(stream: &mut TcpStream, input: &mut ReadBuffer) -> io::Result<boo
             PrefaceCheck::OtherVersion { .. } | PrefaceCheck::NotNative => {
                 let answer = refusal(&input.bytes);
                 stream.write_all(answer).await?;
-                stream.shutdown().await?;
+                hang_up(stream, input).await?;
                 return Ok(false);
             }
         }
@@ -116,6 +122,12 @@ impl<'a> Driver<'a> {
             if self.session.is_finished() {
                 return self.part(blocked).await;
             }
+            if self.session.has_stalled_input() {
+                self.session.handle_input(&mut self.input.bytes, self.shared.now());
+                // Answers without end must not keep the thread from everybody else.
+                tokio::task::yield_now().await;
+                continue;
+            }
             let wait = self.session.next_deadline().map(|at| at.since(self.shared.now()));
             if let Some(wait) = wait {
                 // Deadlines mostly move away; the timer is set again only for one that comes earlier.
@@ -162,9 +174,11 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Writes until nothing is left or the socket is full. True: it is full.
+    /// Writes until nothing is left, the socket is full, or it has been this connection's turn for long enough: a
+    /// peer that reads as fast as its backlog is written would keep the thread, and its own acks, waiting. True: call
+    /// it again when the socket is writable.
     fn write(&mut self) -> io::Result<bool> {
-        loop {
+        for _ in 0..WRITES_PER_TURN {
             let out = self.session.poll_output(self.shared.now());
             if out.is_empty() {
                 return Ok(false);
@@ -178,30 +192,37 @@ impl<'a> Driver<'a> {
                 Err(error) => return Err(error),
             }
         }
+        Ok(true)
     }
 
     /// Says the last words, and waits a moment for the peer to hear them: closing a socket with unread
     /// input makes the system throw away what the peer has not read yet.
     async fn part(&mut self, mut blocked: bool) -> io::Result<()> {
-        const PATIENCE: Duration = Duration::from_secs(2);
-        let until = Instant::now() + PATIENCE;
         let parting = async {
             while blocked {
                 self.stream.writable().await?;
                 blocked = self.write()?;
             }
-            self.stream.shutdown().await?;
-            loop {
-                self.stream.readable().await?;
-                self.input.bytes.clear();
-                match self.input.read(&self.stream) {
-                    Ok(0) => return Ok(()),
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
-            }
+            hang_up(&mut self.stream, &mut self.input).await
         };
-        tokio::time::timeout_at(until, parting).await.unwrap_or(Ok(()))
+        timeout(PATIENCE, parting).await.unwrap_or(Ok(()))
     }
+}
+
+/// Says that nothing more comes, and reads until the peer does the same or patience ends.
+async fn hang_up(stream: &mut TcpStream, input: &mut ReadBuffer) -> io::Result<()> {
+    stream.shutdown().await?;
+    let reading = async {
+        loop {
+            stream.readable().await?;
+            input.bytes.clear();
+            match input.read(stream) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    timeout(PATIENCE, reading).await.unwrap_or(Ok(()))
 }

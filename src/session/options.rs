@@ -30,6 +30,11 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
+    /// Most consumers of a connection, over all its channels: each may have a little waiting in the outbox.
+    pub const CONNECTION_CONSUMERS_MAX: usize = 10_000;
+    /// Most messages in one `Publish` frame. A few bytes can be a message, and what each of them makes the broker
+    /// hold or send back (its place in a queue, its outcome, a return with long names) is more.
+    pub const PUBLISH_MESSAGES_MAX: u32 = 65_536;
     /// How long a peer may take to answer `Close`.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 }

@@ -79,6 +79,12 @@ enum Phase {
     Online,
 }
 
+/// Consumers whose settlements belong into `out` at an offset.
+pub(crate) struct Cut {
+    pub(crate) at: usize,
+    pub(crate) consumers: Vec<Arc<ConsumerCore>>,
+}
+
 /// See the module.
 pub(crate) struct Control {
     phase: Phase,
@@ -90,6 +96,8 @@ pub(crate) struct Control {
     next_correlation: u32,
     /// Consumers that have settlements or credit to be written.
     dirty: Vec<Arc<ConsumerCore>>,
+    /// Those that had some before a user's request was made: what was settled first is told first.
+    cuts: Vec<Cut>,
     writer_waits: bool,
     closed: Option<Error>,
     /// What this client has declared, in order.
@@ -106,6 +114,7 @@ impl Control {
             pending: BTreeMap::new(),
             next_correlation: 1,
             dirty: Vec::new(),
+            cuts: Vec::new(),
             writer_waits: false,
             closed: None,
             topology: Topology::default(),
@@ -128,6 +137,10 @@ impl Control {
         };
         let pending = Pending { channel, asked, asker, answer: Some(answer), sent };
         if sent {
+            // Not before a cancel: what a leaving consumer gives back would be delivered to it again.
+            if asker == Asker::User && !self.dirty.is_empty() {
+                self.cuts.push(Cut { at: self.out.len(), consumers: std::mem::take(&mut self.dirty) });
+            }
             encode_request(&mut self.codec, correlation, &pending, &mut self.out)?;
         }
         self.pending.insert(correlation, pending);
@@ -169,12 +182,15 @@ impl Control {
     pub(crate) fn take(
         &mut self,
         out: &mut BytesMut,
+        cuts: &mut Vec<Cut>,
         dirty: &mut Vec<Arc<ConsumerCore>>,
         farewell: &mut BytesMut,
     ) {
         std::mem::swap(&mut self.out, out);
+        std::mem::swap(&mut self.cuts, cuts);
         std::mem::swap(&mut self.dirty, dirty);
         std::mem::swap(&mut self.farewell, farewell);
+        // There is no cut without a request behind it.
         self.writer_waits = out.is_empty() && dirty.is_empty() && farewell.is_empty();
     }
 
@@ -214,6 +230,7 @@ impl Control {
         self.out.clear();
         self.farewell.clear();
         self.dirty.clear();
+        self.cuts.clear();
         let ended: Vec<u32> = (self.pending.iter())
             .filter(|(_, pending)| {
                 let get = matches!(pending.asked, Asked::Request(Request::Get { .. })) && pending.sent;

@@ -1,7 +1,8 @@
 //! The task that writes: everything that is to be said at the moment leaves in one go, and nothing waits for
 //! more to come.
 //!
-//! Order within one go: requests and definitions, settlements and credit, messages, the last word. Messages
+//! Order within one go: requests and definitions, settlements and credit, messages, the last word. Settlements
+//! made before a user's request stand before it: who acks and then asks sees what he has done. Messages
 //! are taken first, since the definitions that they need are said before they are pushed.
 
 use std::collections::VecDeque;
@@ -16,6 +17,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use super::Shared;
+use super::control::Cut;
 use super::ledger::Effects;
 use crate::error::{Error, Result};
 
@@ -32,12 +34,15 @@ pub(crate) async fn run(
     heartbeat: Option<Duration>,
 ) -> Result<()> {
     let (mut out, mut farewell) = (BytesMut::new(), BytesMut::new());
-    let mut dirty = Vec::new();
+    let (mut cuts, mut dirty) = (Vec::new(), Vec::new());
     let mut parts = VecDeque::new();
     loop {
         let mut messages = VecDeque::new();
         let released = shared.ledger.lock().take(TAKEN_AT_ONCE, &mut messages);
-        shared.control.lock().take(&mut out, &mut dirty, &mut farewell);
+        shared.control.lock().take(&mut out, &mut cuts, &mut dirty, &mut farewell);
+        if !cuts.is_empty() {
+            out = with_settlements(&out, cuts.drain(..));
+        }
         for consumer in dirty.drain(..) {
             consumer.flush(&mut out);
         }
@@ -68,6 +73,20 @@ pub(crate) async fn run(
             return Ok(());
         }
     }
+}
+
+/// The frames with settlements put in where they belong.
+fn with_settlements(out: &[u8], cuts: impl Iterator<Item = Cut>) -> BytesMut {
+    let (mut whole, mut done) = (BytesMut::new(), 0);
+    for Cut { at, consumers } in cuts {
+        whole.extend_from_slice(&out[done..at]);
+        done = at;
+        for consumer in consumers {
+            consumer.flush(&mut whole);
+        }
+    }
+    whole.extend_from_slice(&out[done..]);
+    whole
 }
 
 async fn write_all(socket: &mut OwnedWriteHalf, parts: &mut VecDeque<Bytes>) -> std::io::Result<()> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use rialto_protocol::types::ShortStr;
 
-use crate::broker::QueueCell;
+use crate::broker::{QueueCell, Turn};
 use crate::model::{ConsumerId, QueueId};
 use crate::queue::ChannelWindow;
 use crate::session::route_cache::RouteSlot;
@@ -29,8 +29,8 @@ pub(super) enum ChannelSlot {
 pub(super) struct Channel {
     /// The sequence number that the next published message must have.
     pub(super) next_sequence: u64,
-    /// Routes by number; number 1 is the first.
-    pub(super) routes: Vec<Option<RouteSlot>>,
+    /// Routes by number. Not a vector: one small frame could make a client's channel a vector of 65 536 places.
+    pub(super) routes: AHashMap<u32, RouteSlot>,
     pub(super) consumers: AHashMap<u32, Consumer>,
     /// The highest consumer number that was ever used: settling for one that is gone is late, not wrong.
     pub(super) highest_consumer: u32,
@@ -61,11 +61,28 @@ pub(super) struct Gets {
     pub(super) unacked: VecDeque<(u64, QueueId, u64)>,
 }
 
+impl Gets {
+    /// Queues that are remembered before those that were deleted are looked for.
+    const FEW: usize = 16;
+
+    /// Remembers who took messages from this queue. Forgets deleted queues, each time twice as many are
+    /// remembered, so that a channel that lives long does not keep them.
+    pub(super) fn remember(&mut self, getter: ConsumerId, queue: &Arc<QueueCell>) {
+        if self.getters.contains_key(&queue.id()) {
+            return;
+        }
+        if self.getters.len() >= Self::FEW && self.getters.len() == self.getters.capacity() {
+            self.getters.retain(|_, (_, queue)| !queue.is_closed());
+        }
+        self.getters.insert(queue.id(), (getter, queue.clone()));
+    }
+}
+
 impl Channel {
     pub(super) fn new() -> Self {
         Channel {
             next_sequence: 1,
-            routes: Vec::new(),
+            routes: AHashMap::new(),
             consumers: AHashMap::new(),
             highest_consumer: 0,
             window: None,
@@ -73,15 +90,34 @@ impl Channel {
         }
     }
 
-    pub(super) fn define_route(&mut self, route: u32, slot: RouteSlot) {
-        let index = route as usize - 1;
-        if self.routes.len() <= index {
-            self.routes.resize_with(index + 1, || None);
-        }
-        self.routes[index] = Some(slot);
+    /// Forgets cancelled consumers whose queue is gone: what they had unacked will not be settled any more.
+    pub(super) fn forget_ended(&mut self) {
+        self.consumers.retain(|_, consumer| consumer.cancelled.is_none() || !consumer.queue.is_closed());
     }
 
-    pub(super) fn route(&mut self, route: u32) -> Option<&mut RouteSlot> {
-        self.routes.get_mut((route as usize).checked_sub(1)?)?.as_mut()
+    /// Tells the channel's consumers that there is room in its window, if one of them waits for that.
+    pub(super) fn has_room(&self, turn: &mut Turn) {
+        if self.window.as_ref().is_some_and(|window| window.take_waiting()) {
+            for consumer in self.consumers.values() {
+                consumer.queue.channel_has_room(consumer.id, turn);
+            }
+        }
+    }
+}
+
+impl Gets {
+    /// Getters that are kept in any case.
+    const SWEEP: usize = 64;
+
+    /// Forgets what was taken from queues that are gone, now and then: a client can make and delete a queue for
+    /// each message it takes.
+    pub(super) fn forget_ended(&mut self) {
+        let len = self.getters.len();
+        if len < Self::SWEEP || !len.is_power_of_two() {
+            return;
+        }
+        self.getters.retain(|_, (_, queue)| !queue.is_closed());
+        let getters = &self.getters;
+        self.unacked.retain(|(_, queue, _)| getters.contains_key(queue));
     }
 }

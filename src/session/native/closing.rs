@@ -1,11 +1,13 @@
 //! All ways in which a native connection or one of its channels ends.
 
+use std::sync::Arc;
+
 use rialto_protocol::native::{Closing, Command};
 
-use super::channel::ChannelSlot;
+use super::channel::{Channel, ChannelSlot};
 use super::{NativeSession, State};
-use crate::model::ChannelId;
-use crate::queue::RemoveMode;
+use crate::broker::{QueueCell, Turn};
+use crate::model::{ChannelId, ConsumerId};
 use crate::session::SessionOptions;
 
 impl NativeSession {
@@ -33,13 +35,17 @@ impl NativeSession {
             return;
         }
         self.flush();
-        let numbers: Vec<_> = self.open().channels.keys().copied().collect();
-        for number in numbers {
-            self.release_channel(number);
-        }
         let turn = &mut self.turn.0;
         if let State::Open(open) = &mut self.state {
-            open.channels.clear();
+            let channels = open.channels.drain().map(|(_, slot)| slot);
+            leave_queues(
+                channels.flat_map(|slot| match slot {
+                    ChannelSlot::Open(channel) => consumers_of(*channel),
+                    ChannelSlot::ClosedByServer => Vec::new(),
+                }),
+                turn,
+            );
+            open.consumers = 0;
             open.vhost.delete_exclusive_queues(open.id, turn);
         }
         self.sending = Default::default();
@@ -62,16 +68,28 @@ impl NativeSession {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return };
-        for (_, consumer) in channel.consumers.drain() {
-            if consumer.cancelled.is_none() {
-                open.consumers -= 1;
-            }
-            consumer.queue.remove_consumer(consumer.id, RemoveMode::Gone, turn);
-        }
-        for (_, (getter, queue)) in channel.gets.getters.drain() {
-            queue.remove_consumer(getter, RemoveMode::Gone, turn);
-        }
+        open.defined_routes -= channel.routes.len();
+        let channel = std::mem::replace(&mut **channel, Channel::new());
+        open.consumers -= channel.consumers.values().filter(|consumer| consumer.cancelled.is_none()).count();
+        leave_queues(consumers_of(channel), turn);
         // Nothing more can arrive for it; what has arrived is back in its queue.
         self.encode_sending_except(number);
+    }
+}
+
+/// A channel's consumers, those behind its `Get`s included, with their queues.
+fn consumers_of(channel: Channel) -> Vec<(Arc<QueueCell>, ConsumerId)> {
+    let consumers = channel.consumers.into_values().map(|consumer| (consumer.queue, consumer.id));
+    let getters = channel.gets.getters.into_values().map(|(getter, queue)| (queue, getter));
+    consumers.chain(getters).collect()
+}
+
+/// Takes consumers out of their queues, with one step for each queue.
+fn leave_queues(leaving: impl IntoIterator<Item = (Arc<QueueCell>, ConsumerId)>, turn: &mut Turn) {
+    let mut leaving: Vec<_> = leaving.into_iter().collect();
+    leaving.sort_unstable_by_key(|(queue, id)| (queue.id(), *id));
+    for same in leaving.chunk_by(|(one, _), (other, _)| one.id() == other.id()) {
+        let ids: Vec<_> = same.iter().map(|(_, id)| *id).collect();
+        same[0].0.consumers_gone(&ids, turn);
     }
 }

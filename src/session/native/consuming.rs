@@ -13,8 +13,9 @@ use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, pla
 use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
 use crate::model::{ChannelId, ConsumerId, ConsumerTag};
 use crate::queue::{
-    self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, RemoveMode, SettleError,
+    self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError,
 };
+use crate::session::SessionOptions;
 
 /// Settlements of one read, in order, neighbours of one consumer together.
 #[derive(Debug, Default)]
@@ -35,7 +36,9 @@ impl NativeSession {
         let settlement = match settle.settlement {
             native::Settlement::Ack => queue::Settle::Ack,
             native::Settlement::Requeue => queue::Settle::Requeue,
-            native::Settlement::Reject { reason } => queue::Settle::Reject { reason: Some(reason) },
+            native::Settlement::Reject { reason } => {
+                queue::Settle::Reject { reason: Some(reason).filter(|reason| !reason.is_empty()) }
+            }
         };
         if settle.consumer == 0 {
             return self.settle_gets(place, &settle.ranges, &settlement);
@@ -105,10 +108,8 @@ impl NativeSession {
                 channel.consumers.remove(&consumer);
             }
         }
-        if channel.window.is_some() && count > 0 {
-            for consumer in channel.consumers.values() {
-                consumer.queue.channel_has_room(consumer.id, turn);
-            }
+        if count > 0 {
+            channel.has_room(turn);
         }
     }
 
@@ -140,6 +141,9 @@ impl NativeSession {
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
             return Ok(Response::Done);
         };
+        if channel.consumers.contains_key(&consume.consumer) || channel.consumers.len() >= consumers_max {
+            channel.forget_ended();
+        }
         if consume.consumer == 0 || channel.consumers.contains_key(&consume.consumer) {
             let text = format!("consumer number {} is in use or 0; choose another from 1", consume.consumer);
             return Err(refused(ReplyCode::PreconditionFailed, text));
@@ -147,6 +151,10 @@ impl NativeSession {
         if channel.consumers.len() >= consumers_max {
             let text = format!("a channel has at most {consumers_max} consumers (protocol.consumers_max)");
             return Err(refused(ReplyCode::NotAllowed, text));
+        }
+        if open.consumers >= SessionOptions::CONNECTION_CONSUMERS_MAX {
+            let max = SessionOptions::CONNECTION_CONSUMERS_MAX;
+            return Err(refused(ReplyCode::NotAllowed, format!("a connection has at most {max} consumers")));
         }
         if !consume.tag.is_empty() && channel.consumers.values().any(|other| other.tag == consume.tag) {
             let text = format!("attempt to reuse consumer tag '{}'", consume.tag);
@@ -192,7 +200,7 @@ impl NativeSession {
             && found.cancelled.is_none()
         {
             open.consumers -= 1;
-            let unacked = found.queue.remove_consumer(found.id, RemoveMode::Cancel, turn);
+            let unacked = found.queue.cancel_consumer(found.id, turn);
             found.cancelled = Some(unacked);
             if unacked == 0 {
                 channel.consumers.remove(&consumer);
@@ -209,7 +217,12 @@ impl NativeSession {
         {
             match &channel.window {
                 Some(window) => window.set_limit(messages),
-                None => channel.window = Some(Arc::new(ChannelWindow::new(messages))),
+                None => {
+                    let window = channel.window.insert(Arc::new(ChannelWindow::new(messages)));
+                    for consumer in channel.consumers.values() {
+                        consumer.queue.join_channel_window(consumer.id, window, &mut self.turn.0);
+                    }
+                }
             }
             for consumer in channel.consumers.values() {
                 consumer.queue.channel_has_room(consumer.id, &mut self.turn.0);
@@ -239,7 +252,8 @@ impl NativeSession {
         gets.last_tag += 1;
         if !auto_ack {
             gets.unacked.push_back((gets.last_tag, queue.id(), got.delivery.tag));
-            gets.getters.entry(queue.id()).or_insert_with(|| (getter, queue.clone()));
+            gets.remember(getter, &queue);
+            gets.forget_ended();
         }
         let (tag, remaining) = (gets.last_tag, got.remaining);
         Ok(Response::Got { tag, remaining, run: delivered_run(&got.delivery) })
@@ -255,6 +269,8 @@ impl NativeSession {
         if self.open_channel_mut(place)?.is_none() {
             return Ok(());
         }
+        // These are not collected, so what was collected before them comes first.
+        self.flush();
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return Ok(()) };
         let gets = &mut channel.gets;

@@ -9,7 +9,7 @@ use rialto_protocol::native::DeliverWriter;
 use super::channel::ChannelSlot;
 use super::consuming::entry_flags;
 use super::{NativeSession, State};
-use crate::broker::{DeliveryRun, LocalConsumer};
+use crate::broker::{DeliveryRun, LocalConsumer, Notice};
 use crate::model::{ChannelId, Message, MessageRoute};
 use crate::queue::Delivery;
 use crate::session::WriteQueue;
@@ -45,13 +45,8 @@ impl NativeSession {
     /// come after it. The outbox is bounded by its consumers' windows.
     pub(super) fn encode_sending(&mut self) {
         while self.encode_some() {}
-        if self.outbox.take(&mut self.sending) {
-            let notices = std::mem::take(&mut self.sending.notices);
-            while self.encode_some() {}
-            for notice in notices {
-                self.handle_notice(notice);
-            }
-        }
+        self.take_outbox();
+        while self.encode_some() {}
     }
 
     /// Forgets the deliveries of a channel and keeps the others.
@@ -59,22 +54,31 @@ impl NativeSession {
         self.sending.forget_channel(channel);
         let mut rest = Default::default();
         if self.sending.is_empty() {
-            self.take_outbox();
-            self.sending.forget_channel(channel);
+            if self.take_outbox() {
+                self.sending.forget_channel(channel);
+            }
         } else if self.outbox.take(&mut rest) {
             rest.forget_channel(channel);
-            let notices = std::mem::take(&mut rest.notices);
             self.sending.runs.extend(rest.runs);
             self.sending.deliveries.extend(rest.deliveries);
-            for notice in notices {
+            for notice in rest.notices {
                 self.handle_notice(notice);
             }
         }
     }
 
-    /// Encodes a stretch of deliveries for one consumer. False if there was none.
+    /// Encodes a stretch of deliveries for one consumer, or which consumers are gone when all deliveries have been
+    /// encoded. False if there was nothing.
     fn encode_some(&mut self) -> bool {
-        let Some(run) = self.sending.runs.front_mut() else { return false };
+        let Some(run) = self.sending.runs.front_mut() else {
+            let notices = std::mem::take(&mut self.sending.notices);
+            for notice in &notices {
+                if let Notice::ConsumerCancelled { consumer } = notice {
+                    self.consumer_cancelled(*consumer);
+                }
+            }
+            return !notices.is_empty();
+        };
         let DeliveryRun { consumer, count } = *run;
         let take = count.min(CHUNK_MAX);
         run.count -= take;

@@ -20,7 +20,6 @@ impl NativeSession {
     pub(super) fn handle_login(&mut self, place: Place, command: Command) -> Result<(), Fault> {
         match command {
             Command::Login(login) => self.log_in(place, login),
-            Command::Heartbeat => Ok(()),
             Command::Close(_) => {
                 Command::CloseOk.encode(0, self.out.buffer());
                 self.finish();
@@ -97,6 +96,7 @@ impl NativeSession {
             frame_max,
             channels: AHashMap::new(),
             consumers: 0,
+            defined_routes: 0,
             publish_credit: options.publish_window.into(),
             owed_credit: 0,
             held_by: AHashSet::new(),

@@ -31,7 +31,9 @@ use rialto_protocol::types::ShortStr;
 
 use super::route_cache::RouteCache;
 use super::{SessionOptions, WriteQueue};
-use crate::broker::{Broker, ConnectionGuard, Notice, Outbox, Outgoing, PublishBatch, Turn, Vhost};
+use crate::broker::{
+    Broker, ConnectionGuard, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Turn, Vhost,
+};
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
@@ -55,7 +57,15 @@ pub struct NativeSession {
     last_said: Timestamp,
     /// What is sent next; swapped with the outbox's when it is empty.
     sending: Outgoing,
+    /// Whole frames may be left in the input: the output had become too long to carry them out.
+    stalled: bool,
+    /// Somebody wants the connection closed. Done between frames, when no handler relies on its being open.
+    close_wanted: Option<String>,
 }
+
+/// Output from which on nothing more is carried out or read until the peer has read some of it. A request of
+/// twenty bytes can ask for an answer of a million times that.
+const UNREAD_ANSWERS_MAX: usize = 4 << 20;
 
 /// Keeps [`Turn`] out of the derived `Debug`.
 struct TurnBox(Turn);
@@ -92,6 +102,8 @@ struct Open {
     channels: AHashMap<ChannelId, ChannelSlot>,
     /// Open consumers on all channels: they share the outbox.
     consumers: usize,
+    /// Defined routes on all channels.
+    defined_routes: usize,
     /// Bytes of publish frames that the client may still send.
     publish_credit: i64,
     /// Bytes of publish frames that are dealt with and not yet given back as credit.
@@ -135,14 +147,24 @@ impl NativeSession {
             last_heard: now,
             last_said: now,
             sending: Outgoing::default(),
+            stalled: false,
+            close_wanted: None,
         }
     }
 
-    /// Takes what was read, as far as it makes whole frames, and does what it says.
+    /// Takes what was read, as far as it makes whole frames, and does what it says. Stops early when the output
+    /// has become too long: see [`NativeSession::has_stalled_input`].
     pub fn handle_input(&mut self, input: &mut BytesMut, now: Timestamp) {
-        self.last_heard = now;
+        if !std::mem::take(&mut self.stalled) {
+            self.last_heard = now;
+        }
         self.begin(now);
         loop {
+            self.close_if_wanted();
+            if self.out.len() >= UNREAD_ANSWERS_MAX && !self.is_finished() {
+                self.stalled = true;
+                break;
+            }
             let frame_max = match &self.state {
                 State::Login { .. } => self.options.login_frame_max,
                 State::Open(open) => open.frame_max,
@@ -170,6 +192,7 @@ impl NativeSession {
     pub fn handle_outbox(&mut self, now: Timestamp) {
         self.begin(now);
         self.take_outbox();
+        self.close_if_wanted();
         self.turn.0.finish(&self.broker);
     }
 
@@ -235,6 +258,7 @@ impl NativeSession {
         if matches!(self.state, State::Open(_)) {
             self.begin(now);
             self.fill_output();
+            self.close_if_wanted();
             self.turn.0.finish(&self.broker);
         }
         self.out.seal();
@@ -246,8 +270,13 @@ impl NativeSession {
 
     /// Whether to read on. Not while the peer leaves too many answers unread.
     pub fn wants_input(&self) -> bool {
-        const UNREAD_ANSWERS_MAX: usize = 4 << 20;
         !matches!(self.state, State::Finished) && self.out.len() < UNREAD_ANSWERS_MAX
+    }
+
+    /// Whether to call [`NativeSession::handle_input`] again without having read more: the output was too long to
+    /// go on, and some of it has been written since.
+    pub fn has_stalled_input(&self) -> bool {
+        self.stalled && self.wants_input()
     }
 
     /// Whether it has ended: write what is left of the output, then close the socket.
@@ -333,7 +362,7 @@ impl NativeSession {
         let open = self.open();
         if number.0 > channel_max {
             let text = format!("channel number {number} is over the limit of {channel_max} from Welcome");
-            return Err(connection_fault(ReplyCode::NotAllowed, text, place));
+            return Err(connection_fault(ReplyCode::ChannelError, text, place));
         }
         if let Some(ChannelSlot::Open(_)) = open.channels.get(&number) {
             let text = format!("channel {number} is open already; use another number or close it first");
@@ -347,9 +376,10 @@ impl NativeSession {
 
     fn close_channel(&mut self, place: Place, correlation: u32) -> Result<(), Fault> {
         let number = ChannelId(place.channel);
-        if self.open_channel_mut(place)?.is_some() {
-            self.release_channel(number);
+        if self.open_channel_mut(place)?.is_none() {
+            return Ok(());
         }
+        self.release_channel(number);
         let open = self.open();
         open.channels.remove(&number);
         open.guard.set_channels(open.channels.len());
@@ -374,6 +404,7 @@ impl NativeSession {
     fn flush(&mut self) {
         self.flush_publishes();
         self.flush_settles();
+        self.turn.0.follow_up(&self.broker);
         self.grant_credit();
     }
 
@@ -395,28 +426,32 @@ impl NativeSession {
                 open.held_by.remove(&queue);
                 self.grant_credit();
             }
-            Notice::ConsumerCancelled { consumer } => {
-                let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else {
-                    return;
-                };
-                let Some(ended) = channel.consumers.remove(&consumer.number) else { return };
-                if ended.cancelled.is_some() {
-                    return;
-                }
-                open.consumers -= 1;
-                let reason = format!("queue '{}' was deleted", ended.queue.name());
-                let cancelled = Command::ConsumerCancelled {
-                    consumer: consumer.number,
-                    reason: ShortStr::truncated(reason),
-                };
-                // What was sent to it before goes out before.
-                self.encode_sending();
-                cancelled.encode(consumer.channel.0, self.out.buffer());
-            }
-            Notice::Close { reason } => {
-                let text = format!("{} - {reason}", ReplyCode::ConnectionForced);
-                self.close(closing(ReplyCode::ConnectionForced, text, 0, 0));
-            }
+            // Told when what was sent to it before has gone out: see `encode_some`.
+            cancelled @ Notice::ConsumerCancelled { .. } => self.sending.notices.push(cancelled),
+            Notice::Close { reason } => self.close_wanted = Some(reason),
+        }
+    }
+
+    /// Tells the client that its consumer is gone.
+    fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
+        let State::Open(open) = &mut self.state else { return };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
+        let Some(ended) = channel.consumers.remove(&consumer.number) else { return };
+        // What it held counts no more for its channel, so others may have more.
+        channel.has_room(&mut self.turn.0);
+        if ended.cancelled.is_some() {
+            return;
+        }
+        open.consumers -= 1;
+        let reason = ShortStr::truncated(format!("queue '{}' was deleted", ended.queue.name()));
+        let cancelled = Command::ConsumerCancelled { consumer: consumer.number, reason };
+        cancelled.encode(consumer.channel.0, self.out.buffer());
+    }
+
+    fn close_if_wanted(&mut self) {
+        if let Some(reason) = self.close_wanted.take() {
+            let text = format!("{} - {reason}", ReplyCode::ConnectionForced);
+            self.close(closing(ReplyCode::ConnectionForced, text, 0, 0));
         }
     }
 
@@ -473,6 +508,8 @@ impl Drop for NativeSession {
     /// A task that ends without saying so (a defect, an abort) must not keep messages.
     fn drop(&mut self) {
         if matches!(self.state, State::Open(_)) {
+            // A turn that was broken off still has others to wake.
+            self.turn.0.finish(&self.broker);
             self.handle_disconnect(self.now);
         }
     }

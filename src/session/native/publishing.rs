@@ -2,17 +2,21 @@
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{
-    Command, DeliveredRun, FrameError, Outcome, OutcomeRange, Place, Publish, PublishRunRef, Returned,
+    Command, DeliveredRun, Entry, FrameError, Outcome, OutcomeRange, Place, Publish, PublishRunRef, Returned,
     RouteRef,
 };
-use rialto_protocol::types::ShortStr;
+use rialto_protocol::types::{RawProperties, ShortStr};
 
 use super::channel::ChannelSlot;
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
 use crate::broker::BrokerError;
 use crate::model::{ChannelId, MessageRoute};
 use crate::queue::RejectReason;
+use crate::session::SessionOptions;
 use crate::session::route_cache::RouteSlot;
+
+/// Most ranges in one `Outcomes` frame: with a reason of 255 bytes each they stay far below every frame limit.
+const OUTCOMES_MAX: usize = 1024;
 
 /// Neighbouring messages of one channel that share a fate, or will have one when the batch is published.
 #[derive(Debug)]
@@ -51,7 +55,16 @@ impl NativeSession {
             let text = format!("route number {route} is not in 1..={route_max}, the limit from Welcome");
             return Err(connection_fault(ReplyCode::NotAllowed, text, place));
         }
-        channel.define_route(route, RouteSlot::new(exchange, routing_key));
+        let known = channel.routes.contains_key(&route);
+        let open = self.open();
+        if !known && open.defined_routes >= route_max as usize {
+            let text = format!("a connection has at most {route_max} routes over all its channels");
+            return Err(connection_fault(ReplyCode::NotAllowed, text, place));
+        }
+        if let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&ChannelId(place.channel)) {
+            open.defined_routes += usize::from(!known);
+            channel.routes.insert(route, RouteSlot::new(exchange, routing_key));
+        }
         Ok(())
     }
 
@@ -77,14 +90,23 @@ impl NativeSession {
             return Err(channel_fault(ReplyCode::PreconditionFailed, text, place));
         }
         let mut sequence = publish.first;
+        let mut count = 0u32;
         for run in publish.runs_ref(place.channel) {
-            self.publish_run(place, &mut sequence, publish.outcomes, &run?)?;
+            let run = run?;
+            count = count.saturating_add(run.count);
+            if count > SessionOptions::PUBLISH_MESSAGES_MAX {
+                let max = SessionOptions::PUBLISH_MESSAGES_MAX;
+                let text = format!("more than {max} messages in one frame");
+                return Err(connection_fault(ReplyCode::SyntaxError, text, place));
+            }
+            self.publish_run(place, &mut sequence, publish.outcomes, &run)?;
+            // Runs can be many, and a batch numbers them with 16 bits.
+            if self.open().batch.is_full() {
+                self.flush_publishes();
+            }
         }
         if let Some(channel) = self.open_channel_mut(place)? {
             channel.next_sequence = sequence;
-        }
-        if self.open().batch.is_full() {
-            self.flush_publishes();
         }
         Ok(())
     }
@@ -99,29 +121,31 @@ impl NativeSession {
         let message_size_max = self.options.message_size_max as usize;
         let number = ChannelId(place.channel);
         let State::Open(open) = &mut self.state else { return Ok(()) };
-        let Open { vhost, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let Open { vhost, guard, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let user = guard.info().user.as_str();
         let slot = match run.route {
             RouteRef::Inline { exchange, routing_key } => routes.slot(exchange, routing_key),
             RouteRef::Defined(route) => {
                 let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
-                channel.route(route).ok_or_else(|| {
+                channel.routes.get_mut(&route).ok_or_else(|| {
                     let text =
                         format!("route {route} is not defined on channel {number}; send DefineRoute first");
                     channel_fault(ReplyCode::NotFound, text, place)
                 })?
             }
         };
+        let exhausted = self.broker.memory_exhausted();
         // Looked up once for the run, unless it depends on each message's headers.
         let mut fixed = slot.known_targets(vhost);
         for entry in run.walk() {
             let (entry, properties) = entry.map_err(|error| FrameError::published_entry(number.0, error))?;
             let this = *sequence;
             *sequence += 1;
-            let fate = if entry.body.len() > message_size_max {
-                let size = entry.body.len();
-                let reason =
-                    format!("message size {size} is larger than the limit of {message_size_max} bytes");
-                Fate::Rejected { code: ReplyCode::PreconditionFailed, reason }
+            let fate = if let Some(fate) = refused_itself(&entry, &properties, message_size_max, user) {
+                fate
+            } else if exhausted {
+                let reason = "the broker's memory is exhausted; publish again later".to_owned();
+                Fate::Rejected { code: ReplyCode::ResourceError, reason }
             } else {
                 let resolved;
                 let targets = match &fixed {
@@ -236,8 +260,25 @@ impl Fate {
     }
 }
 
+/// Whether a message is refused for what it is, wherever it is to go.
+fn refused_itself(
+    entry: &Entry<'_>,
+    properties: &RawProperties<'_>,
+    size_max: usize,
+    user: &str,
+) -> Option<Fate> {
+    let reason = if entry.body.len() > size_max {
+        format!("message size {} is larger than the limit of {size_max} bytes", entry.body.len())
+    } else {
+        // Consumers may rely on a user id that they find: nobody sends one that is not his own.
+        let other = properties.user_id().filter(|claimed| *claimed != user)?;
+        format!("user_id property set to '{other}' but authenticated user was '{user}'")
+    };
+    Some(Fate::Rejected { code: ReplyCode::PreconditionFailed, reason })
+}
+
 /// The bytes of an entry inside its run.
-fn entry_bytes<'a>(run: &PublishRunRef<'a>, entry: &rialto_protocol::native::Entry<'a>) -> &'a [u8] {
+fn entry_bytes<'a>(run: &PublishRunRef<'a>, entry: &Entry<'a>) -> &'a [u8] {
     let end = entry.body.as_ptr() as usize + entry.body.len() - run.entries.as_ptr() as usize;
     &run.entries[end - entry.len..end]
 }
@@ -292,8 +333,9 @@ fn add(
 }
 
 fn tell(outcomes: &mut Vec<OutcomeRange>, channel: ChannelId, out: &mut crate::session::WriteQueue) {
-    if !outcomes.is_empty() {
-        Command::Outcomes(std::mem::take(outcomes)).encode(channel.0, out.buffer());
+    while !outcomes.is_empty() {
+        let rest = outcomes.split_off(outcomes.len().min(OUTCOMES_MAX));
+        Command::Outcomes(std::mem::replace(outcomes, rest)).encode(channel.0, out.buffer());
     }
 }
 
