@@ -40,6 +40,7 @@ pub(crate) async fn run(
         let mut messages = VecDeque::new();
         let released = shared.ledger.lock().take(TAKEN_AT_ONCE, &mut messages);
         shared.control.lock().take(&mut out, &mut cuts, &mut dirty, &mut farewell);
+        let asked = !dirty.is_empty();
         if !cuts.is_empty() {
             out = with_settlements(&out, cuts.drain(..));
         }
@@ -53,6 +54,11 @@ pub(crate) async fn run(
         let last = !farewell.is_empty();
         if last {
             parts.push_back(farewell.split().freeze());
+        }
+        if parts.is_empty() && asked {
+            // A consumer that ended meanwhile had nothing to say, and the writer does not count as waiting:
+            // to wait here would be to miss the next wake-up.
+            continue;
         }
         if parts.is_empty() {
             let woken = shared.writer_wake.notified();
@@ -114,4 +120,60 @@ async fn write_all(socket: &mut OwnedWriteHalf, parts: &mut VecDeque<Bytes>) -> 
 
 fn broken(error: std::io::Error) -> Error {
     Error::ConnectionLost { reason: format!("writing failed: {error}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_protocol::native::Request;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::CONSUME_CHANNEL;
+    use super::super::consumer_core::ConsumeOptions;
+    use super::super::control::{Asked, Asker};
+    use super::*;
+    use crate::address::Address;
+    use crate::options::Options;
+
+    /// Lets the writer do all that it can do now.
+    async fn turn() {
+        for _ in 0..16 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_consumer_with_nothing_to_say_does_not_put_the_writer_to_sleep() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let shared = Arc::new(Shared::new(Address::default(), Options::default()));
+        {
+            let mut control = shared.control.lock();
+            control.begin(u32::MAX);
+            control.go_online();
+        }
+        let (reader, writer) = socket.into_split();
+        let writing = tokio::spawn(run(shared.clone(), writer, None));
+        let consumer = shared.add_consumer(ConsumeOptions::default()).unwrap();
+        let started = consumer.start();
+        let mut octets = [0; 1024];
+        assert!(peer.read(&mut octets).await.unwrap() > 0);
+        turn().await;
+
+        // It wants to give credit and ends before the writer gets to it.
+        consumer.give_back(shared.epoch(), 1, 1);
+        consumer.end(None);
+        turn().await;
+
+        let request = Request::PurgeQueue { name: "tasks".try_into().unwrap() };
+        let answers = shared.ask(CONSUME_CHANNEL, Asked::Request(request), Asker::User).unwrap();
+        let mut octets = [0; 4];
+        timeout(Duration::from_secs(10), peer.read_exact(&mut octets))
+            .await
+            .expect("the request is written")
+            .unwrap();
+        writing.abort();
+        drop((started, answers, reader));
+    }
 }
