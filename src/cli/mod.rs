@@ -15,6 +15,7 @@ mod declare;
 mod delete;
 mod exit_code;
 mod failure;
+mod hang_up;
 mod lines;
 mod list;
 mod output;

@@ -9,6 +9,7 @@ use rialto_client::{Consumer, Delivery, Error};
 
 use super::{BATCH_MAX, Plan};
 use crate::cli::Failure;
+use crate::cli::hang_up::HangUp;
 use crate::cli::output::{Written, written};
 use crate::cli::signal::Interrupt;
 
@@ -48,11 +49,13 @@ impl Show {
 
     async fn receive(&mut self, consumer: &mut Consumer, interrupt: &mut Interrupt) -> Result<u64, Failure> {
         let mut batch = Vec::new();
+        let mut hang_up = HangUp::watch();
         while self.remaining != Some(0) {
             let max = self.remaining.map_or(BATCH_MAX, |left| left.min(BATCH_MAX as u64) as usize);
             let received = tokio::select! {
                 biased;
                 () = interrupt.wait() => return Ok(self.remaining.unwrap_or(0)),
+                () = hang_up.wait() => return Ok(0),
                 received = consumer.recv_many(&mut batch, max) => received?,
             };
             if received == 0 {

@@ -95,7 +95,12 @@ impl Run {
                 () = progress.due() => progress.show(&self.tally, self.unconfirmed),
                 outcome = oldest(&mut self.waiting), if !self.waiting.is_empty() => self.settle(outcome)?,
                 chunk = chunks.recv(), if self.unconfirmed < self.window => match chunk {
-                    Some(Ok(lines)) => self.push(lines).await?,
+                    // What is dropped here at a signal was read, and is not published.
+                    Some(Ok(lines)) => tokio::select! {
+                        biased;
+                        () = interrupt.wait() => break Ok(Ended::Interrupted),
+                        pushed = self.push(lines) => pushed?,
+                    },
                     Some(Err(error)) => break Err(stdin_failed(&error)),
                     None => break Ok(Ended::Done),
                 },
@@ -111,7 +116,8 @@ impl Run {
         ended
     }
 
-    /// Hands messages to the client, waiting for outcomes where the window is full.
+    /// Hands messages to the client, waiting for outcomes where the window is full. Cancel-safe: each message
+    /// is handed over and counted, or neither.
     async fn push(&mut self, mut bodies: Vec<Bytes>) -> Result<(), Failure> {
         while !bodies.is_empty() {
             let room = self.window.saturating_sub(self.unconfirmed);
