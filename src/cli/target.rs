@@ -1,5 +1,7 @@
 //! Which broker a command talks to, and the way there.
 
+use std::time::Duration;
+
 use clap::Args;
 use rialto_client::{Address, Client, ClientBuilder, Error, Event, Events, Reconnect, ReplyCode};
 
@@ -8,6 +10,9 @@ use super::{ExitCode, Failure};
 
 /// A command in a terminal should not wait for hours for a broker that is gone: after some seconds it gives up.
 const RECONNECT_ATTEMPTS: usize = 6;
+
+/// For what is still on its way when a command ends; all that matters has been waited for before.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The address of a broker, from `--url` or `RIALTO_URL`.
 #[derive(Clone, Debug, Args)]
@@ -41,6 +46,7 @@ impl Target {
     pub fn client(&self) -> Result<ClientBuilder, Failure> {
         Ok(ClientBuilder::for_address(self.address()?)
             .name(concat!("rialto-cli ", env!("CARGO_PKG_VERSION")))
+            .close_timeout(CLOSE_TIMEOUT)
             .reconnect(Reconnect::default().attempts(RECONNECT_ATTEMPTS)))
     }
 }
@@ -62,7 +68,10 @@ pub(super) fn with_client(
         let closed = client.close().await;
         // The first thing that went wrong is the one to be told.
         let code = done?;
-        closed?;
+        // Whoever pressed Ctrl-C knows that not all was done.
+        if code != ExitCode::Interrupted {
+            closed?;
+        }
         Ok(code)
     });
     done.map_err(|failure: Failure| match failure.place {

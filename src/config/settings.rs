@@ -134,7 +134,7 @@ impl Default for MemorySettings {
     fn default() -> Self {
         Self {
             budget: Size::gib(1),
-            queue_budget: Size::mib(128),
+            queue_budget: Size::mib(160),
             low_water_percent: 80,
             outbox: Size::mib(4),
             consumer_window: Size::mib(1),

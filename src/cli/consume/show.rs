@@ -39,7 +39,7 @@ impl Show {
         // First no more deliveries, then the acks that would have asked for them.
         let cancelled = consumer.cancel().await;
         if self.plan.ack {
-            self.ack_held(self.held.len())?;
+            self.ack_all_but(0)?;
         }
         let missing = ended?;
         cancelled?;
@@ -65,23 +65,17 @@ impl Show {
             self.held.append(&mut batch);
             self.remaining = self.remaining.map(|left| left - received as u64);
             if self.plan.ack {
-                self.ack_held(self.due())?;
+                let keep = kept_back(self.plan.prefetch, self.remaining);
+                self.ack_all_but(keep)?;
             }
         }
         Ok(0)
     }
 
-    /// How many of the held messages to acknowledge now. Each ack makes the broker send another message, and one
-    /// beyond the count would come back marked as redelivered, which counts against its delivery limit.
-    fn due(&self) -> usize {
-        let held = self.held.len();
-        let Some(wanted) = self.remaining else { return held };
-        let coming = (self.plan.prefetch as usize).saturating_sub(held);
-        usize::try_from(wanted).unwrap_or(usize::MAX).saturating_sub(coming).min(held)
-    }
-
-    fn ack_held(&mut self, count: usize) -> Result<(), Failure> {
-        for delivery in self.held.drain(..count) {
+    /// Acknowledges the oldest messages, and keeps so many of the newest.
+    fn ack_all_but(&mut self, keep: usize) -> Result<(), Failure> {
+        let settled = self.held.len().saturating_sub(keep);
+        for delivery in self.held.drain(..settled) {
             match delivery.ack() {
                 // The connection was lost in between: it comes again, and is printed again.
                 Ok(()) | Err(Error::StaleDelivery) => {}
@@ -98,5 +92,38 @@ impl Show {
         }
         let mut out = std::io::stdout().lock();
         Ok(written(out.write_all(&self.lines).and_then(|()| out.flush()))?)
+    }
+}
+
+/// How many printed messages must stay unacknowledged, so that the broker sends exactly what is still wanted.
+///
+/// The broker keeps `prefetch` messages on their way: each ack makes it send another. One too many would come
+/// back marked as redelivered, which counts against its delivery limit; one too few would never come.
+fn kept_back(prefetch: u32, remaining: Option<u64>) -> usize {
+    let wanted = remaining.unwrap_or(u64::MAX);
+    u64::from(prefetch).saturating_sub(wanted) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_is_what_is_still_wanted() {
+        // A broker that sends as soon as it may, and a reader that takes batches of any size.
+        for (count, prefetch, batch) in
+            [(1, 1, 1), (100, 7, 3), (100, 100, 9), (10_748, 10_000, 4096), (5, 3, 1)]
+        {
+            let (mut sent, mut printed, mut held) = (0u64, 0u64, 0u64);
+            while printed < count {
+                sent += u64::from(prefetch) - (sent - printed + held);
+                assert!(sent <= count, "{sent} of {count} with prefetch {prefetch}");
+                let taken = (sent - printed).min(batch);
+                assert!(taken > 0, "stuck at {printed} of {count} with prefetch {prefetch}");
+                (printed, held) = (printed + taken, held + taken);
+                held = held.min(kept_back(prefetch, Some(count - printed)) as u64);
+            }
+        }
+        assert_eq!(kept_back(10_000, None), 0);
     }
 }

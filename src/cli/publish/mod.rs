@@ -11,6 +11,7 @@ use rialto_protocol::types::{Properties, ShortStr};
 
 use super::arguments::{self, Argument, parse_argument, parse_name};
 use super::declare::parse_duration;
+use super::output::{messages, note};
 use super::target::{Target, with_client};
 use super::{ExitCode, Failure, lines};
 use run::{Ended, Run};
@@ -129,6 +130,10 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
             None => run.publish_lines(lines::read(std::io::stdin())).await?,
         };
         run.tally.report(started.elapsed(), plan.quiet);
+        if run.unconfirmed > 0 {
+            let unknown = messages(run.unconfirmed as u64);
+            note(format_args!("{unknown} had no outcome yet; the broker may have them or not"));
+        }
         match ended {
             Ended::Interrupted => Ok(ExitCode::Interrupted),
             Ended::Done if run.tally.is_bad(plan.mandatory) => Ok(ExitCode::NotAccepted),

@@ -1,7 +1,7 @@
 //! Publishing in batches, with a bounded number of messages whose outcome is not known.
 //!
 //! Invariants: outcomes are taken in the order of publishing, so the oldest batch decides when there is room;
-//! every message that was handed to the client is waited for, also after Ctrl-C.
+//! every message that was handed to the client is waited for, after Ctrl-C for [`INTERRUPT_GRACE`].
 
 use std::collections::VecDeque;
 use std::io::{IsTerminal, Write};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rialto_client::{BatchConfirm, BatchOutcome, Client, Error, Message, Publisher};
 use rialto_protocol::types::Properties;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
 
 use super::Plan;
 use super::tally::Tally;
@@ -26,12 +26,15 @@ const BATCH_MAX: usize = 4096;
 /// How often progress is told on a terminal.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
+/// How long outcomes are waited for after Ctrl-C.
+const INTERRUPT_GRACE: Duration = Duration::from_secs(3);
+
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     /// All is published.
     Done,
-    /// By Ctrl-C; what was handed over until then has its outcome.
+    /// By Ctrl-C; what was handed over has its outcome, or is counted in [`Run::unconfirmed`].
     Interrupted,
 }
 
@@ -43,7 +46,7 @@ pub(super) struct Run {
     /// Batches without outcome, oldest first.
     waiting: VecDeque<Waiting>,
     /// Messages in `waiting`.
-    unconfirmed: usize,
+    pub(super) unconfirmed: usize,
     /// Messages of this run so far, so that each has a number.
     numbered: u64,
     pub(super) tally: Tally,
@@ -98,8 +101,13 @@ impl Run {
                 },
             }
         };
-        self.settle_all().await?;
+        let settled = match ended {
+            // A broker that holds publishers back may keep outcomes for ever.
+            Ok(Ended::Interrupted) => timeout(INTERRUPT_GRACE, self.settle_all()).await.unwrap_or(Ok(())),
+            _ => self.settle_all().await,
+        };
         progress.clear();
+        settled?;
         ended
     }
 
