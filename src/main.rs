@@ -1,3 +1,3 @@
-//! The `rialto` binary.
+//! The `rialto` command.
 
 fn main() {}

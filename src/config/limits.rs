@@ -1,0 +1,176 @@
+//! How far each setting may go: below, the broker cannot work; above, the wire cannot say it or the machine
+//! cannot hold it.
+
+use std::fmt::Display;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{Settings, Size};
+
+/// A setting that is out of its range, or at odds with another.
+#[derive(Debug)]
+pub(super) struct OutOfLimits {
+    pub(super) key: &'static str,
+    pub(super) problem: String,
+}
+
+/// Checks every number of the settings, and those that depend on each other.
+pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
+    let Settings { server, protocol, memory, queues, topology, store, auth, vhosts, log: _ } = settings;
+
+    let second = Duration::from_secs(1);
+    let day = Duration::from_secs(24 * 60 * 60);
+    let times = [
+        ("server.handshake_timeout", server.handshake_timeout, Duration::from_millis(100)..=day),
+        ("server.shutdown_grace", server.shutdown_grace, Duration::ZERO..=day),
+    ];
+    for (key, value, range) in times {
+        within(key, value, range, |time| humantime::format_duration(*time).to_string())?;
+    }
+    // AMQP carries the heartbeat as whole seconds in 16 bits.
+    if !protocol.heartbeat.is_zero() {
+        let range = second..=Duration::from_secs(u16::MAX.into());
+        within("protocol.heartbeat", protocol.heartbeat, range, |time| {
+            humantime::format_duration(*time).to_string()
+        })
+        .map_err(|error| OutOfLimits { problem: format!("{}, or 0 for none", error.problem), ..error })?;
+    }
+
+    // Lengths on the wire are 32 bits wide; AMQP 0-9-1 (section 1.2) sets 4096 as the least frame-max.
+    let longest = Size::gib(2);
+    let sizes = [
+        ("server.read_chunk", server.read_chunk, Size::kib(4)..=Size::mib(64)),
+        ("protocol.frame_max", protocol.frame_max, Size::kib(4)..=longest),
+        ("protocol.frame_max_before_login", protocol.frame_max_before_login, Size::kib(4)..=Size::mib(1)),
+        ("protocol.message_size_max", protocol.message_size_max, Size::new(1)..=longest),
+        ("protocol.publish_window", protocol.publish_window, Size::kib(64)..=longest),
+        ("memory.budget", memory.budget, Size::mib(1)..=Size::gib(1 << 20)),
+        ("memory.queue_budget", memory.queue_budget, Size::kib(64)..=Size::gib(1 << 20)),
+        ("memory.outbox", memory.outbox, Size::kib(64)..=longest),
+        ("memory.consumer_window", memory.consumer_window, Size::kib(4)..=longest),
+    ];
+    for (key, value, range) in sizes {
+        within(key, value, range, Size::to_string)?;
+    }
+
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 12] = [
+        ("server.connections_max", server.connections_max, 1..=1_000_000),
+        ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
+        ("protocol.route_max", protocol.route_max, 1..=16_777_216),
+        ("protocol.consumers_per_channel_max", protocol.consumers_per_channel_max, 1..=1_000_000),
+        ("protocol.list_page_max", protocol.list_page_max, 1..=100_000),
+        ("memory.low_water_percent", memory.low_water_percent.into(), 1..=100),
+        ("queues.dead_letter_hops_max", queues.dead_letter_hops_max.into(), 1..=1000),
+        ("queues.unacked_per_channel_max", queues.unacked_per_channel_max, 1..=100_000_000),
+        ("topology.exchanges_per_vhost_max", topology.exchanges_per_vhost_max, 16..=100_000_000),
+        ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
+        ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
+        // A key has at most 255 bytes, so at most 256 words, the empty ones counted.
+        ("topology.topic_words_max", topology.topic_words_max.into(), 1..=256),
+    ];
+    for (key, value, range) in numbers {
+        within(key, value, range, u32::to_string)?;
+    }
+
+    if server.listen.is_empty() {
+        return refuse("server.listen", "the list is empty; write at least one address");
+    }
+    if vhosts.names.is_empty() {
+        return refuse("vhosts.names", "the list is empty; write at least one vhost, like \"/\"");
+    }
+    for (index, name) in vhosts.names.iter().enumerate() {
+        short("vhosts.names", name)?;
+        if vhosts.names[..index].contains(name) {
+            return refuse("vhosts.names", format!("the vhost {name:?} stands there twice"));
+        }
+    }
+    for name in auth.users.keys() {
+        short("auth.users", name)?;
+    }
+    if store.data_dir.as_os_str().is_empty() {
+        return refuse("store.data_dir", "the name of the folder is empty");
+    }
+
+    // A message must fit into a frame together with its properties, or it could be neither sent nor delivered.
+    let room = Size::kib(64);
+    if protocol.frame_max.bytes() < protocol.message_size_max.bytes() + room.bytes() {
+        let least = Size::new(protocol.message_size_max.bytes() + room.bytes());
+        return refuse(
+            "protocol.frame_max",
+            format!(
+                "{} cannot carry a message of protocol.message_size_max ({}) and its properties; \
+                 write at least {least}",
+                protocol.frame_max, protocol.message_size_max
+            ),
+        );
+    }
+    if protocol.frame_max_before_login > protocol.frame_max {
+        return refuse(
+            "protocol.frame_max_before_login",
+            format!("it is more than protocol.frame_max ({})", protocol.frame_max),
+        );
+    }
+    if memory.queue_budget > memory.budget {
+        return refuse(
+            "memory.queue_budget",
+            format!("one queue cannot have more than memory.budget ({})", memory.budget),
+        );
+    }
+    Ok(())
+}
+
+fn within<T: PartialOrd + Copy>(
+    key: &'static str,
+    value: T,
+    range: RangeInclusive<T>,
+    show: impl Fn(&T) -> String,
+) -> Result<(), OutOfLimits> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    let problem = format!(
+        "{} is out of range; write a value from {} to {}",
+        show(&value),
+        show(range.start()),
+        show(range.end())
+    );
+    Err(OutOfLimits { key, problem })
+}
+
+/// Names travel as short strings (AMQP 0-9-1 section 4.2.5.3).
+fn short(key: &'static str, name: &str) -> Result<(), OutOfLimits> {
+    match name.len() {
+        0 => refuse(key, "a name is empty"),
+        1..=255 => Ok(()),
+        len => refuse(key, format!("a name has {len} bytes, and at most 255 fit")),
+    }
+}
+
+fn refuse(key: &'static str, problem: impl Display) -> Result<(), OutOfLimits> {
+    Err(OutOfLimits { key, problem: problem.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_within_the_limits() {
+        check(&Settings::default()).unwrap();
+    }
+
+    #[test]
+    fn the_edge_is_allowed_and_one_past_it_is_not() {
+        let mut settings = Settings::default();
+        settings.memory.low_water_percent = 100;
+        check(&settings).unwrap();
+        settings.memory.low_water_percent = 101;
+        assert_eq!(check(&settings).unwrap_err().key, "memory.low_water_percent");
+
+        let mut settings = Settings::default();
+        settings.protocol.frame_max = Size::new(Size::mib(16).bytes() + Size::kib(64).bytes());
+        check(&settings).unwrap();
+        settings.protocol.frame_max = Size::new(settings.protocol.frame_max.bytes() - 1);
+        assert_eq!(check(&settings).unwrap_err().key, "protocol.frame_max");
+    }
+}

@@ -1,0 +1,261 @@
+//! Every setting of the broker, with its default. `broker.toml` tells the same to operators.
+//!
+//! Invariants: the field names are the keys; a default lies within the limits of `limits`.
+//! Not here: reading (`sources`), the limits (`limits`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::units::{self, Size};
+use super::{ListenAddress, LogFormat, LogLevel, Secret};
+
+/// Everything an operator can set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The listener and its connections.
+    pub server: ServerSettings,
+    /// What a peer may say, and how much of it.
+    pub protocol: ProtocolSettings,
+    /// How much memory messages may take.
+    pub memory: MemorySettings,
+    /// Limits of queues and of what is delivered from them.
+    pub queues: QueueSettings,
+    /// Limits on how much may be declared.
+    pub topology: TopologySettings,
+    /// Where messages are kept.
+    pub store: StoreSettings,
+    /// Who may log in.
+    pub auth: AuthSettings,
+    /// Which vhosts there are.
+    pub vhosts: VhostSettings,
+    /// What is logged, and how.
+    pub log: LogSettings,
+}
+
+/// `[server]`: the listener and its connections.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSettings {
+    /// Addresses to accept connections on, both protocols on each. At least one.
+    #[serde(deserialize_with = "units::list")]
+    pub listen: Vec<ListenAddress>,
+    /// How long a new connection may take to log in.
+    #[serde(with = "units::duration")]
+    pub handshake_timeout: Duration,
+    /// How long connections may take to close when the broker stops.
+    #[serde(with = "units::duration")]
+    pub shutdown_grace: Duration,
+    /// Most connections at a time.
+    #[serde(deserialize_with = "units::whole")]
+    pub connections_max: u32,
+    /// Most bytes taken from one connection in one turn.
+    pub read_chunk: Size,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddress::new("127.0.0.1", 5672)],
+            handshake_timeout: Duration::from_secs(10),
+            shutdown_grace: Duration::from_secs(10),
+            connections_max: 10_000,
+            read_chunk: Size::kib(256),
+        }
+    }
+}
+
+/// `[protocol]`: what a peer may say, and how much of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProtocolSettings {
+    /// Time between heartbeats that the broker proposes; a peer silent for two of them is gone. Zero: none.
+    #[serde(with = "units::duration")]
+    pub heartbeat: Duration,
+    /// Longest frame of a peer that is logged in.
+    pub frame_max: Size,
+    /// Longest frame of a peer that is not logged in yet.
+    pub frame_max_before_login: Size,
+    /// Largest body of one message.
+    pub message_size_max: Size,
+    /// Highest channel number.
+    #[serde(deserialize_with = "units::whole")]
+    pub channel_max: u16,
+    /// Most routes that a channel of the native protocol may define.
+    #[serde(deserialize_with = "units::whole")]
+    pub route_max: u32,
+    /// Bytes of publish frames that a connection may send ahead of the broker's credit.
+    pub publish_window: Size,
+    /// Most consumers of one channel.
+    #[serde(deserialize_with = "units::whole")]
+    pub consumers_per_channel_max: u32,
+    /// Most rows in one page of a list.
+    #[serde(deserialize_with = "units::whole")]
+    pub list_page_max: u32,
+}
+
+impl Default for ProtocolSettings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(30),
+            frame_max: Size::kib(16 * 1024 + 64),
+            frame_max_before_login: Size::kib(64),
+            message_size_max: Size::mib(16),
+            channel_max: 2047,
+            route_max: 65_536,
+            publish_window: Size::mib(1),
+            consumers_per_channel_max: 1000,
+            list_page_max: 1000,
+        }
+    }
+}
+
+/// `[memory]`: how much memory messages may take.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemorySettings {
+    /// Message memory at which every publisher is held back.
+    pub budget: Size,
+    /// Message memory of one queue at which its publishers are held back.
+    pub queue_budget: Size,
+    /// Share of a budget, in percent, below which publishers that were held back go on.
+    #[serde(deserialize_with = "units::whole")]
+    pub low_water_percent: u8,
+    /// Unsent deliveries of one connection at which its consumers are paused.
+    pub outbox: Size,
+    /// Bytes that one consumer may have in its connection's outbox.
+    pub consumer_window: Size,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self {
+            budget: Size::gib(1),
+            queue_budget: Size::mib(128),
+            low_water_percent: 80,
+            outbox: Size::mib(4),
+            consumer_window: Size::mib(1),
+        }
+    }
+}
+
+/// `[queues]`: limits of queues and of what is delivered from them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueSettings {
+    /// Highest `x-max-priority` that a queue may ask for.
+    #[serde(deserialize_with = "units::whole")]
+    pub priorities_max: u8,
+    /// How often one message may be dead-lettered before it is dropped.
+    #[serde(deserialize_with = "units::whole")]
+    pub dead_letter_hops_max: u16,
+    /// Most unacknowledged messages of one channel, also where a consumer asks for no limit.
+    #[serde(deserialize_with = "units::whole")]
+    pub unacked_per_channel_max: u32,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { priorities_max: 255, dead_letter_hops_max: 16, unacked_per_channel_max: 1_000_000 }
+    }
+}
+
+/// `[topology]`: limits on how much may be declared.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TopologySettings {
+    /// Most exchanges of one vhost.
+    #[serde(deserialize_with = "units::whole")]
+    pub exchanges_per_vhost_max: u32,
+    /// Most queues of one vhost.
+    #[serde(deserialize_with = "units::whole")]
+    pub queues_per_vhost_max: u32,
+    /// Most bindings of one vhost.
+    #[serde(deserialize_with = "units::whole")]
+    pub bindings_per_vhost_max: u32,
+    /// Most words in the binding key of a topic exchange.
+    #[serde(deserialize_with = "units::whole")]
+    pub topic_words_max: u16,
+}
+
+impl Default for TopologySettings {
+    fn default() -> Self {
+        Self {
+            exchanges_per_vhost_max: 100_000,
+            queues_per_vhost_max: 100_000,
+            bindings_per_vhost_max: 1_000_000,
+            topic_words_max: 64,
+        }
+    }
+}
+
+/// `[store]`: where messages are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// The folder for everything that must survive a restart.
+    pub data_dir: PathBuf,
+    /// Keep everything in memory and nothing in the folder.
+    #[serde(deserialize_with = "units::yes_or_no")]
+    pub in_memory: bool,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self { data_dir: "rialto-data".into(), in_memory: false }
+    }
+}
+
+/// `[auth]`: who may log in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthSettings {
+    /// The users by name. Naming any replaces the default `guest`.
+    pub users: BTreeMap<String, UserSettings>,
+    /// Whether the user `guest` may log in over loopback addresses only, as with RabbitMQ.
+    #[serde(deserialize_with = "units::yes_or_no")]
+    pub guest_loopback_only: bool,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        let guest = UserSettings { password: Secret::new("guest") };
+        Self { users: BTreeMap::from([("guest".to_owned(), guest)]), guest_loopback_only: true }
+    }
+}
+
+/// `[auth.users.NAME]`: one user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UserSettings {
+    /// The password, in clear text.
+    pub password: Secret,
+}
+
+/// `[vhosts]`: which vhosts there are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VhostSettings {
+    /// Their names, each at most 255 bytes. At least one.
+    #[serde(deserialize_with = "units::list")]
+    pub names: Vec<String>,
+}
+
+impl Default for VhostSettings {
+    fn default() -> Self {
+        Self { names: vec!["/".to_owned()] }
+    }
+}
+
+/// `[log]`: what is logged, and how.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSettings {
+    /// The least serious events that are written.
+    pub level: LogLevel,
+    /// The shape of a line.
+    pub format: LogFormat,
+}
