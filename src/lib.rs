@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` has the map, the invariants and the life of a message.
 
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod model;
 pub mod queue;

@@ -7,9 +7,11 @@
 #![deny(missing_docs, unsafe_code)]
 
 mod protocol;
+mod queue;
 mod routing;
 
 pub use protocol::{field_tables, native_frames, native_roundtrip};
+pub use queue::queue_ops;
 pub use routing::topic_match;
 
 /// A target's body.
@@ -21,4 +23,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("native_roundtrip", native_roundtrip),
     ("field_tables", field_tables),
     ("topic_match", topic_match),
+    ("queue_ops", queue_ops),
 ];

@@ -93,12 +93,12 @@ fn the_table_of_reply_codes_is_the_codes() {
 #[test]
 fn limits_and_version_are_the_codes() {
     assert_eq!(LOGIN_FRAME_MAX, 64 << 10);
-    assert_eq!(FRAME_MAX_DEFAULT, (16 << 20) + (64 << 10));
+    assert_eq!(FRAME_MAX_DEFAULT, 17 << 20);
     assert_eq!(PROPERTIES_BYTES_MAX, 128 << 10);
     assert_eq!((TABLE_BYTES_MAX, FACTS_BYTES_MAX), (64 << 10, 1 << 20));
     for limit in [
         "64 KiB after the length field".to_owned(),
-        "by default 16 MiB + 64 KiB".to_owned(),
+        "by default 17 MiB".to_owned(),
         "| 64 KiB | 502 |".to_owned(),
         "| properties of a published message | 128 KiB |".to_owned(),
         "| 1 MiB | 502 |".to_owned(),

@@ -317,6 +317,7 @@ impl QueueCell {
             turn.dead.push_back((self.clone(), dead));
         }
         turn.effects.settled.clear();
+        turn.effects.returned.clear();
         if turn.effects.deleted.take().is_some() {
             self.close(hosted, turn);
             turn.closed.push(self.clone());

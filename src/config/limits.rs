@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use rialto_protocol::native::{MESSAGE_OVERHEAD, PAGE_ROWS_MAX};
+
 use super::{Settings, Size};
 
 /// A setting that is out of its range, or at odds with another.
@@ -53,20 +55,18 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 12] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 11] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
         ("protocol.consumers_per_channel_max", protocol.consumers_per_channel_max, 1..=1_000_000),
-        ("protocol.list_page_max", protocol.list_page_max, 1..=100_000),
+        ("protocol.list_page_max", protocol.list_page_max, 1..=PAGE_ROWS_MAX),
         ("memory.low_water_percent", memory.low_water_percent.into(), 1..=100),
-        ("queues.dead_letter_hops_max", queues.dead_letter_hops_max.into(), 1..=1000),
-        ("queues.unacked_per_channel_max", queues.unacked_per_channel_max, 1..=100_000_000),
+        ("queues.consumers_per_queue_max", queues.consumers_per_queue_max, 1..=100_000_000),
+        ("queues.deaths_max", queues.deaths_max.into(), 1..=1000),
         ("topology.exchanges_per_vhost_max", topology.exchanges_per_vhost_max, 16..=100_000_000),
         ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
         ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
-        // A key has at most 255 bytes, so at most 256 words, the empty ones counted.
-        ("topology.topic_words_max", topology.topic_words_max.into(), 1..=256),
     ];
     for (key, value, range) in numbers {
         within(key, value, range, u32::to_string)?;
@@ -92,7 +92,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
     }
 
     // A message must fit into a frame together with its properties, or it could be neither sent nor delivered.
-    let room = Size::kib(64);
+    let room = Size::new(MESSAGE_OVERHEAD.into());
     if protocol.frame_max.bytes() < protocol.message_size_max.bytes() + room.bytes() {
         let least = Size::new(protocol.message_size_max.bytes() + room.bytes());
         return refuse(
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!(check(&settings).unwrap_err().key, "memory.low_water_percent");
 
         let mut settings = Settings::default();
-        settings.protocol.frame_max = Size::new(Size::mib(16).bytes() + Size::kib(64).bytes());
+        settings.protocol.frame_max = Size::new(Size::mib(16).bytes() + u64::from(MESSAGE_OVERHEAD));
         check(&settings).unwrap();
         settings.protocol.frame_max = Size::new(settings.protocol.frame_max.bytes() - 1);
         assert_eq!(check(&settings).unwrap_err().key, "protocol.frame_max");

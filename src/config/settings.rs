@@ -101,7 +101,7 @@ impl Default for ProtocolSettings {
     fn default() -> Self {
         Self {
             heartbeat: Duration::from_secs(30),
-            frame_max: Size::kib(16 * 1024 + 64),
+            frame_max: Size::mib(17),
             frame_max_before_login: Size::kib(64),
             message_size_max: Size::mib(16),
             channel_max: 2047,
@@ -117,7 +117,7 @@ impl Default for ProtocolSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct MemorySettings {
-    /// Message memory at which every publisher is held back.
+    /// Message memory above which each queue gets only its fair share before its publishers are held back.
     pub budget: Size,
     /// Message memory of one queue at which its publishers are held back.
     pub queue_budget: Size,
@@ -146,20 +146,17 @@ impl Default for MemorySettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct QueueSettings {
-    /// Highest `x-max-priority` that a queue may ask for.
+    /// Most consumers of one queue.
     #[serde(deserialize_with = "units::whole")]
-    pub priorities_max: u8,
-    /// How often one message may be dead-lettered before it is dropped.
+    pub consumers_per_queue_max: u32,
+    /// Most queues and reasons in the history of a message's deaths before it ends.
     #[serde(deserialize_with = "units::whole")]
-    pub dead_letter_hops_max: u16,
-    /// Most unacknowledged messages of one channel, also where a consumer asks for no limit.
-    #[serde(deserialize_with = "units::whole")]
-    pub unacked_per_channel_max: u32,
+    pub deaths_max: u16,
 }
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self { priorities_max: 255, dead_letter_hops_max: 16, unacked_per_channel_max: 1_000_000 }
+        Self { consumers_per_queue_max: 65_536, deaths_max: 64 }
     }
 }
 
@@ -176,9 +173,6 @@ pub struct TopologySettings {
     /// Most bindings of one vhost.
     #[serde(deserialize_with = "units::whole")]
     pub bindings_per_vhost_max: u32,
-    /// Most words in the binding key of a topic exchange.
-    #[serde(deserialize_with = "units::whole")]
-    pub topic_words_max: u16,
 }
 
 impl Default for TopologySettings {
@@ -186,8 +180,7 @@ impl Default for TopologySettings {
         Self {
             exchanges_per_vhost_max: 100_000,
             queues_per_vhost_max: 100_000,
-            bindings_per_vhost_max: 1_000_000,
-            topic_words_max: 64,
+            bindings_per_vhost_max: 10_000_000,
         }
     }
 }

@@ -35,6 +35,8 @@ mod effects;
 mod entry;
 mod expiry;
 mod lane;
+#[doc(hidden)]
+pub mod model;
 mod overflow;
 mod ready;
 mod settlement;
@@ -42,6 +44,8 @@ mod spare;
 mod stats;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod unacked;
 
 use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOptions, Timestamp};
@@ -202,8 +206,10 @@ impl Queue {
                 self.consumers.remove_if_spent(slot);
             }
             RemoveMode::Gone => {
-                let mut consumer = self.consumers.remove(slot);
+                let consumer = self.consumers.get(slot);
+                // First, so that a consumer of the same channel can take its turn.
                 consumer.give_back_channel_places(consumer.unacked.len());
+                let mut consumer = self.consumers.remove(slot);
                 let unacked = &mut self.unacked;
                 consumer.unacked.take(0, u64::MAX, |entry| {
                     unacked.remove(&entry);

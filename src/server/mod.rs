@@ -7,6 +7,7 @@
 mod connection;
 mod embedded;
 mod read_buffer;
+mod serve;
 mod timers;
 
 use std::io;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use embedded::Embedded;
+pub use serve::{ServeError, serve};
 
 use crate::broker::Broker;
 use crate::model::{Clock, SystemClock};

@@ -1,11 +1,116 @@
 //! From settings to a running broker: what `rialto serve` does.
 
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
 use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use super::{Server, ServerOptions};
+use crate::broker::{Broker, Limits, Users};
+use crate::config::{ListenAddress, Settings};
+use crate::model::VhostName;
+use crate::queue::QueueLimits;
+use crate::routing::RoutingLimits;
+use crate::session::SessionOptions;
 
 /// Why the broker could not serve.
 #[derive(Debug, Error)]
 pub enum ServeError {
+    /// An address could not be resolved.
+    #[error("cannot resolve the address {address} to listen on: {error}")]
+    Resolve {
+        /// The address of the settings.
+        address: ListenAddress,
+        /// What the system says.
+        error: io::Error,
+    },
     /// A socket could not be opened.
     #[error("{0}")]
-    Listen(#[from] std::io::Error),
+    Listen(#[from] io::Error),
+    /// Some connections had to be cut off.
+    #[error("some connections did not end within server.shutdown_grace and were cut off")]
+    CutOff,
+}
+
+/// Serves until `stop` is cancelled. `ready` is told the addresses once connections are accepted.
+///
+/// # Errors
+/// See [`ServeError`].
+pub async fn serve(
+    settings: &Settings,
+    stop: CancellationToken,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeError> {
+    let mut addresses = Vec::new();
+    for address in &settings.server.listen {
+        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
+        let resolved = resolved.map_err(|error| ServeError::Resolve { address: address.clone(), error })?;
+        addresses.extend(resolved);
+    }
+    let server = Server::bind(broker(settings), &addresses, options(settings)).await?;
+    ready(&server.addresses()?);
+    let stopping = server.stop_token();
+    let run = tokio::spawn(server.run());
+    stop.cancelled().await;
+    stopping.cancel();
+    match run.await {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(ServeError::CutOff),
+    }
+}
+
+fn broker(settings: &Settings) -> Broker {
+    let users =
+        settings.auth.users.iter().map(|(name, user)| (name.clone(), user.password.reveal().to_owned()));
+    let vhosts = settings.vhosts.names.iter();
+    Broker::in_memory()
+        .limits(limits(settings))
+        .users(Users::new(users, settings.auth.guest_loopback_only))
+        .vhosts(
+            vhosts.map(|name| VhostName::new(name).expect("checked with the settings: at most 255 bytes")),
+        )
+        .build()
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let Settings { memory, queues, topology, .. } = settings;
+    Limits {
+        memory_budget: memory.budget.bytes(),
+        queue_budget: memory.queue_budget.bytes(),
+        low_water_percent: memory.low_water_percent.into(),
+        outbox_bytes: memory.outbox.bytes(),
+        consumer_window: memory.consumer_window.bytes(),
+        queues_max: topology.queues_per_vhost_max as usize,
+        routing: RoutingLimits {
+            exchanges_max: topology.exchanges_per_vhost_max as usize,
+            bindings_max: topology.bindings_per_vhost_max as usize,
+        },
+        queue: QueueLimits {
+            consumers_max: queues.consumers_per_queue_max,
+            deaths_max: queues.deaths_max as usize,
+        },
+    }
+}
+
+fn options(settings: &Settings) -> ServerOptions {
+    let Settings { server, protocol, .. } = settings;
+    ServerOptions {
+        session: Arc::new(SessionOptions {
+            frame_max: protocol.frame_max.as_u32(),
+            login_frame_max: protocol.frame_max_before_login.as_u32(),
+            message_size_max: protocol.message_size_max.as_u32(),
+            channel_max: protocol.channel_max,
+            route_max: protocol.route_max,
+            consumers_max: protocol.consumers_per_channel_max as usize,
+            heartbeat: (!protocol.heartbeat.is_zero()).then_some(protocol.heartbeat),
+            handshake_timeout: server.handshake_timeout,
+            publish_window: protocol.publish_window.as_u32(),
+            page_rows_max: protocol.list_page_max,
+        }),
+        connections_max: server.connections_max as usize,
+        read_chunk: server.read_chunk.as_usize(),
+        shutdown_grace: server.shutdown_grace,
+    }
 }

@@ -30,9 +30,6 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// Bytes that a frame needs around the body of its one message: names, lengths, the properties it was
-    /// published with, and what dead-lettering adds to them.
-    pub const MESSAGE_OVERHEAD: u32 = 512 << 10;
     /// How long a peer may take to answer `Close`.
     pub const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 }

@@ -8,6 +8,10 @@ pub const LOGIN_FRAME_MAX: u32 = 64 * 1024;
 /// What `Welcome` allows unless configured otherwise: a body of 16 MiB and room for what stands around it.
 pub const FRAME_MAX_DEFAULT: u32 = 17 * 1024 * 1024;
 
+/// Bytes that a frame needs around the body of its one message: names, lengths, the properties it was published
+/// with, and what dead-lettering adds to them. `frame_max` is at least the largest body and this.
+pub const MESSAGE_OVERHEAD: u32 = 512 * 1024;
+
 /// Longest table of a client (arguments, properties), in encoded bytes without the length field. A decoded
 /// table can be some fifty times as large as its bytes, so tables must not fill a whole frame.
 pub const TABLE_BYTES_MAX: usize = 64 * 1024;

@@ -26,7 +26,7 @@ pub use header::{
     RawFrame, ReservedKind, Sender, decode_frame,
 };
 pub use limits::{
-    CURSOR_BYTES_MAX, FACTS_BYTES_MAX, FRAME_MAX_DEFAULT, LOGIN_FRAME_MAX, PAGE_ROWS_MAX,
+    CURSOR_BYTES_MAX, FACTS_BYTES_MAX, FRAME_MAX_DEFAULT, LOGIN_FRAME_MAX, MESSAGE_OVERHEAD, PAGE_ROWS_MAX,
     PROPERTIES_BYTES_MAX, TABLE_BYTES_MAX,
 };
 pub use preface::{PREFACE, PrefaceCheck, VERSION_MAJOR, VERSION_MINOR, check_preface};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ahash::{AHashMap, AHashSet};
 use rialto_protocol::ReplyCode;
-use rialto_protocol::native::{Command, Login, Place, Welcome};
+use rialto_protocol::native::{Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
 use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::consuming::PendingSettles;
@@ -14,7 +14,6 @@ use super::{Fault, NativeSession, Open, State, connection_fault, unexpected};
 use crate::broker::{ConnectionInfo, LoginError, PublishBatch};
 use crate::model::VhostName;
 use crate::routing::Routed;
-use crate::session::SessionOptions;
 use crate::session::route_cache::RouteCache;
 
 impl NativeSession {
@@ -116,7 +115,7 @@ impl NativeSession {
     /// messages that it cannot deliver.
     fn negotiated_frame_max(&self, place: Place, wish: u32) -> Result<u32, Fault> {
         let offer = self.options.frame_max;
-        let least = self.options.message_size_max.saturating_add(SessionOptions::MESSAGE_OVERHEAD).min(offer);
+        let least = self.options.message_size_max.saturating_add(MESSAGE_OVERHEAD).min(offer);
         match wish {
             0 => Ok(offer),
             wish if wish < least => {

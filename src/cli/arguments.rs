@@ -1,0 +1,134 @@
+//! `NAME=VALUE` options with typed values: `--arg x-max-priority=5`, `--header retries=3`.
+//!
+//! A value that reads as JSON has JSON's type; anything else is a text. So `5` is a number, `true` a boolean,
+//! `"5"` (with the quotes) and `five` are texts, `[1, 2]` is a list.
+
+use rialto_protocol::types::{FieldTable, FieldValue, ShortStr, TABLE_DEPTH_MAX};
+
+/// One `NAME=VALUE`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Argument {
+    /// The name, at most 255 bytes.
+    pub name: ShortStr,
+    /// The value with its type.
+    pub value: FieldValue,
+}
+
+/// Reads one `NAME=VALUE`, for clap.
+pub(super) fn parse_argument(text: &str) -> Result<Argument, String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    if name.is_empty() {
+        return Err("the name in front of the = is empty".to_owned());
+    }
+    let name = ShortStr::new(name).map_err(|error| format!("the name is too long: {error}"))?;
+    let value = match serde_json::from_str(value) {
+        Ok(json) => field_value(json, 0)?,
+        Err(_) => FieldValue::text(value),
+    };
+    Ok(Argument { name, value })
+}
+
+/// A name of at most 255 bytes, for clap.
+pub(super) fn parse_name(text: &str) -> Result<ShortStr, String> {
+    ShortStr::new(text).map_err(|error| error.to_string())
+}
+
+/// The arguments as a table. A later one of the same name wins.
+pub(super) fn table(arguments: impl IntoIterator<Item = Argument>) -> FieldTable {
+    let mut table = FieldTable::new();
+    for argument in arguments {
+        table.insert(argument.name, argument.value);
+    }
+    table
+}
+
+fn field_value(json: serde_json::Value, depth: usize) -> Result<FieldValue, String> {
+    if depth >= TABLE_DEPTH_MAX {
+        return Err(format!("lists and tables may be nested {TABLE_DEPTH_MAX} levels deep"));
+    }
+    Ok(match json {
+        serde_json::Value::Null => FieldValue::Void,
+        serde_json::Value::Bool(value) => FieldValue::Bool(value),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+            (Some(n), _) => FieldValue::I64(n),
+            (None, Some(n)) => FieldValue::F64(n),
+            (None, None) => return Err(format!("{number} is out of range")),
+        },
+        serde_json::Value::String(text) => FieldValue::text(text),
+        serde_json::Value::Array(values) => {
+            let values = values.into_iter().map(|value| field_value(value, depth + 1));
+            FieldValue::Array(values.collect::<Result<_, _>>()?)
+        }
+        serde_json::Value::Object(entries) => {
+            let mut table = FieldTable::new();
+            for (name, value) in entries {
+                table.insert(parse_name(&name)?, field_value(value, depth + 1)?);
+            }
+            FieldValue::Table(table)
+        }
+    })
+}
+
+/// A field value as JSON, for `--json`. Bytes that are not UTF-8 are escaped (`\xff`).
+pub(super) fn json(value: &FieldValue) -> serde_json::Value {
+    match value {
+        FieldValue::Bool(value) => (*value).into(),
+        FieldValue::F32(n) => f64::from(*n).into(),
+        FieldValue::F64(n) => (*n).into(),
+        FieldValue::Timestamp(seconds) => (*seconds).into(),
+        FieldValue::Array(values) => values.iter().map(json).collect(),
+        FieldValue::Table(table) => json_table(table),
+        FieldValue::Void => serde_json::Value::Null,
+        FieldValue::LongStr(_) | FieldValue::Bytes(_) | FieldValue::Decimal(..) => value.to_string().into(),
+        integer => integer.as_int().into(),
+    }
+}
+
+/// A table as a JSON object.
+pub(super) fn json_table(table: &FieldTable) -> serde_json::Value {
+    table.iter().map(|(name, value)| (name.to_string(), json(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(text: &str) -> FieldValue {
+        parse_argument(&format!("a={text}")).unwrap().value
+    }
+
+    #[test]
+    fn values_have_the_type_that_they_look_like() {
+        assert_eq!(value("5"), FieldValue::I64(5));
+        assert_eq!(value("-1.5"), FieldValue::F64(-1.5));
+        assert_eq!(value("true"), FieldValue::Bool(true));
+        assert_eq!(value("\"5\""), FieldValue::text("5"));
+        assert_eq!(value("drop-head"), FieldValue::text("drop-head"));
+        assert_eq!(value("a=b"), FieldValue::text("a=b"));
+        assert_eq!(value(""), FieldValue::text(""));
+        assert_eq!(value("[1, \"x\"]"), FieldValue::Array(vec![FieldValue::I64(1), FieldValue::text("x")]));
+        assert_eq!(value("{\"k\": 1}").to_string(), "{k: 1}");
+        assert_eq!(value("18446744073709551615"), FieldValue::F64(18446744073709551615.0));
+    }
+
+    #[test]
+    fn a_missing_or_long_name_is_refused() {
+        assert!(parse_argument("novalue").is_err());
+        assert!(parse_argument("=5").is_err());
+        assert!(parse_argument(&format!("{}=5", "x".repeat(256))).is_err());
+        assert!(parse_argument(&format!("{}=5", "x".repeat(255))).is_ok());
+    }
+
+    #[test]
+    fn nesting_past_what_a_table_may_have_is_refused() {
+        let nested = |levels: usize| format!("a={}1{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(parse_argument(&nested(TABLE_DEPTH_MAX - 1)).is_ok());
+        assert!(parse_argument(&nested(TABLE_DEPTH_MAX)).is_err());
+    }
+
+    #[test]
+    fn json_goes_out_as_it_came_in() {
+        let argument = parse_argument("a={\"list\":[1,2.5,true,null],\"text\":\"x\"}").unwrap();
+        assert_eq!(json(&argument.value).to_string(), "{\"list\":[1,2.5,true,null],\"text\":\"x\"}");
+    }
+}

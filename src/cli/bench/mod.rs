@@ -1,0 +1,98 @@
+//! `rialto bench`: what a broker can do, measured from outside by a generator that costs little itself.
+//!
+//! Rooms: `options` (the command line), `plan` (what is sent, the same for all), `contender` (who is measured: a Rialto
+//! broker, a NATS server, the bare relay), `process` (their processes), `round` (one measurement), `traffic` (the two
+//! ends as a round sees them), `native`, `nats` and `relay` (the ends), `pace` (open loop), `usage` (CPU and memory),
+//! `report` (medians, table, JSON).
+//! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
+//! clock starts; brokers that a measurement starts listen on loopback and end with it. Not here: the client that
+//! applications use (`rialto-client`), whose comfort would be measured along.
+
+mod contender;
+mod error;
+mod native;
+mod nats;
+mod options;
+mod pace;
+mod plan;
+mod process;
+mod relay;
+mod report;
+mod round;
+mod traffic;
+mod usage;
+
+use std::io::Write as _;
+
+use error::{BenchError, BenchResult};
+use options::Job;
+use report::Report;
+use round::Measured;
+
+pub(super) use options::Options;
+
+use super::output::written;
+use super::signal::Interrupt;
+use super::{ExitCode, Failure};
+
+/// Measures all contenders in turn, round by round, so that what else the machine does meets all alike.
+fn measure(job: &Job) -> BenchResult<Report> {
+    let mut results: Vec<(String, Vec<Measured>)> =
+        job.contenders.iter().map(|contender| (contender.to_string(), Vec::new())).collect();
+    for _ in 0..job.plan.rounds {
+        for (contender, (_, rounds)) in job.contenders.iter().zip(&mut results) {
+            rounds.push(contender.measure(&job.plan)?);
+        }
+    }
+    Ok(Report::new(job.measurement, &job.plan, &results))
+}
+
+/// Runs the measurement and prints what it found.
+pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
+    let job = match options {
+        Options::Throughput(options) => options.job(),
+        Options::Latency(options) => options.job(),
+        Options::Fanout(options) => options.job(),
+        Options::Limit(options) => options.job(),
+        Options::Relay(options) => {
+            relay::serve(options.publishers, options.consumers, options.copies)?;
+            return Ok(ExitCode::Success);
+        }
+    }?;
+    end_children_when_interrupted()?;
+    let report = measure(&job)?;
+    let text = if job.json { report.json() + "\n" } else { report.text() };
+    written(std::io::stdout().write_all(text.as_bytes()))?;
+    let complaints = report.complaints();
+    match complaints.is_empty() {
+        true => Ok(ExitCode::Success),
+        false => Err(Failure::new(ExitCode::Failure, complaints.join("\n"))),
+    }
+}
+
+/// Children of a measurement that is interrupted would go on without it.
+fn end_children_when_interrupted() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Ends with the process.
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        runtime.block_on(async { Interrupt::listen().wait().await });
+        process::end_all();
+        std::process::exit(ExitCode::Interrupted as i32);
+    })?;
+    Ok(())
+}
+
+impl From<BenchError> for Failure {
+    fn from(error: BenchError) -> Self {
+        let code = match &error {
+            BenchError::Options(_) => ExitCode::Usage,
+            BenchError::Refused(_) => ExitCode::Refused,
+            BenchError::Ended => ExitCode::Connection,
+            BenchError::Io { source, .. } if source.kind() == std::io::ErrorKind::ConnectionRefused => {
+                ExitCode::Connection
+            }
+            BenchError::Io { .. } | BenchError::Protocol(_) | BenchError::Process(_) => ExitCode::Failure,
+        };
+        Failure::new(code, error)
+    }
+}

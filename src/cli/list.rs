@@ -1,0 +1,81 @@
+//! `rialto list`: what a broker has, as a table or as JSON lines.
+
+use clap::{Args, ValueEnum};
+use rialto_protocol::native::{ListOf, PAGE_ROWS_MAX};
+
+use super::output::{self, Written};
+use super::target::{Target, with_client};
+use super::{ExitCode, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  rialto list queues
+  rialto list bindings --url rialto://ann:secret@broker.example/shop
+  rialto list queues --json | jq -r 'select(.messages > 1000) | .name'
+
+--json prints one object a line.";
+
+/// What can be listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Queues, and how full they are
+    Queues,
+    /// Exchanges
+    Exchanges,
+    /// Which exchange routes what into which queue
+    Bindings,
+    /// Who is connected
+    Connections,
+    /// Who consumes from which queue
+    Consumers,
+}
+
+/// Show what a broker has
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Options {
+    /// What to show
+    #[arg(value_enum)]
+    what: What,
+    /// One JSON object a line, for scripts
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    target: Target,
+}
+
+impl From<What> for ListOf {
+    fn from(what: What) -> Self {
+        match what {
+            What::Queues => ListOf::Queues,
+            What::Exchanges => ListOf::Exchanges,
+            What::Bindings => ListOf::Bindings,
+            What::Connections => ListOf::Connections,
+            What::Consumers => ListOf::Consumers,
+        }
+    }
+}
+
+pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
+    with_client(&options.target, async |client| {
+        let mut rows = client.list(options.what.into()).page_size(PAGE_ROWS_MAX);
+        if !options.json {
+            // All of them first: the widest cell decides how wide a column is.
+            output::table(&rows.all().await?)?;
+            return Ok(ExitCode::Success);
+        }
+        let mut page = Vec::new();
+        while let Some(row) = rows.next().await? {
+            page.push(row);
+            if page.len() == PAGE_ROWS_MAX as usize {
+                // A page at a time: a script that has seen enough closes the pipe.
+                if output::json_lines(&page)? == Written::PipeClosed {
+                    return Ok(ExitCode::Success);
+                }
+                page.clear();
+            }
+        }
+        output::json_lines(&page)?;
+        Ok(ExitCode::Success)
+    })
+}

@@ -1,0 +1,166 @@
+//! The `rialto` command: each subcommand is a file, and all but `serve` are thin clients.
+//!
+//! Every command goes the same way: clap reads raw options, the command turns them into checked options
+//! before anything runs, and runs; a [`Failure`] says what, where and what to do, and carries the exit code.
+//! Invariants: bodies and lists go to stdout, everything else to stderr; a closed pipe is not an error; a
+//! command line that is wrong touches no broker.
+//! Not here: what the broker does (`server`), how clients talk to it (`rialto-client`).
+
+mod arguments;
+mod bench;
+mod bind;
+mod completions;
+mod consume;
+mod declare;
+mod delete;
+mod exit_code;
+mod failure;
+mod lines;
+mod list;
+mod output;
+mod publish;
+mod purge;
+mod serve;
+mod signal;
+mod target;
+
+use std::ffi::OsString;
+
+use anstyle::AnsiColor;
+use clap::builder::Styles;
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use arguments::Argument;
+pub use exit_code::ExitCode;
+pub use failure::Failure;
+pub use target::Target;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples, to be pasted one after the other:
+  rialto serve &                                 a broker on 127.0.0.1:5672
+  rialto declare queue tasks                     a queue
+  rialto publish '' --key tasks hello            a message, straight into the queue
+  rialto consume tasks --ack --count 1           … and out again
+
+  rialto declare exchange events --kind topic
+  rialto bind events tasks --key 'order.*'
+  seq 1000000 | rialto publish events --key order.new --stdin
+  rialto consume tasks --ack --count 1000000 | tail -n 1
+  rialto list queues
+";
+
+/// A message broker: exchanges route, queues hold, and consumers get each message once, fairly and in order.
+///
+/// Without a command, `rialto` serves.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rialto",
+    version,
+    styles = STYLES,
+    max_term_width = 110,
+    after_help = EXAMPLES,
+    after_long_help = format!("{EXAMPLES}\n{}", ExitCode::HELP),
+    disable_help_subcommand = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a broker
+    Serve(serve::Options),
+    /// Create an exchange or a queue, or check that it is there
+    #[command(subcommand)]
+    Declare(declare::Options),
+    /// Route messages from an exchange into a queue (or another exchange)
+    Bind(bind::Options),
+    /// Undo a bind
+    Unbind(bind::Options),
+    /// Delete an exchange or a queue
+    #[command(subcommand)]
+    Delete(delete::Options),
+    /// Remove all ready messages of a queue
+    Purge(purge::Options),
+    /// Publish one message, or one for each line of stdin
+    Publish(publish::Options),
+    /// Print the messages of a queue as they come
+    Consume(consume::Options),
+    /// Show what a broker has
+    List(list::Options),
+    /// Measure a broker
+    #[command(subcommand)]
+    Bench(bench::Options),
+    /// Print a completion script for a shell
+    Completions(completions::Options),
+}
+
+/// Runs the command that the process was called with.
+pub fn run() -> ExitCode {
+    run_with(std::env::args_os())
+}
+
+fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // `--help` and `--version` are errors to clap; a closed pipe is none to us.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::Usage } else { ExitCode::Success };
+        }
+    };
+    let done = match cli.command.unwrap_or_else(|| Command::Serve(serve::Options::default())) {
+        Command::Serve(options) => serve::run(options),
+        Command::Declare(options) => declare::run(options),
+        Command::Bind(options) => bind::run_bind(options),
+        Command::Unbind(options) => bind::run_unbind(options),
+        Command::Delete(options) => delete::run(options),
+        Command::Purge(options) => purge::run(options),
+        Command::Publish(options) => publish::run(options),
+        Command::Consume(options) => consume::run(options),
+        Command::List(options) => list::run(options),
+        Command::Bench(options) => bench::run(options),
+        Command::Completions(options) => completions::run(&options, Cli::command()),
+    };
+    match done {
+        Ok(code) => code,
+        Err(failure) => {
+            failure.print();
+            failure.code
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_teaches_by_example() {
+        fn check(command: &clap::Command, path: &str) {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{path} has no examples");
+            assert!(help.contains("rialto "), "{path} has no example to paste");
+            // Where no terminal says how wide it is, clap wraps at 100.
+            for line in help.lines() {
+                assert!(line.chars().count() <= 98, "{path}: {line}");
+            }
+            for sub in command.get_subcommands() {
+                check(sub, &format!("{path} {}", sub.get_name()));
+            }
+        }
+        check(&Cli::command(), "rialto");
+    }
+}

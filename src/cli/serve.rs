@@ -1,0 +1,132 @@
+//! `rialto serve`: settings, logs, then the broker.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::signal::Interrupt;
+use super::{ExitCode, Failure};
+use crate::config::{self, ListenAddress, LogFormat, LogLevel, LogSettings, Overrides, Settings, Sources};
+use crate::server::{self, ServeError};
+
+const EXAMPLES: &str = "\
+Examples:
+  rialto serve
+  rialto serve --listen 0.0.0.0:5672 --listen '[::]:5672'
+  rialto serve --config /etc/rialto/broker.toml --log-level debug
+  RIALTO_MEMORY__BUDGET='4 GiB' rialto serve --in-memory
+
+Settings come from broker.toml, then from variables like RIALTO_SERVER__LISTEN, then from these
+flags; the later wins. Ctrl-C or SIGTERM ends the broker in good order.";
+
+/// Run a broker
+#[derive(Debug, Default, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Options {
+    /// Settings file [default: broker.toml, if the working directory has one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Accept connections here, in place of what the settings say; may be repeated
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Vec<ListenAddress>,
+    /// Keep what must survive a restart here
+    #[arg(long, value_name = "DIR", conflicts_with = "in_memory")]
+    data_dir: Option<PathBuf>,
+    /// Keep everything in memory
+    #[arg(long)]
+    in_memory: bool,
+    /// Log events of this seriousness and above
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<LogLevel>,
+}
+
+pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
+    let overrides = Overrides {
+        listen: options.listen,
+        data_dir: options.data_dir,
+        in_memory: options.in_memory,
+        log_level: options.log_level,
+    };
+    let environment = std::env::vars_os().collect();
+    let loaded = config::load(Sources { file: options.config, environment, overrides })?;
+    start_log(&loaded.settings.log);
+    match &loaded.file {
+        Some(file) => tracing::info!(file = %file.display(), "settings read"),
+        None => tracing::info!("no broker.toml here, and none named: the defaults hold"),
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("rialto").build()?;
+    runtime.block_on(run_broker(&loaded.settings))
+}
+
+/// The one place where the command line meets the server.
+async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
+    let stop = CancellationToken::new();
+    // Ended with the runtime.
+    tokio::spawn({
+        let (mut interrupt, stop) = (Interrupt::listen(), stop.clone());
+        async move {
+            interrupt.wait().await;
+            tracing::info!("stopping: no new connections, the others are closed; once more to stop at once");
+            stop.cancel();
+        }
+    });
+    match server::serve(settings, stop, ready).await {
+        Ok(()) => {
+            tracing::info!("stopped");
+            Ok(ExitCode::Success)
+        }
+        Err(error @ ServeError::CutOff) => Err(Failure::new(ExitCode::Failure, error).advise(
+            "their clients connect again by themselves; give them longer with server.shutdown_grace",
+        )),
+        Err(error) => Err(Failure::new(ExitCode::Failure, error)
+            .at(listed(&settings.server.listen))
+            .advise("if another broker runs there, stop it, or choose another address with --listen")),
+    }
+}
+
+/// Says where, for people who want to connect.
+fn ready(addresses: &[SocketAddr]) {
+    for address in addresses {
+        tracing::info!("serving on rialto://{address}");
+    }
+    tracing::warn!("messages are kept in memory only: this version does not survive a restart");
+}
+
+fn listed(addresses: &[ListenAddress]) -> String {
+    addresses.iter().map(ListenAddress::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Logs go to stderr. Called twice (embedded in a test), the first log stays.
+fn start_log(settings: &LogSettings) {
+    let level = match settings.level {
+        LogLevel::Off => LevelFilter::OFF,
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    };
+    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr);
+    let _ = match settings.format {
+        LogFormat::Text => {
+            let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+            builder.with_ansi(colour).with_target(false).try_init()
+        }
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// Stderr without panics: a log that nobody reads any more must not end the broker.
+struct Stderr;
+
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = std::io::Stderr;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        std::io::stderr()
+    }
+}

@@ -1,0 +1,14 @@
+//! The queue machine against a naive model of itself: for the model test and the fuzz target, not for users.
+//!
+//! [`run`] makes a queue and its naive twin, does the same random operations to both, and compares everything
+//! that can be seen: answers, deliveries with their tags, dead letters, what the journal is told, counts,
+//! deadlines. Choices come from a seed or from a fuzzer's bytes. A [`Mutation`] plants a bug in the twin, to
+//! prove that the comparison would find it in the machine.
+
+mod choices;
+mod naive;
+mod run;
+
+pub use choices::{Choices, FromBytes, Seeded};
+pub use naive::Mutation;
+pub use run::{Difference, Tally, run};

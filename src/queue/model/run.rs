@@ -1,0 +1,519 @@
+//! Random operations, done to the machine and to its twin.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rialto_protocol::types::{Properties, ShortStr};
+
+use crate::model::{
+    ConsumerId, ConsumerTag, DeadLetterTarget, ExchangeName, Lsn, MemoryGauge, Message, MessageRoute,
+    OverflowRule, Priority, Publication, QueueName, QueueOptions, RoutingKey, Timestamp,
+};
+use crate::queue::{
+    ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RemoveMode,
+    Settle, Verdict,
+};
+
+use super::choices::Choices;
+use super::naive::{Mutation, Naive, NaiveConsumer, NaiveMessage, Told};
+
+/// Where machine and twin differ.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// How many operations were done before.
+    pub operation: usize,
+    /// What was being done, and what both say.
+    pub what: String,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "operation {}: {}", self.operation, self.what)
+    }
+}
+
+/// What happened in a run: to see that the choices reach every rule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Operations done.
+    pub operations: u64,
+    /// Deliveries and answers to `get`s.
+    pub delivered: u64,
+    /// Messages acknowledged.
+    pub acked: u64,
+    /// Messages that came back.
+    pub returned: u64,
+    /// Messages rejected by a consumer.
+    pub rejected: u64,
+    /// Messages expired.
+    pub expired: u64,
+    /// Messages over the maximum length.
+    pub max_length: u64,
+    /// Messages over the delivery limit.
+    pub delivery_limit: u64,
+    /// Publishes refused.
+    pub refused: u64,
+    /// Consumers seen paused, by reason: not active, prefetch, credit, outbox full, channel prefetch.
+    pub paused: [u64; 5],
+    /// Settlements refused.
+    pub settle_errors: u64,
+    /// Consumers refused.
+    pub consume_errors: u64,
+    /// Times the queue wanted to be deleted.
+    pub deleted: u64,
+}
+
+impl Tally {
+    /// Adds another run's.
+    pub fn add(&mut self, other: &Tally) {
+        self.operations += other.operations;
+        self.delivered += other.delivered;
+        self.acked += other.acked;
+        self.returned += other.returned;
+        self.rejected += other.rejected;
+        self.expired += other.expired;
+        self.max_length += other.max_length;
+        self.delivery_limit += other.delivery_limit;
+        self.refused += other.refused;
+        self.paused.iter_mut().zip(other.paused).for_each(|(sum, count)| *sum += count);
+        self.settle_errors += other.settle_errors;
+        self.consume_errors += other.consume_errors;
+        self.deleted += other.deleted;
+    }
+}
+
+const START_MS: u64 = 1_000_000;
+const GETTERS: [u64; 2] = [900_001, 900_002];
+const CONSUMERS_MAX: usize = 8;
+
+/// Does up to `operations` random operations to a random queue and its twin, and compares after each.
+///
+/// # Errors
+/// The first difference.
+///
+/// # Panics
+/// If the machine's own invariants are broken.
+pub fn run(
+    choices: &mut impl Choices,
+    operations: usize,
+    mutation: Option<Mutation>,
+) -> Result<Tally, Difference> {
+    let mut pair = Pair::new(choices, mutation);
+    for operation in 0..operations {
+        if choices.is_spent() {
+            break;
+        }
+        let at = |what| Difference { operation, what };
+        pair.step(choices).map_err(at)?;
+        pair.compare().map_err(at)?;
+    }
+    pair.finish().map_err(|what| Difference { operation: operations, what })
+}
+
+/// The machine and its twin, at the same time in the same state.
+struct Pair {
+    machine: Queue,
+    naive: Naive,
+    windows: Vec<Arc<ChannelWindow>>,
+    now: Timestamp,
+    next_lsn: u64,
+    /// LSNs that were passed over: their messages come late.
+    late: Vec<u64>,
+    /// Messages published at once: some runs have short queues, some have long ones.
+    burst: u64,
+    next_consumer: u64,
+    out: Effects,
+    route: MessageRoute,
+    gauge: MemoryGauge,
+    tally: Tally,
+}
+
+/// What both must say.
+fn same<T: PartialEq + fmt::Debug>(what: &str, machine: T, naive: T) -> Result<(), String> {
+    match machine == naive {
+        true => Ok(()),
+        false => Err(format!("{what}: the machine says {machine:?}, the twin says {naive:?}")),
+    }
+}
+
+fn options(choices: &mut impl Choices) -> QueueOptions {
+    let target = DeadLetterTarget { exchange: ExchangeName::default(), routing_key: None };
+    QueueOptions {
+        durable: choices.one_in(2),
+        auto_delete: choices.one_in(8),
+        max_priority: choices.one_of(&[0, 0, 0, 1, 3, 255]),
+        message_ttl_ms: choices.one_of(&[None, None, None, None, Some(0), Some(15), Some(60)]),
+        expires_ms: choices.one_of(&[None, None, None, Some(1), Some(40)]),
+        max_length: choices.one_of(&[None, None, None, Some(0), Some(1), Some(5), Some(20)]),
+        max_length_bytes: choices.one_of(&[None, None, None, Some(10), Some(200)]),
+        overflow: choices.one_of(&[
+            OverflowRule::DropHead,
+            OverflowRule::DropHead,
+            OverflowRule::RejectPublish,
+            OverflowRule::RejectPublishDeadLetter,
+        ]),
+        dead_letter: (!choices.one_in(3)).then_some(target),
+        single_active_consumer: choices.one_in(4),
+        delivery_limit: choices.one_of(&[None, None, Some(0), Some(1), Some(3)]),
+        ..QueueOptions::default()
+    }
+}
+
+impl Pair {
+    fn new(choices: &mut impl Choices, mutation: Option<Mutation>) -> Pair {
+        let now = Timestamp::from_millis(START_MS);
+        let options = options(choices);
+        let limits: Vec<u32> = vec![choices.one_of(&[0, 1, 3]), choices.one_of(&[2, 5])];
+        let name = QueueName::new("model").expect("short");
+        Pair {
+            machine: Queue::new(name, options.clone(), QueueLimits::default(), now),
+            windows: limits.iter().map(|limit| Arc::new(ChannelWindow::new(*limit))).collect(),
+            naive: Naive::new(options, limits, mutation, now.as_micros()),
+            now,
+            next_lsn: 1,
+            late: Vec::new(),
+            burst: choices.one_of(&[1, 1, 1, 4, 12]),
+            next_consumer: 1,
+            out: Effects::new(),
+            route: MessageRoute { exchange: ExchangeName::default(), routing_key: RoutingKey::default() },
+            gauge: MemoryGauge::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// One random operation, done to both.
+    fn step(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        self.tally.operations += 1;
+        match choices.below(64) {
+            0..21 => {
+                for _ in 0..self.burst {
+                    self.publish(choices)?;
+                }
+            }
+            21..33 => self.dispatch()?,
+            33..44 => self.settle(choices)?,
+            44..47 => self.get(choices)?,
+            47..50 => self.add(choices)?,
+            50..52 => self.remove(choices),
+            52 => self.refill(choices),
+            53..55 => self.add_credit(choices),
+            55 => self.set_prefetch(choices),
+            56 => self.set_channel_limit(choices),
+            57 => self.wake_channels(),
+            58..61 => self.now = self.now.plus_millis(choices.below(12)),
+            61..63 => self.tick()?,
+            _ if choices.one_in(4) => self.purge()?,
+            _ => {
+                self.machine.touch(self.now);
+                self.naive.touch(self.now.as_micros());
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        let lsn = if !self.late.is_empty() && choices.one_in(8) {
+            self.late.swap_remove(choices.below(self.late.len() as u64) as usize)
+        } else {
+            if self.late.len() < 10 && choices.one_in(8) {
+                self.late.push(self.next_lsn);
+                self.next_lsn += 1;
+            }
+            self.next_lsn += 1;
+            self.next_lsn - 1
+        };
+        let body = body(lsn, choices.below(40) as usize);
+        let persistent = choices.one_in(2);
+        let ttl_ms =
+            choices.one_of(&[None, None, None, None, Some(0), Some(5), Some(20), Some(50), Some(500)]);
+        let priority = choices.one_of(&[0, 0, 1, 2, 3, 9, 255]);
+        let properties = Properties { delivery_mode: persistent.then_some(2), ..Properties::default() };
+        let message = Message::new(self.route.clone(), &properties.encoded(), &body, &self.gauge);
+        let naive = NaiveMessage {
+            lsn,
+            place: lsn,
+            priority,
+            ttl_ms,
+            expires: None,
+            returns: 0,
+            body_len: body.len() as u64,
+            len: message.len() as u64,
+            persistent,
+            enqueued: self.now.as_micros(),
+        };
+        let publication = Publication { message, lsn: Lsn(lsn), priority: Priority(priority), ttl_ms };
+        let verdict = self.machine.publish(publication, self.now, &mut self.out);
+        let accepted = self.naive.publish(naive, self.now.as_micros());
+        same("publish: accepted", verdict == Verdict::Accepted, accepted)
+    }
+
+    /// As the broker does after a batch: dispatch, and take what is to be sent.
+    fn dispatch(&mut self) -> Result<(), String> {
+        self.machine.dispatch(self.now, &mut self.out);
+        self.naive.dispatch(self.now.as_micros());
+        let mut taken = Vec::new();
+        let mut bodies = Ok(());
+        self.machine.take_deliveries(|consumer, deliveries| {
+            let read = deliveries.drain(..).map(|delivery| {
+                if delivery.redelivered != (delivery.delivery_count > 0) {
+                    bodies = Err(format!("LSN {}: redelivered and delivery count differ", delivery.lsn));
+                }
+                if delivery.message.body() != body(delivery.lsn.0, delivery.message.body_len()) {
+                    bodies = Err(format!("LSN {}: another message's body", delivery.lsn));
+                }
+                (delivery.lsn.0, delivery.tag, delivery.delivery_count)
+            });
+            taken.push((consumer.0, read.collect::<Vec<_>>()));
+        });
+        taken.sort();
+        same("deliveries", taken, self.naive.take_deliveries())?;
+        bodies
+    }
+
+    fn settle(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        // Mostly a consumer that holds something, and tags that it holds.
+        let holding = self.naive.consumers.iter().filter(|c| !c.held.is_empty()).collect::<Vec<_>>();
+        let (id, first, last) = if holding.is_empty() || choices.one_in(10) {
+            let id = choices.one_of(&[1, 2, 3, GETTERS[0]]);
+            (id, choices.below(4), choices.below(6))
+        } else {
+            let consumer = holding[choices.below(holding.len() as u64) as usize];
+            let tag = consumer.held[choices.below(consumer.held.len() as u64) as usize].0;
+            let first = if choices.one_in(4) { 1 } else { tag };
+            (consumer.id, first, tag + choices.below(3))
+        };
+        let kind = choices.below(4) % 3;
+        let text = choices.one_in(3).then_some("no");
+        let settlement = match kind {
+            0 => Settle::Ack,
+            1 => Settle::Requeue,
+            _ => Settle::Reject { reason: text.map(ShortStr::truncated) },
+        };
+        let settled = self.machine.settle(ConsumerId(id), first, last, settlement, self.now, &mut self.out);
+        let naive = self.naive.settle(id, first, last, kind, text, self.now.as_micros());
+        self.tally.settle_errors += u64::from(settled.is_err());
+        let what = format!("settle consumer {id}, tags {first} to {last}, kind {kind}");
+        let settled = settled.map_err(|error| format!("{error:?}"));
+        same(&what, settled, naive.map_err(str::to_owned))
+    }
+
+    fn get(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        let (getter, auto_ack) = (choices.one_of(&GETTERS), choices.one_in(2));
+        let got = self.machine.get(ConsumerId(getter), auto_ack, self.now, &mut self.out);
+        let got = got.map(|got| {
+            let delivery = got.delivery;
+            ((delivery.lsn.0, delivery.tag, delivery.delivery_count), got.remaining)
+        });
+        same("get", got, self.naive.get(getter, auto_ack, self.now.as_micros()))
+    }
+
+    fn add(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        if self.naive.consumers.len() >= CONSUMERS_MAX {
+            return Ok(());
+        }
+        let id = self.next_consumer;
+        self.next_consumer += 1;
+        let auto_ack = choices.one_in(4);
+        let window = choices.one_of(&[1_000_000, 1_000_000, 150]);
+        let credit = choices.one_in(4).then(|| (choices.below(5), choices.below(200)));
+        let channel = choices.one_of(&[None, None, Some(0), Some(1)]).filter(|_| !auto_ack);
+        let spec = ConsumerSpec {
+            id: ConsumerId(id),
+            tag: ConsumerTag::default(),
+            auto_ack,
+            exclusive: choices.one_in(12),
+            priority: choices.one_of(&[0, 0, 0, 1, -1]),
+            prefetch: choices.one_of(&[0, 1, 2, 5]),
+            credit: credit.map(|(messages, bytes)| Credit { messages, bytes }),
+            window,
+            channel_window: channel.map(|channel: usize| self.windows[channel].clone()),
+        };
+        let naive = NaiveConsumer {
+            id,
+            getter: false,
+            cancelled: false,
+            auto_ack,
+            exclusive: spec.exclusive,
+            priority: spec.priority,
+            prefetch: spec.prefetch,
+            credit: credit.map(|(messages, bytes)| (messages, bytes as i64)),
+            window: window as i64,
+            window_left: window as i64,
+            channel,
+            next_tag: 1,
+            held: Vec::new(),
+            outgoing: Vec::new(),
+            paused: Some(PauseReason::NotActive),
+        };
+        let added = self.machine.add_consumer(spec, self.now).map_err(|error| format!("{error:?}"));
+        self.tally.consume_errors += u64::from(added.is_err());
+        same("add a consumer", added, self.naive.add(naive).map_err(str::to_owned))
+    }
+
+    fn remove(&mut self, choices: &mut impl Choices) {
+        let mode = choices.one_of(&[RemoveMode::Cancel, RemoveMode::Gone]);
+        if let Some(id) = self.some_consumer(choices) {
+            self.machine.remove_consumer(ConsumerId(id), mode, self.now, &mut self.out);
+            self.naive.remove(id, mode, self.now.as_micros());
+        }
+    }
+
+    fn refill(&mut self, choices: &mut impl Choices) {
+        let bytes = choices.below(200);
+        if let Some(id) = self.some_consumer(choices) {
+            self.machine.refill(ConsumerId(id), bytes);
+            self.naive.change(id, |c| c.window_left = c.window.min(c.window_left + bytes as i64));
+        }
+    }
+
+    fn add_credit(&mut self, choices: &mut impl Choices) {
+        let (messages, bytes) = (choices.below(4), choices.below(150));
+        if let Some(id) = self.some_consumer(choices) {
+            self.machine.add_credit(ConsumerId(id), messages, bytes);
+            let more = |(m, b): (u64, i64)| (m + messages, b + bytes as i64);
+            self.naive.change(id, |c| c.credit = c.credit.map(more));
+        }
+    }
+
+    fn set_prefetch(&mut self, choices: &mut impl Choices) {
+        let prefetch = choices.below(4) as u32;
+        if let Some(id) = self.some_consumer(choices) {
+            self.machine.set_prefetch(ConsumerId(id), prefetch);
+            self.naive.change(id, |c| c.prefetch = prefetch);
+        }
+    }
+
+    fn set_channel_limit(&mut self, choices: &mut impl Choices) {
+        let (channel, limit) = (choices.below(2) as usize, choices.below(5) as u32);
+        self.windows[channel].set_limit(limit);
+        self.naive.channels[channel].1 = limit;
+    }
+
+    /// As the channel does after a settlement: if somebody waits, tell its consumers.
+    fn wake_channels(&mut self) {
+        for channel in 0..self.windows.len() {
+            if self.windows[channel].take_waiting() {
+                let members = self.naive.consumers.iter().filter(|c| c.channel == Some(channel));
+                for id in members.map(|c| c.id).collect::<Vec<_>>() {
+                    self.machine.channel_has_room(ConsumerId(id));
+                    self.naive.change(id, |_| ());
+                }
+            }
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), String> {
+        self.machine.tick(self.now, &mut self.out);
+        self.naive.tick(self.now.as_micros());
+        match self.machine.next_deadline() {
+            Some(at) if at <= self.now && self.out.deleted.is_none() => {
+                Err(format!("the next deadline is {at:?}, which is not later than the last tick"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn purge(&mut self) -> Result<(), String> {
+        let purged = self.machine.purge(self.now, &mut self.out);
+        same("purge", purged, self.naive.purge(self.now.as_micros()))
+    }
+
+    fn some_consumer(&self, choices: &mut impl Choices) -> Option<u64> {
+        let consumers = &self.naive.consumers;
+        let at = choices.below(consumers.len().max(1) as u64) as usize;
+        Some(consumers.get(at)?.id)
+    }
+
+    /// Compares everything that can be seen.
+    fn compare(&mut self) -> Result<(), String> {
+        self.machine.check_invariants();
+        let text = |text: ShortStr| text.as_str().to_owned();
+        let dead = self.out.dead.drain(..);
+        let mut told = Told {
+            dead: dead.map(|d| (d.lsn.0, d.reason, d.text.map(text), d.delivery_count)).collect(),
+            settled: self.out.settled.drain(..).map(|lsn| lsn.0).collect(),
+            returned: self.out.returned.drain(..).map(|r| (r.lsn.0, r.delivery_count)).collect(),
+            deleted: self.out.deleted.take(),
+        };
+        told.returned.sort_unstable();
+        self.tally.deleted += u64::from(told.deleted.is_some());
+        let mut naive = std::mem::take(&mut self.naive.told);
+        naive.returned.sort_unstable();
+        same("effects", told, naive)?;
+
+        let stats = self.machine.stats();
+        let naive = &self.naive;
+        same("ready", stats.ready, naive.ready.len() as u64)?;
+        same("ready body bytes", stats.ready_body_bytes, naive.body_bytes())?;
+        let held = || naive.consumers.iter().flat_map(|c| c.held.iter().map(|(_, message)| message));
+        same("unacked", stats.unacked, held().count() as u64)?;
+        let memory: u64 =
+            naive.ready.iter().chain(held()).map(|m| m.len + crate::queue::MESSAGE_OVERHEAD).sum();
+        same("memory", self.machine.memory_bytes(), memory)?;
+        let enqueued = naive.head().map(|head| Timestamp::from_micros(head.enqueued));
+        same("head's age", stats.head_enqueued, enqueued)?;
+        for (channel, window) in self.windows.iter().enumerate() {
+            same("channel window", window.taken(), naive.channels[channel].0)?;
+        }
+
+        let mut consumers: Vec<_> =
+            self.machine.consumers().map(|c| (c.id.0, c.unacked, c.readiness)).collect();
+        consumers.sort_by_key(|consumer| consumer.0);
+        let consuming = naive.consumers.iter().filter(|c| !c.getter && !c.cancelled);
+        let readiness = |c: &NaiveConsumer| c.paused.map_or(Readiness::Ready, Readiness::Paused);
+        let twins: Vec<_> = consuming.map(|c| (c.id, c.held.len() as u64, readiness(c))).collect();
+        for (_, _, readiness) in &consumers {
+            if let Readiness::Paused(reason) = readiness {
+                self.tally.paused[*reason as usize] += 1;
+            }
+        }
+        same("consumers", consumers, twins)?;
+
+        match (self.machine.next_deadline(), naive.deadline().map(Timestamp::from_micros)) {
+            (None, Some(exact)) => Err(format!("no deadline, but something is due at {exact:?}")),
+            (Some(at), Some(exact)) if at > exact => Err(format!("deadline {at:?} is later than {exact:?}")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes what is left, message by message, and ends the queue.
+    fn finish(mut self) -> Result<Tally, String> {
+        self.dispatch()?;
+        self.compare()?;
+        while self.machine.ready_len() > 0 {
+            let got = self.machine.get(ConsumerId(GETTERS[0]), true, self.now, &mut self.out);
+            let naive = self.naive.get(GETTERS[0], true, self.now.as_micros());
+            let got = got.map(|got| (got.delivery.lsn.0, got.remaining));
+            same("the rest", got, naive.map(|(given, remaining)| (given.0, remaining)))?;
+        }
+        self.compare()?;
+        let totals = self.machine.stats().totals;
+        self.tally.delivered = totals.delivered + totals.got;
+        self.tally.acked = totals.acked;
+        self.tally.returned = totals.returned;
+        self.tally.rejected = totals.rejected;
+        self.tally.expired = totals.expired;
+        self.tally.max_length = totals.max_length;
+        self.tally.delivery_limit = totals.delivery_limit;
+        self.tally.refused = totals.refused;
+
+        let closed = self.machine.close(&mut self.out);
+        let consuming = self.naive.consumers.iter().filter(|c| !c.getter && !c.cancelled);
+        let mut consuming: Vec<_> = consuming.map(|c| ConsumerId(c.id)).collect();
+        consuming.sort_unstable();
+        self.out.cancelled.sort_unstable();
+        same("consumers at the end", closed.consumers, consuming.len() as u64)?;
+        same("cancelled", &self.out.cancelled, &consuming)?;
+        same("memory of a closed queue", self.machine.memory_bytes(), 0)?;
+        for window in &self.windows {
+            same("places taken in a channel's window at the end", window.taken(), 0)?;
+        }
+        same("bytes of messages at the end", self.gauge.bytes(), 0)?;
+        Ok(self.tally)
+    }
+}
+
+/// The body of the message with this LSN.
+fn body(lsn: u64, len: usize) -> Vec<u8> {
+    lsn.to_be_bytes().into_iter().rev().cycle().take(len).collect()
+}
