@@ -20,6 +20,8 @@ pub(super) enum Contender {
     Rialto {
         /// The program; none: this very one.
         program: Option<PathBuf>,
+        /// Its settings; none: the defaults.
+        config: Option<PathBuf>,
     },
     /// A broker that is running.
     RialtoAt {
@@ -57,7 +59,7 @@ impl FromStr for Contender {
         match (name, program) {
             ("limit", None) => Ok(Contender::Limit),
             ("nats", program) => Ok(Contender::Nats { program }),
-            ("rialto", program) => Ok(Contender::Rialto { program }),
+            ("rialto", program) => Ok(Contender::Rialto { program, config: None }),
             _ => Err("one of: limit, nats, nats=PROGRAM, rialto, rialto=PROGRAM".to_owned()),
         }
     }
@@ -66,8 +68,8 @@ impl FromStr for Contender {
 impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Contender::Rialto { program: None } => f.write_str("rialto"),
-            Contender::Rialto { program: Some(program) } => write!(f, "rialto={}", program.display()),
+            Contender::Rialto { program: None, .. } => f.write_str("rialto"),
+            Contender::Rialto { program: Some(program), .. } => write!(f, "rialto={}", program.display()),
             Contender::RialtoAt { address, .. } => write!(f, "rialto at {}", address.endpoint()),
             Contender::Nats { .. } => f.write_str("nats"),
             Contender::NatsAt { endpoint, .. } => write!(f, "nats at {endpoint}"),
@@ -100,12 +102,17 @@ impl Contender {
     /// Measures one round.
     pub(super) fn measure(&self, plan: &Plan) -> BenchResult<Measured> {
         match self {
-            Contender::Rialto { program } => {
+            Contender::Rialto { program, config } => {
                 let program = match program {
                     Some(program) => program.clone(),
                     None => own_program()?,
                 };
-                let process = Process::start(&program, &["serve", "--listen", "127.0.0.1:0", "--in-memory"])?;
+                let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--in-memory"];
+                let config = config.as_deref().map(absolute).transpose()?;
+                if let Some(config) = &config {
+                    arguments.extend(["--config", config]);
+                }
+                let process = Process::start(&program, &arguments)?;
                 let address = format!("rialto://{}", process.address())
                     .parse()
                     .map_err(|error| BenchError::Process(format!("the broker's address: {error}")))?;
@@ -137,6 +144,14 @@ impl Contender {
     }
 }
 
+/// A file's place for a process that works in another folder.
+fn absolute(file: &Path) -> BenchResult<String> {
+    let absolute = std::path::absolute(file).doing(|| format!("cannot find {}", file.display()))?;
+    absolute.into_os_string().into_string().map_err(|name| {
+        BenchError::Options(format!("the name of {} is not UTF-8", Path::new(&name).display()))
+    })
+}
+
 fn own_program() -> BenchResult<PathBuf> {
     // The link of the kernel also finds a program that was replaced on disk since it was started.
     let link = Path::new("/proc/self/exe");
@@ -153,8 +168,8 @@ mod tests {
     #[test]
     fn contenders_are_named_with_or_without_a_program() {
         let program = Some(PathBuf::from("/opt/old/rialto"));
-        assert_eq!("rialto=/opt/old/rialto".parse(), Ok(Contender::Rialto { program }));
-        assert_eq!("rialto".parse(), Ok(Contender::Rialto { program: None }));
+        assert_eq!("rialto=/opt/old/rialto".parse(), Ok(Contender::Rialto { program, config: None }));
+        assert_eq!("rialto".parse(), Ok(Contender::Rialto { program: None, config: None }));
         assert_eq!("limit".parse(), Ok(Contender::Limit));
         assert_eq!("nats".parse(), Ok(Contender::Nats { program: None }));
         for wrong in ["rabbit", "limit=/bin/true", "nats=", ""] {

@@ -57,11 +57,14 @@ pub(super) struct Common {
     #[arg(long, value_name = "SIZE", default_value = "128", value_parser = parse_body_size)]
     size: Size,
     /// How long to measure in each round
-    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_measured)]
+    #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_span)]
     duration: Duration,
     /// Run this long before measuring, so that start-up does not count
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = parse_duration)]
     warm_up: Duration,
+    /// Give messages up as missing when nothing has moved for so long
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_span)]
+    patience: Duration,
     /// Rounds; medians are shown
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
@@ -103,6 +106,9 @@ struct Whom {
     /// Which broker to start
     #[arg(long, value_enum, default_value_t = Protocol::Native, conflicts_with = "url", help_heading = "Broker")]
     protocol: Protocol,
+    /// Settings of the broker to start [default: the defaults, whatever broker.toml lies here]
+    #[arg(long, value_name = "FILE", conflicts_with = "url", help_heading = "Broker")]
+    config: Option<PathBuf>,
     /// The NATS server to start
     #[arg(long, value_name = "PROGRAM", default_value = NATS_PROGRAM, help_heading = "Broker")]
     nats_server: PathBuf,
@@ -324,6 +330,7 @@ impl Common {
             batch: Plan::batch(self.batch, size, confirms),
             warm_up: self.warm_up,
             duration: self.duration,
+            patience: self.patience,
             rounds: self.rounds,
         }
     }
@@ -349,7 +356,7 @@ impl Whom {
     fn contenders(&self) -> BenchResult<Vec<Contender>> {
         let nats = Contender::Nats { program: Some(self.nats_server.clone()) };
         let first = match (&self.url, self.protocol) {
-            (None, Protocol::Native) => Contender::Rialto { program: None },
+            (None, Protocol::Native) => Contender::Rialto { program: None, config: self.config.clone() },
             (None, Protocol::Nats) => nats.clone(),
             (Some(url), _) => match url.strip_prefix("nats://") {
                 Some(endpoint) => {
@@ -365,6 +372,9 @@ impl Whom {
         };
         let others = self.against.iter().map(|other| match other {
             Contender::Nats { program: None } => nats.clone(),
+            Contender::Rialto { program, config: None } => {
+                Contender::Rialto { program: program.clone(), config: self.config.clone() }
+            }
             other => other.clone(),
         });
         Ok([first].into_iter().chain(others).collect())
@@ -392,9 +402,9 @@ fn parse_body_size(text: &str) -> Result<Size, String> {
     }
 }
 
-fn parse_measured(text: &str) -> Result<Duration, String> {
+fn parse_span(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
-        duration if duration < Duration::from_millis(100) => Err("measure for 100ms at least".to_owned()),
+        duration if duration < Duration::from_millis(100) => Err("100ms at least".to_owned()),
         duration => Ok(duration),
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Plan {
     pub(super) warm_up: Duration,
     /// Time that is measured.
     pub(super) duration: Duration,
+    /// A round in which nothing moves for so long has lost messages.
+    pub(super) patience: Duration,
     /// Rounds; the medians count.
     pub(super) rounds: u32,
 }
@@ -108,14 +110,13 @@ impl Plan {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn plan(queues: u32, consumers: u32) -> Plan {
+impl Plan {
+    /// One of each, and over soon.
+    pub(super) fn short() -> Plan {
         Plan {
             publishers: 1,
-            consumers,
-            queues,
+            consumers: 1,
+            queues: 1,
             fanout: false,
             size: 128,
             confirms: None,
@@ -123,17 +124,23 @@ mod tests {
             persistent: false,
             rate: None,
             stamps: false,
-            batch: 1,
+            batch: 10,
             warm_up: Duration::ZERO,
-            duration: Duration::from_secs(1),
+            duration: Duration::from_millis(50),
+            patience: Duration::from_millis(50),
             rounds: 1,
         }
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn every_queue_is_read_and_every_connection_reads_one() {
         for (queues, consumers) in [(1, 1), (1, 4), (4, 1), (4, 4), (5, 2), (3, 7), (100, 8)] {
-            let plan = plan(queues, consumers);
+            let plan = Plan { queues, consumers, ..Plan::short() };
             let mut read = vec![0; queues as usize];
             for consumer in 0..consumers {
                 let mut any = false;

@@ -37,8 +37,15 @@ impl Process {
     /// Starts a program and waits until it prints where it listens.
     pub(super) fn start(program: &Path, arguments: &[&str]) -> BenchResult<Process> {
         let named = program.display();
-        let mut child = Command::new(program)
+        // A path is relative to this folder, not to the child's; a bare name is looked for as a shell does.
+        let path = match program.components().count() {
+            1 => program.to_owned(),
+            _ => std::path::absolute(program).doing(|| format!("cannot find {named}"))?,
+        };
+        let mut child = Command::new(path)
             .args(arguments)
+            // Where no broker.toml lies about: the settings of a measurement are those that it was given.
+            .current_dir("/")
             // Open as long as the measurement lives; a relay ends when it closes.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -21,9 +21,6 @@ use super::plan::Plan;
 use super::traffic::{Answers, Consumer, Ends, Publisher};
 use super::usage::Meter;
 
-/// A round in which nothing moves for so long has lost messages.
-const STALLED_AFTER: Duration = Duration::from_secs(10);
-
 /// How often the round looks at memory and progress.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -63,7 +60,8 @@ pub(super) struct Measured {
     pub(super) surplus: u64,
     /// Nanoseconds from when a message was due until it was received; messages due within the window.
     pub(super) latency: Option<Histogram<u64>>,
-    /// Nanoseconds from when a message was due until it was sent: the generator's own share of the latency.
+    /// Nanoseconds from when a message was due until its sending began: the generator's own share of the latency,
+    /// unless the broker made it wait.
     pub(super) lateness: Option<Histogram<u64>>,
 }
 
@@ -259,7 +257,7 @@ impl Watch<'_> {
             [&shared.published, &shared.received, &shared.finished].map(|count| count.load(Ordering::Relaxed))
         };
         let (mut last, mut moved_at) = (progress(), Instant::now());
-        while well && self.shared.failed.lock().is_none() && moved_at.elapsed() < STALLED_AFTER {
+        while well && self.shared.failed.lock().is_none() && moved_at.elapsed() < self.plan.patience {
             let now = progress();
             let [published, received, finished] = now;
             let all = self.plan.consumers == 0 || received >= published * self.plan.copies();
@@ -353,11 +351,10 @@ fn publish_paced(
             continue;
         }
         let due = |message: u32| pace.due(sent + u64::from(message));
-        publisher.publish(count, plan.stamps.then_some(&due))?;
-        let sent_at = shared.now();
         for message in 0..count {
-            record(lateness, due(message), sent_at, shared.window);
+            record(lateness, due(message), now, shared.window);
         }
+        publisher.publish(count, plan.stamps.then_some(&due))?;
         sent += u64::from(count);
         shared.published.fetch_add(count.into(), Ordering::Relaxed);
     }
@@ -369,6 +366,8 @@ fn consume(mut consumer: Box<dyn Consumer>, shared: &Shared, stamps: bool) -> Hi
     let mut due: Vec<u64> = Vec::new();
     loop {
         match consumer.receive(&mut |at| due.push(at)) {
+            // What consumers that ended earlier left unsettled comes to the others once more.
+            Ok(_) if shared.over.load(Ordering::Relaxed) => return latency,
             Ok(Some(count)) => {
                 if stamps {
                     let now = shared.now();
@@ -378,7 +377,6 @@ fn consume(mut consumer: Box<dyn Consumer>, shared: &Shared, stamps: bool) -> Hi
                 }
                 shared.received.fetch_add(count, Ordering::Relaxed);
             }
-            Ok(None) if shared.over.load(Ordering::Relaxed) => return latency,
             Ok(None) => {
                 shared.fail(BenchError::Ended);
                 return latency;
@@ -397,5 +395,122 @@ fn consume(mut consumer: Box<dyn Consumer>, shared: &Shared, stamps: bool) -> Hi
 fn record(histogram: &mut Histogram<u64>, due: u64, now: u64, window: (u64, u64)) {
     if (window.0..window.1).contains(&due) {
         histogram.saturating_record(now.saturating_sub(due));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc::{self, Receiver, Sender};
+
+    use super::super::traffic::Due;
+    use super::*;
+
+    /// Publishes into a channel and loses (or doubles) some messages; the sockets only wake threads.
+    struct Loopback {
+        socket: TcpStream,
+        out: Sender<u64>,
+        sent: u64,
+        copies_of: fn(u64) -> u64,
+    }
+
+    impl Publisher for Loopback {
+        fn publish(&mut self, count: u32, _: Option<Due<'_>>) -> BenchResult<()> {
+            for _ in 0..count {
+                self.sent += 1;
+                let copies = (self.copies_of)(self.sent);
+                self.out.send(copies).map_err(|_| BenchError::Ended)?;
+            }
+            Ok(())
+        }
+
+        fn finish(&mut self) -> BenchResult<Answers> {
+            Ok(Answers { confirmed: self.sent, rejected: 0 })
+        }
+
+        fn socket(&self) -> &TcpStream {
+            &self.socket
+        }
+    }
+
+    struct Sink {
+        socket: TcpStream,
+        from: Receiver<u64>,
+    }
+
+    impl Consumer for Sink {
+        fn receive(&mut self, _: &mut dyn FnMut(u64)) -> BenchResult<Option<u64>> {
+            // Ends when the publisher's thread has; the socket is what the round shuts down.
+            match self.from.recv() {
+                Ok(count) => Ok(Some(count)),
+                Err(_) => {
+                    let _ = io::Read::read(&mut self.socket, &mut [0]);
+                    Ok(None)
+                }
+            }
+        }
+
+        fn socket(&self) -> &TcpStream {
+            &self.socket
+        }
+    }
+
+    fn measured(copies_of: fn(u64) -> u64) -> Measured {
+        let plan = Plan { rate: Some(10_000), ..Plan::short() };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (out, from) = mpsc::channel();
+        let ends = Ends {
+            publishers: vec![Box::new(Loopback { socket: connect(), out, sent: 0, copies_of })],
+            consumers: vec![Box::new(Sink { socket: connect(), from })],
+            clean_up: Box::new(|| Ok(())),
+        };
+        run(&plan, ends, None).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_missing_when_all_arrives() {
+        let round = measured(|_| 1);
+        assert!(round.published_in_all > 0);
+        assert_eq!((round.missing, round.surplus), (0, 0));
+        assert_eq!(round.received_in_all, round.published_in_all);
+    }
+
+    #[test]
+    fn a_lost_message_is_missed() {
+        let round = measured(|number| u64::from(number != 3));
+        assert_eq!((round.missing, round.surplus), (1, 0));
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_is_noticed() {
+        let round = measured(|number| if number == 3 { 2 } else { 1 });
+        assert_eq!((round.missing, round.surplus), (0, 1));
+    }
+
+    #[test]
+    fn a_generator_that_fails_fails_the_round() {
+        struct Failing(TcpStream);
+        impl Publisher for Failing {
+            fn publish(&mut self, _: u32, _: Option<Due<'_>>) -> BenchResult<()> {
+                Err(BenchError::Refused("NOT_FOUND".to_owned()))
+            }
+            fn finish(&mut self) -> BenchResult<Answers> {
+                Ok(Answers::default())
+            }
+            fn socket(&self) -> &TcpStream {
+                &self.0
+            }
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let long = Duration::from_secs(3600);
+        let plan = Plan { consumers: 0, duration: long, patience: long, ..Plan::short() };
+        let ends = Ends {
+            publishers: vec![Box::new(Failing(socket))],
+            consumers: Vec::new(),
+            clean_up: Box::new(|| Ok(())),
+        };
+        assert!(matches!(run(&plan, ends, None), Err(BenchError::Refused(_))));
     }
 }

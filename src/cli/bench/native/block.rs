@@ -76,36 +76,15 @@ impl Block {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use rialto_protocol::native::{Command, decode_frame};
 
-    use super::super::super::plan::Acks;
     use super::*;
-
-    fn plan(persistent: bool) -> Plan {
-        Plan {
-            publishers: 1,
-            consumers: 1,
-            queues: 1,
-            fanout: false,
-            size: 20,
-            confirms: Some(100),
-            acks: Acks::Auto,
-            persistent,
-            rate: None,
-            stamps: true,
-            batch: 10,
-            warm_up: Duration::ZERO,
-            duration: Duration::from_secs(1),
-            rounds: 1,
-        }
-    }
 
     #[test]
     fn fewer_messages_are_the_beginning_of_the_full_frame() {
         for persistent in [false, true] {
-            let mut block = Block::new(&plan(persistent));
+            let plan = Plan { size: 20, confirms: Some(100), persistent, stamps: true, ..Plan::short() };
+            let mut block = Block::new(&plan);
             block.stamp(2, 77);
             let mut bytes = BytesMut::from(block.frame(3, 500, 9));
             let frame = decode_frame(&mut bytes, u32::MAX).unwrap().unwrap();

@@ -48,7 +48,7 @@ impl Names {
     }
 
     fn queue(&self, number: u32) -> ShortStr {
-        ShortStr::truncated(&format!("{}.{number}", self.0))
+        ShortStr::truncated(format!("{}.{number}", self.0))
     }
 }
 
