@@ -12,9 +12,7 @@ use super::channel::{ChannelSlot, Consumer};
 use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, place_of};
 use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
 use crate::model::{ChannelId, ConsumerId, ConsumerTag};
-use crate::queue::{
-    self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError,
-};
+use crate::queue::{self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError};
 use crate::session::SessionOptions;
 
 /// Settlements of one read, in order, neighbours of one consumer together.

@@ -137,6 +137,8 @@ impl NativeSession {
         let exhausted = self.broker.memory_exhausted();
         // Looked up once for the run, unless it depends on each message's headers.
         let mut fixed = slot.known_targets(vhost);
+        // The count is bounded by the entries' bytes, as the run's reader has checked.
+        batch.reserve(run.count as usize, run.entries.len());
         for entry in run.walk() {
             let (entry, properties) = entry.map_err(|error| FrameError::published_entry(number.0, error))?;
             let this = *sequence;
