@@ -515,3 +515,50 @@ fn a_cancelled_notice_does_not_reach_a_consumer_of_the_reopened_channel() {
     other.hear(&publish(1, "new", &[b"x"]));
     assert_eq!(delivered(&end.said()).len(), 1);
 }
+
+#[test]
+fn more_routes_in_one_read_than_a_batch_can_number_keep_each_message_its_own() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    let (kind, arguments) = (text("fanout"), FieldTable::new());
+    let (passive, durable, auto_delete, internal) = (false, false, false, false);
+    end.ask(Request::DeclareExchange {
+        name: text("f"),
+        kind,
+        passive,
+        durable,
+        auto_delete,
+        internal,
+        arguments,
+    });
+    let (source, destination, routing_key) = (text("f"), text("q"), text(""));
+    end.ask(Request::BindQueue(Binding { source, destination, routing_key, arguments: FieldTable::new() }));
+    end.ask(Request::Consume(Consume { auto_ack: true, ..consume("q", 1) }));
+    end.said();
+    let mut frames = BytesMut::new();
+    let mut next = 0;
+    for count in [20_000, 65_536] {
+        let mut frame = PublishWriter::begin(1, next + 1, false, &mut frames);
+        for _ in 0..count {
+            let key = next.to_string();
+            frame.run(RouteRef::Inline { exchange: "f", routing_key: &key }, false, &mut frames);
+            frame.entry(&[], key.as_bytes(), &mut frames);
+            next += 1;
+        }
+        frame.finish(&mut frames);
+    }
+    end.hear(&frames);
+    let mut seen = 0;
+    for command in end.said() {
+        let Command::Deliver(deliver) = command else { continue };
+        for run in deliver.runs_ref(1) {
+            let run = run.unwrap();
+            for entry in run.walk() {
+                assert_eq!(run.routing_key.as_bytes(), entry.unwrap().body);
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, next);
+}
