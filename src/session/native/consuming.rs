@@ -139,9 +139,6 @@ impl NativeSession {
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
             return Ok(Response::Done);
         };
-        if channel.consumers.contains_key(&consume.consumer) || channel.consumers.len() >= consumers_max {
-            channel.forget_ended();
-        }
         if consume.consumer == 0 || channel.consumers.contains_key(&consume.consumer) {
             let text = format!("consumer number {} is in use or 0; choose another from 1", consume.consumer);
             return Err(refused(ReplyCode::PreconditionFailed, text));

@@ -9,7 +9,7 @@ use rialto_protocol::types::{RawProperties, ShortStr};
 
 use super::channel::ChannelSlot;
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, Resolved};
 use crate::model::{ChannelId, MessageRoute};
 use crate::queue::RejectReason;
 use crate::session::SessionOptions;
@@ -153,9 +153,11 @@ impl NativeSession {
                 let targets = match &fixed {
                     Some(targets) => Ok(targets),
                     None => {
-                        resolved = slot.targets(vhost, properties, scratch);
-                        fixed = slot.known_targets(vhost);
-                        resolved.as_ref()
+                        resolved = slot.resolve(vhost, properties, scratch);
+                        if let Ok(Resolved { targets, generation: Some(_) }) = &resolved {
+                            fixed = Some(targets.clone());
+                        }
+                        resolved.as_ref().map(|resolved| &resolved.targets)
                     }
                 };
                 match targets {
