@@ -12,3 +12,8 @@ pub mod routing;
 pub mod server;
 pub mod session;
 pub mod store;
+
+/// The README's program compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -6,11 +6,13 @@
 //! Invariant: a target panics only when the code under test is wrong.
 #![deny(missing_docs, unsafe_code)]
 
+mod config;
 mod protocol;
 mod queue;
 mod routing;
 mod session;
 
+pub use config::config_text;
 pub use protocol::{field_tables, native_frames, native_roundtrip};
 pub use queue::queue_ops;
 pub use routing::topic_match;
@@ -27,4 +29,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("topic_match", topic_match),
     ("queue_ops", queue_ops),
     ("native_session", native_session),
+    ("config_text", config_text),
 ];

@@ -34,7 +34,7 @@ pub struct DeliveryRun {
 /// Something other than a delivery that a connection must hear of.
 #[derive(Clone, Debug)]
 pub enum Notice {
-    /// Its consumer has ended because the queue is gone.
+    /// Its consumer has ended because the queue is gone; or, if it was cancelled before, what it held is.
     ConsumerCancelled {
         /// The consumer.
         consumer: LocalConsumer,

@@ -94,6 +94,12 @@ impl PublishBatch {
         Ok(())
     }
 
+    /// Makes room for a run of messages that are about to be added.
+    pub fn reserve(&mut self, messages: usize, bytes: usize) {
+        self.builder.reserve(messages, bytes);
+        self.facts.reserve(messages);
+    }
+
     /// How many messages there are.
     pub fn len(&self) -> usize {
         self.facts.len()

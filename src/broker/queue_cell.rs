@@ -37,6 +37,9 @@ pub struct QueueCell {
 struct Hosted {
     queue: Queue,
     ports: AHashMap<ConsumerId, Port>,
+    /// Cancelled consumers that still have something to settle: they too are told when the queue goes, because
+    /// what they hold counts for their channel's prefetch.
+    cancelled: Vec<(ConsumerId, Port)>,
     /// Publishers that wait until this queue takes messages again.
     waiting: Vec<Weak<Outbox>>,
     armed: Timestamp,
@@ -75,6 +78,7 @@ impl QueueCell {
         let hosted = Hosted {
             queue,
             ports: AHashMap::new(),
+            cancelled: Vec::new(),
             waiting: Vec::new(),
             armed: Timestamp::NEVER,
             memory: 0,
@@ -209,10 +213,18 @@ impl QueueCell {
         }
         hosted.queue.dispatch(turn.now, &mut turn.effects);
         self.carry_out(&mut hosted, turn);
-        for id in ids {
-            hosted.ports.remove(id);
+        let mut unacked = 0;
+        for &id in ids {
+            let port = hosted.ports.remove(&id);
+            let left = hosted.queue.unacked_of(id);
+            match port {
+                Some(port) if left > 0 => hosted.cancelled.push((id, port)),
+                Some(_) => {}
+                None => hosted.cancelled.retain(|(cancelled, _)| *cancelled != id),
+            }
+            unacked += left;
         }
-        ids.iter().map(|id| hosted.queue.unacked_of(*id)).sum()
+        unacked
     }
 
     /// Settles deliveries of one consumer. How many were still outstanding, or what was wrong.
@@ -222,16 +234,31 @@ impl QueueCell {
         ranges: &[Settled],
         turn: &mut Turn,
     ) -> Result<u64, SettleError> {
-        let settled = self.run(turn, |queue, now, effects| {
+        let mut hosted = self.hosted.lock();
+        if hosted.closed {
+            return Ok(0);
+        }
+        let Hosted { queue, cancelled, .. } = &mut *hosted;
+        let mut settle = || {
             let mut count = 0;
             for range in ranges {
                 let settlement = range.settlement.clone();
-                count += queue.settle(consumer, range.first, range.last, settlement, now, effects)?;
+                count += queue.settle(
+                    consumer,
+                    range.first,
+                    range.last,
+                    settlement,
+                    turn.now,
+                    &mut turn.effects,
+                )?;
             }
-            queue.dispatch(now, effects);
             Ok(count)
-        });
-        settled.unwrap_or(Ok(0))
+        };
+        let settled = settle();
+        queue.dispatch(turn.now, &mut turn.effects);
+        cancelled.retain(|(id, _)| *id != consumer || queue.unacked_of(*id) > 0);
+        self.carry_out(&mut hosted, turn);
+        settled
     }
 
     /// Takes one message for a `get`. None: the queue is gone.
@@ -375,8 +402,8 @@ impl QueueCell {
         hosted.closed = true;
         hosted.queue.close(&mut turn.effects);
         turn.effects.settled.clear();
-        for id in turn.effects.cancelled.drain(..) {
-            let Some(port) = hosted.ports.remove(&id) else { continue };
+        let ended = turn.effects.cancelled.drain(..).filter_map(|id| hosted.ports.remove(&id));
+        for port in ended.chain(hosted.cancelled.drain(..).map(|(_, port)| port)) {
             if port.outbox.notify(Notice::ConsumerCancelled { consumer: port.consumer }) {
                 turn.wakes.push(port.outbox);
             }

@@ -7,7 +7,7 @@
 //! Not here: what the broker does (`server`), how clients talk to it (`rialto-client`).
 
 mod arguments;
-pub mod bench;
+mod bench;
 mod bind;
 mod completions;
 mod consume;

@@ -248,14 +248,20 @@ impl BatchBuilder {
         self.places.push(Place { offset, len, route: (self.routes.len() - 1) as u16, persistent });
     }
 
-    /// Ends the batch and gives its messages in order. The builder is empty again.
-    pub fn finish(&mut self, gauge: &MemoryGauge) -> impl ExactSizeIterator<Item = Message> + use<> {
+    /// Makes room for messages that are about to be added.
+    pub fn reserve(&mut self, messages: usize, bytes: usize) {
+        self.places.reserve(messages);
+        self.bytes.reserve(bytes);
+    }
+
+    /// Ends the batch and gives its messages in order. The builder is empty again, and keeps its room for places.
+    pub fn finish(&mut self, gauge: &MemoryGauge) -> impl ExactSizeIterator<Item = Message> + '_ {
         // Taken, not split: what is left of the buffer would tie this batch's memory to the next one's.
         let bytes = std::mem::take(&mut self.bytes).freeze();
         let charge = gauge.charge(bytes.len() as u64);
         let routes = std::mem::take(&mut self.routes);
         let batch = Arc::new(MessageBatch { bytes, routes, _charge: charge });
-        std::mem::take(&mut self.places).into_iter().map(move |place| Message {
+        self.places.drain(..).map(move |place| Message {
             batch: batch.clone(),
             offset: place.offset,
             len: place.len,

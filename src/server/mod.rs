@@ -112,8 +112,10 @@ impl Server {
     /// long as the grace lasts. True if all ended in time.
     pub async fn run(self) -> bool {
         let Server { shared, listeners } = self;
-        shared.tasks.spawn(timers::expire(shared.broker.clone(), shared.stop.clone()));
-        shared.tasks.spawn(timers::lift_pressure(shared.broker.clone(), shared.stop.clone()));
+        let (broker, stop) = (shared.broker.clone(), shared.stop.clone());
+        shared.tasks.spawn(timers::keep_up(move || timers::expire(broker.clone(), stop.clone())));
+        let (broker, stop) = (shared.broker.clone(), shared.stop.clone());
+        shared.tasks.spawn(timers::keep_up(move || timers::lift_pressure(broker.clone(), stop.clone())));
         for listener in listeners {
             shared.tasks.spawn(accept(listener, shared.clone()));
         }

@@ -7,6 +7,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::{Broker, Turn};
 
+/// Runs a task that the broker cannot do without, and starts it again should a defect end it: a panic over one
+/// queue must not end the time of all others.
+pub(super) async fn keep_up<F: Future<Output = ()> + Send + 'static>(start: impl Fn() -> F) {
+    while let Err(error) = tokio::spawn(start()).await
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a task of the broker failed; starting it again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
 /// Runs the broker's timers until stopped.
 pub(super) async fn expire(broker: Broker, stop: CancellationToken) {
     let mut turn = Turn::new();

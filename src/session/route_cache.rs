@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use rialto_protocol::types::{RawProperties, ShortStr};
 
-use crate::broker::{BrokerError, Targets, Vhost};
+use crate::broker::{BrokerError, Resolved, Targets, Vhost};
 use crate::model::{ExchangeName, MessageRoute, RoutingKey};
 use crate::routing::Routed;
 
@@ -24,19 +24,22 @@ impl RouteSlot {
         RouteSlot { route, known: None }
     }
 
-    /// The queues that a message with these properties goes to.
-    pub(super) fn targets(
+    /// Queues of a route that is remembered. To look a longer one up again costs little next to publishing to so
+    /// many queues, and a client may have very many routes.
+    const TARGETS_MAX: usize = 256;
+
+    /// Looks up the queues that a message with these properties goes to.
+    pub(super) fn resolve(
         &mut self,
         vhost: &Vhost,
         properties: RawProperties<'_>,
         scratch: &mut Routed,
-    ) -> Result<Arc<Targets>, BrokerError> {
-        if let Some(targets) = self.known_targets(vhost) {
-            return Ok(targets);
-        }
+    ) -> Result<Resolved, BrokerError> {
         let resolved = vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, scratch)?;
-        self.known = resolved.generation.map(|generation| (generation, resolved.targets.clone()));
-        Ok(resolved.targets)
+        if resolved.targets.queues.len() <= Self::TARGETS_MAX {
+            self.known = resolved.generation.map(|generation| (generation, resolved.targets.clone()));
+        }
+        Ok(resolved)
     }
 
     /// The queues, if they are known and do not depend on the message.

@@ -151,6 +151,33 @@ async fn a_channel_prefetch_held_by_a_deleted_queue_is_given_back() {
 }
 
 #[tokio::test]
+async fn so_is_what_a_cancelled_consumer_held_of_it() {
+    let victim = Victim::start().await;
+    let mut peer = Peer::on_channel(victim.address()).await;
+    peer.request(Request::SetPrefetch { messages: 1 }).await.unwrap();
+    let (first, second) = (peer.declare_exclusive().await, peer.declare_exclusive().await);
+    for (number, queue) in [(1, &first), (2, &second)] {
+        peer.publish(number, queue, b"x").await;
+        peer.next_outcomes().await;
+    }
+    for (number, queue) in [(1, &first), (2, &second)] {
+        peer.request(Request::Consume(consume(queue, number))).await.unwrap();
+    }
+    peer.request(Request::Cancel { consumer: 1 }).await.unwrap();
+    let delete = Request::DeleteQueue { name: short(&first), if_unused: false, if_empty: false };
+    peer.send(1, Command::Request { correlation: 4, request: delete }).await;
+    loop {
+        match peer.next().await.unwrap().command {
+            Command::Deliver(deliver) if deliver.consumer == 2 => break,
+            Command::ConsumerCancelled { .. } => panic!("it had been cancelled before"),
+            _ => {}
+        }
+    }
+    peer.close().await;
+    victim.survives().await;
+}
+
+#[tokio::test]
 async fn gets_from_queues_that_go_do_not_add_up_and_settle_late() {
     let victim = Victim::start().await;
     let mut peer = Peer::on_channel(victim.address()).await;

@@ -90,11 +90,6 @@ impl Channel {
         }
     }
 
-    /// Forgets cancelled consumers whose queue is gone: what they had unacked will not be settled any more.
-    pub(super) fn forget_ended(&mut self) {
-        self.consumers.retain(|_, consumer| consumer.cancelled.is_none() || !consumer.queue.is_closed());
-    }
-
     /// Tells the channel's consumers that there is room in its window, if one of them waits for that.
     pub(super) fn has_room(&self, turn: &mut Turn) {
         if self.window.as_ref().is_some_and(|window| window.take_waiting()) {

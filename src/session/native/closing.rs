@@ -18,10 +18,11 @@ impl NativeSession {
             State::Login { .. } | State::Open(_) => {}
         }
         tracing::info!(peer = %self.peer, code = closing.code, text = %closing.text, "closing connection");
+        let Some(frame_max) = self.frame_max() else { return };
         self.release();
         Command::Close(closing).encode(0, self.out.buffer());
         let until = self.now.plus(SessionOptions::CLOSE_TIMEOUT);
-        self.state = State::Closing { until };
+        self.state = State::Closing { until, frame_max };
     }
 
     /// Nothing more is heard; what is in the output is still written.

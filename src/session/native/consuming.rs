@@ -12,9 +12,7 @@ use super::channel::{ChannelSlot, Consumer};
 use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, place_of};
 use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
 use crate::model::{ChannelId, ConsumerId, ConsumerTag};
-use crate::queue::{
-    self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError,
-};
+use crate::queue::{self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError};
 use crate::session::SessionOptions;
 
 /// Settlements of one read, in order, neighbours of one consumer together.
@@ -141,9 +139,6 @@ impl NativeSession {
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
             return Ok(Response::Done);
         };
-        if channel.consumers.contains_key(&consume.consumer) || channel.consumers.len() >= consumers_max {
-            channel.forget_ended();
-        }
         if consume.consumer == 0 || channel.consumers.contains_key(&consume.consumer) {
             let text = format!("consumer number {} is in use or 0; choose another from 1", consume.consumer);
             return Err(refused(ReplyCode::PreconditionFailed, text));

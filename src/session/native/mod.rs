@@ -18,6 +18,8 @@ mod delivering;
 mod login;
 mod publishing;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -86,6 +88,8 @@ enum State {
     /// We have said `Close` and wait for `CloseOk`.
     Closing {
         until: Timestamp,
+        /// The limit that held before: a stranger whose login was refused may not send longer frames now.
+        frame_max: u32,
     },
     /// Nothing more is said or heard once the output is written.
     Finished,
@@ -165,14 +169,9 @@ impl NativeSession {
                 self.stalled = true;
                 break;
             }
-            let frame_max = match &self.state {
-                State::Login { .. } => self.options.login_frame_max,
-                State::Open(open) => open.frame_max,
-                State::Closing { .. } => self.options.frame_max,
-                State::Finished => {
-                    input.clear();
-                    break;
-                }
+            let Some(frame_max) = self.frame_max() else {
+                input.clear();
+                break;
             };
             match decode_frame(input, frame_max) {
                 Ok(Some(frame)) => self.handle_frame(frame),
@@ -201,7 +200,7 @@ impl NativeSession {
         self.begin(now);
         match &self.state {
             State::Login { until } if *until <= now => self.finish(),
-            State::Closing { until } if *until <= now => self.finish(),
+            State::Closing { until, .. } if *until <= now => self.finish(),
             State::Open(open) => {
                 if let Some(interval) = open.heartbeat {
                     if now.since(self.last_heard) >= interval * 2 {
@@ -222,7 +221,7 @@ impl NativeSession {
     /// When [`NativeSession::handle_time`] has something to do next.
     pub fn next_deadline(&self) -> Option<Timestamp> {
         match &self.state {
-            State::Login { until } | State::Closing { until } => Some(*until),
+            State::Login { until } | State::Closing { until, .. } => Some(*until),
             State::Open(open) => {
                 let interval = open.heartbeat?;
                 Some(self.last_said.plus(interval).min(self.last_heard.plus(interval * 2)))
@@ -289,6 +288,16 @@ impl NativeSession {
     fn begin(&mut self, now: Timestamp) {
         self.now = now;
         self.turn.0.begin(self.broker.now());
+    }
+
+    /// The longest frame that the peer may send now. None: it is not heard any more.
+    fn frame_max(&self) -> Option<u32> {
+        match &self.state {
+            State::Login { .. } => Some(self.options.login_frame_max),
+            State::Open(open) => Some(open.frame_max),
+            State::Closing { frame_max, .. } => Some(*frame_max),
+            State::Finished => None,
+        }
     }
 
     fn handle_frame(&mut self, frame: RawFrame) {

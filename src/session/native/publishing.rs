@@ -9,7 +9,7 @@ use rialto_protocol::types::{RawProperties, ShortStr};
 
 use super::channel::ChannelSlot;
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, Resolved};
 use crate::model::{ChannelId, MessageRoute};
 use crate::queue::RejectReason;
 use crate::session::SessionOptions;
@@ -137,6 +137,8 @@ impl NativeSession {
         let exhausted = self.broker.memory_exhausted();
         // Looked up once for the run, unless it depends on each message's headers.
         let mut fixed = slot.known_targets(vhost);
+        // The count is bounded by the entries' bytes, as the run's reader has checked.
+        batch.reserve(run.count as usize, run.entries.len());
         for entry in run.walk() {
             let (entry, properties) = entry.map_err(|error| FrameError::published_entry(number.0, error))?;
             let this = *sequence;
@@ -151,9 +153,11 @@ impl NativeSession {
                 let targets = match &fixed {
                     Some(targets) => Ok(targets),
                     None => {
-                        resolved = slot.targets(vhost, properties, scratch);
-                        fixed = slot.known_targets(vhost);
-                        resolved.as_ref()
+                        resolved = slot.resolve(vhost, properties, scratch);
+                        if let Ok(Resolved { targets, generation: Some(_) }) = &resolved {
+                            fixed = Some(targets.clone());
+                        }
+                        resolved.as_ref().map(|resolved| &resolved.targets)
                     }
                 };
                 match targets {

@@ -90,7 +90,7 @@ impl NativeSession {
                 let after = std::str::from_utf8(&after).map_err(|_| {
                     refused(ReplyCode::PreconditionFailed, "the cursor is not one of ours".into())
                 })?;
-                let page = vhost.list(listed(what), after, limit.clamp(1, page_rows_max) as usize)?;
+                let page = vhost.list(listed(what), after, limit.min(page_rows_max) as usize)?;
                 let next = page.next.unwrap_or_default().into();
                 return Ok(Response::Page { rows: page.rows, next });
             }

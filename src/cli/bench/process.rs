@@ -1,0 +1,163 @@
+//! Child processes that a measurement starts and ends: brokers and relays, each with an account of its own.
+//!
+//! Invariants: a process that was started here is ended here, also when the measurement fails or is interrupted.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::error::{BenchError, BenchResult, Doing};
+
+/// How long a process may take until it says where it listens.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Lines of a process that has failed which are shown.
+const LAST_WORDS: usize = 5;
+
+/// Every address that a process says begins so: measurements stay on this machine.
+const LOOPBACK: &str = "127.0.0.1:";
+
+/// Processes to end when the measurement is interrupted.
+static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
+
+/// A running child process that listens somewhere.
+#[derive(Debug)]
+pub(super) struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    /// Starts a program and waits until it prints where it listens.
+    pub(super) fn start(program: &Path, arguments: &[&str]) -> BenchResult<Process> {
+        let named = program.display();
+        // A path is relative to this folder, not to the child's; a bare name is looked for as a shell does.
+        let path = match program.components().count() {
+            1 => program.to_owned(),
+            _ => std::path::absolute(program).doing(|| format!("cannot find {named}"))?,
+        };
+        let mut child = Command::new(path)
+            .args(arguments)
+            // Where no broker.toml lies about: the settings of a measurement are those that it was given.
+            .current_dir("/")
+            // Open as long as the measurement lives; a relay ends when it closes.
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .doing(|| format!("cannot start {named}"))?;
+        RUNNING.lock().push(child.id());
+        let (sender, lines) = mpsc::channel();
+        follow(child.stdout.take(), sender.clone());
+        follow(child.stderr.take(), sender);
+        let mut process = Process { child, address: String::new() };
+        let mut words: Vec<String> = Vec::new();
+        loop {
+            let line = match lines.recv_timeout(START_TIMEOUT) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Timeout) => {
+                    return Err(BenchError::Process(format!("{named} does not say where it listens")));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let last = words[words.len().saturating_sub(LAST_WORDS)..].join("\n");
+                    return Err(BenchError::Process(format!("{named} has ended at once:\n{last}")));
+                }
+            };
+            if let Some(address) = address_in(&line) {
+                process.address = address;
+                return Ok(process);
+            }
+            words.push(line);
+        }
+    }
+
+    /// Host and port.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let pid = self.child.id();
+        // It may have ended already; what matters is that it is gone, and reaped.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        RUNNING.lock().retain(|&running| running != pid);
+    }
+}
+
+/// Ends every process that was started: for a signal, after which nothing is dropped.
+pub(super) fn end_all() {
+    for &pid in RUNNING.lock().iter() {
+        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+/// Reads lines for as long as there are some, so that the process never blocks on a full pipe.
+fn follow(stream: Option<impl Read + Send + 'static>, lines: Sender<String>) {
+    let stream = stream.expect("the child was spawned with piped output");
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines() {
+            let Ok(line) = line else { return };
+            // Nobody listens any more once the address is known.
+            let _ = lines.send(line);
+        }
+    });
+}
+
+/// The first address with a port in a line of output.
+fn address_in(line: &str) -> Option<String> {
+    let at = line.find(LOOPBACK)?;
+    let port: String = line[at + LOOPBACK.len()..].chars().take_while(char::is_ascii_digit).collect();
+    let port: u16 = port.parse().ok().filter(|&port| port != 0)?;
+    Some(format!("{LOOPBACK}{port}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_any_line_of_a_log() {
+        assert_eq!(
+            address_in("INFO listening address=127.0.0.1:4321 tls=false").as_deref(),
+            Some("127.0.0.1:4321")
+        );
+        let nats = "[7] 2026/01/01 00:00:00.0 [INF] Listening for client connections on 127.0.0.1:39211";
+        assert_eq!(address_in(nats).as_deref(), Some("127.0.0.1:39211"));
+        assert_eq!(address_in("asked for 127.0.0.1:0"), None);
+        assert_eq!(address_in("starting"), None);
+    }
+
+    #[test]
+    fn a_process_that_ends_at_once_is_quoted() {
+        let error =
+            Process::start(Path::new("/bin/sh"), &["-c", "echo no such thing >&2; exit 1"]).unwrap_err();
+        assert!(error.to_string().contains("no such thing"), "{error}");
+    }
+
+    #[test]
+    fn a_process_is_gone_when_it_is_dropped() {
+        let script = "echo on 127.0.0.1:1234; exec cat";
+        let process = Process::start(Path::new("/bin/sh"), &["-c", script]).unwrap();
+        let pid = process.pid();
+        assert_eq!(process.address(), "127.0.0.1:1234");
+        assert!(RUNNING.lock().contains(&pid));
+        drop(process);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+        assert!(!RUNNING.lock().contains(&pid));
+    }
+}

@@ -1,0 +1,176 @@
+//! The limit: the same bytes through a process that only reads and writes. No broker on this machine can pass it.
+//!
+//! `serve` is that process: a thread for each publisher, blocking sockets, one buffer each. Each connection says in
+//! its first byte which end it is. Not here: frames; consumers know how long a message is and divide.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use parking_lot::Mutex;
+
+use super::error::{BenchResult, Doing};
+use super::native::Block;
+use super::plan::Plan;
+use super::traffic::{self, Answers, Due, Ends};
+
+/// Room for one read, at the relay and at consumers: as much as the broker reads at once.
+const BUFFER: usize = 256 << 10;
+
+const PUBLISHER: u8 = b'p';
+const CONSUMER: u8 = b'c';
+
+/// Connects both ends to a relay.
+pub(super) fn connect(endpoint: &str, plan: &Plan) -> BenchResult<Ends> {
+    let mut ends = Ends { publishers: Vec::new(), consumers: Vec::new(), clean_up: Box::new(|| Ok(())) };
+    let mut block = Block::new(plan);
+    let frame = block.frame(plan.batch, 1, 1).to_vec();
+    let share =
+        Share { bytes: Arc::default(), frame_len: frame.len() as u64, frame_messages: plan.batch.into() };
+    for _ in 0..plan.consumers {
+        let stream = open(endpoint, CONSUMER)?;
+        ends.consumers.push(Box::new(Consumer {
+            stream,
+            buffer: vec![0; BUFFER].into(),
+            share: share.clone(),
+        }));
+    }
+    for _ in 0..plan.publishers {
+        let stream = open(endpoint, PUBLISHER)?;
+        ends.publishers.push(Box::new(Publisher { stream, frame: frame.clone() }));
+    }
+    Ok(ends)
+}
+
+fn open(endpoint: &str, role: u8) -> BenchResult<TcpStream> {
+    let mut stream = TcpStream::connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
+    stream.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
+    stream.write_all(&[role]).doing(|| "cannot write to the relay".to_owned())?;
+    Ok(stream)
+}
+
+struct Publisher {
+    stream: TcpStream,
+    frame: Vec<u8>,
+}
+
+impl traffic::Publisher for Publisher {
+    fn publish(&mut self, _: u32, _: Option<Due<'_>>) -> BenchResult<()> {
+        self.stream.write_all(&self.frame).doing(|| "cannot write to the relay".to_owned())
+    }
+
+    fn finish(&mut self) -> BenchResult<Answers> {
+        self.stream.shutdown(Shutdown::Write).doing(|| "cannot end the connection".to_owned())?;
+        Ok(Answers::default())
+    }
+
+    fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+/// Bytes that all consumers have received together: the relay cuts the stream anywhere, so only their sum
+/// divides into messages.
+#[derive(Clone)]
+struct Share {
+    bytes: Arc<AtomicU64>,
+    frame_len: u64,
+    frame_messages: u64,
+}
+
+impl Share {
+    fn count(&self, bytes: u64) -> u64 {
+        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.messages(before + bytes) - self.messages(before)
+    }
+
+    fn messages(&self, bytes: u64) -> u64 {
+        bytes / self.frame_len * self.frame_messages
+            + bytes % self.frame_len * self.frame_messages / self.frame_len
+    }
+}
+
+struct Consumer {
+    stream: TcpStream,
+    buffer: Box<[u8]>,
+    share: Share,
+}
+
+impl traffic::Consumer for Consumer {
+    fn receive(&mut self, _: &mut dyn FnMut(u64)) -> BenchResult<Option<u64>> {
+        match self.stream.read(&mut self.buffer) {
+            Ok(0) => Ok(None),
+            Ok(count) => Ok(Some(self.share.count(count as u64))),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+            Err(error) => Err(error).doing(|| "cannot read from the relay".to_owned()),
+        }
+    }
+
+    fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+/// The relay process: says where it listens, relays one measurement, and ends when `stdin` does. Every publisher's bytes
+/// go `copies` times out, to the consumers in turn.
+pub(super) fn serve(publishers: u32, consumers: u32, copies: u32) -> io::Result<()> {
+    let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    println!("relaying on {}", listener.local_addr()?);
+    thread::spawn(move || accept(&listener, publishers, consumers, copies));
+    let mut nothing = [0; 64];
+    while io::stdin().read(&mut nothing)? > 0 {}
+    Ok(())
+}
+
+fn accept(listener: &TcpListener, publishers: u32, consumers: u32, copies: u32) -> io::Result<()> {
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    while from.len() < publishers as usize || to.len() < consumers as usize {
+        let (mut stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        let mut role = [0];
+        stream.read_exact(&mut role)?;
+        match role {
+            [PUBLISHER] => from.push(stream),
+            _ => to.push(Mutex::new(stream)),
+        }
+    }
+    let to: Arc<[_]> = to.into();
+    for (number, stream) in from.into_iter().enumerate() {
+        let to = to.clone();
+        let turns = match copies {
+            1 => turns(number, publishers as usize, to.len()),
+            _ => (0..copies as usize).map(|copy| copy % to.len()).collect(),
+        };
+        thread::spawn(move || relay(stream, &to, &turns, copies > 1));
+    }
+    // Consumers would see an end before they are asked to: their sockets stay open as long as the process.
+    loop {
+        thread::park();
+    }
+}
+
+/// Consumers of a publisher whose bytes go out once: as few as give everyone something, so that ends do not share.
+fn turns(publisher: usize, publishers: usize, consumers: usize) -> Vec<usize> {
+    match consumers > publishers {
+        true => (publisher..consumers).step_by(publishers).collect(),
+        false => vec![publisher % consumers],
+    }
+}
+
+/// Each read goes to all turns, or to the next one.
+fn relay(mut from: TcpStream, to: &[Mutex<TcpStream>], turns: &[usize], to_all: bool) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut next = turns.iter().cycle();
+    loop {
+        let count = from.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        for &turn in next.by_ref().take(if to_all { turns.len() } else { 1 }) {
+            to[turn].lock().write_all(&buffer[..count])?;
+        }
+    }
+}

@@ -1,0 +1,516 @@
+//! One round: connections are made, traffic runs, a window of it is measured, then everything is drained and counted.
+//!
+//! A thread for each connection, and the round's own, which only watches. Invariants: what was published and
+//! taken must arrive, as often as the plan says; a round that makes no progress ends anyway. Not here: what the
+//! connections speak (`native`, `nats`, `relay`), how rounds are summed up (`report`).
+
+use std::io;
+use std::net::{Shutdown, TcpStream};
+use std::num::NonZeroU64;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+
+use super::error::{BenchError, BenchResult, Doing};
+use super::pace::Pace;
+use super::plan::Plan;
+use super::traffic::{Answers, Consumer, Ends, Publisher};
+use super::usage::Meter;
+
+/// How often the round looks at memory and progress.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// Longest time a publisher sleeps until it looks whether the round is over.
+const NAP_MAX: Duration = Duration::from_millis(50);
+
+/// Stack of a connection's thread: they keep their buffers on the heap, and there may be thousands.
+const STACK: usize = 256 << 10;
+
+/// Longest latency that is told apart from longer ones: a minute, in nanoseconds.
+const LATENCY_MAX: u64 = 60_000_000_000;
+
+/// What one round found.
+#[derive(Clone, Debug)]
+pub(super) struct Measured {
+    /// Length of the window.
+    pub(super) window: Duration,
+    /// Messages published within the window.
+    pub(super) published: u64,
+    /// Messages (copies) received within the window.
+    pub(super) received: u64,
+    /// CPU time of the broker within the window, where it can be known.
+    pub(super) broker_cpu: Option<Duration>,
+    /// CPU time of the generator.
+    pub(super) generator_cpu: Option<Duration>,
+    /// Most resident memory of the broker seen in the window.
+    pub(super) broker_rss: Option<u64>,
+    /// All that was published in the round.
+    pub(super) published_in_all: u64,
+    /// All that was received.
+    pub(super) received_in_all: u64,
+    /// All that the broker answered.
+    pub(super) answers: Answers,
+    /// Copies that had to arrive and did not.
+    pub(super) missing: u64,
+    /// Copies that arrived beyond those.
+    pub(super) surplus: u64,
+    /// Nanoseconds from when a message was due until it was received; messages due within the window.
+    pub(super) latency: Option<Histogram<u64>>,
+    /// Nanoseconds from when a message was due until its sending began: the generator's own share of the latency,
+    /// unless the broker made it wait.
+    pub(super) lateness: Option<Histogram<u64>>,
+}
+
+/// What the threads of a round share.
+struct Shared {
+    epoch: Instant,
+    stop: AtomicBool,
+    /// The consumers' sockets are being shut down on purpose.
+    over: AtomicBool,
+    published: AtomicU64,
+    received: AtomicU64,
+    finished: AtomicU64,
+    failed: Mutex<Option<BenchError>>,
+    /// Beginning and end of the window in nanoseconds since the epoch.
+    window: (u64, u64),
+}
+
+impl Shared {
+    fn now(&self) -> u64 {
+        self.epoch.elapsed().as_nanos() as u64
+    }
+
+    /// The first failure is the cause of the others.
+    fn fail(&self, error: BenchError) {
+        self.failed.lock().get_or_insert(error);
+    }
+}
+
+/// Runs a round with connections that are ready.
+pub(super) fn run(plan: &Plan, ends: Ends, broker: Option<Meter>) -> BenchResult<Measured> {
+    let Ends { publishers, consumers, clean_up } = ends;
+    let sockets = Sockets::of(&publishers, &consumers)?;
+    // Threads take a moment to start; all begin from here.
+    let lead = Duration::from_millis(20);
+    let begin = (lead + plan.warm_up).as_nanos() as u64;
+    let shared = Arc::new(Shared {
+        epoch: Instant::now(),
+        stop: AtomicBool::new(false),
+        over: AtomicBool::new(false),
+        published: AtomicU64::new(0),
+        received: AtomicU64::new(0),
+        finished: AtomicU64::new(0),
+        failed: Mutex::new(None),
+        window: (begin, begin + plan.duration.as_nanos() as u64),
+    });
+    let consuming = start("consumer", consumers, |_, consumer| {
+        let (shared, stamps) = (shared.clone(), plan.stamps);
+        move || consume(consumer, &shared, stamps)
+    })?;
+    let publishing = start("publisher", publishers, |number, publisher| {
+        let (shared, plan) = (shared.clone(), plan.clone());
+        let pace = plan.rate.map(|rate| Pace::new(lead.as_nanos() as u64, rate, number, plan.publishers));
+        move || publish(publisher, &shared, &plan, pace)
+    })?;
+    let mut watch = Watch { shared: &shared, plan, broker, sockets, publishers: publishing.len() as u64 };
+    let mut measured = watch.window();
+    shared.stop.store(true, Ordering::Relaxed);
+    watch.drain(measured.is_ok());
+
+    let mut lateness = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
+    let mut latency = lateness.clone();
+    let mut answers = Answers::default();
+    for thread in publishing {
+        let (late, answered) = joined(thread)?;
+        answers.confirmed += answered.confirmed;
+        answers.rejected += answered.rejected;
+        lateness.add(late).expect("histograms of one kind");
+    }
+    for thread in consuming {
+        latency.add(joined(thread)?).expect("histograms of one kind");
+    }
+    if let Some(error) = shared.failed.lock().take() {
+        return Err(error);
+    }
+    if let Ok(measured) = &mut measured {
+        measured.published_in_all = shared.published.load(Ordering::Relaxed);
+        measured.received_in_all = shared.received.load(Ordering::Relaxed);
+        measured.answers = answers;
+        let expected = match plan.consumers {
+            0 => 0,
+            _ => (measured.published_in_all - answers.rejected) * plan.copies(),
+        };
+        measured.missing = expected.saturating_sub(measured.received_in_all);
+        measured.surplus = measured.received_in_all.saturating_sub(expected);
+        if plan.confirms.is_some() {
+            measured.missing =
+                measured.missing.max(measured.published_in_all - answers.confirmed - answers.rejected);
+        }
+        measured.latency = plan.stamps.then_some(latency);
+        measured.lateness = plan.rate.is_some().then_some(lateness);
+        clean_up()?;
+    }
+    measured
+}
+
+/// A socket of each connection, to wake or end its thread by.
+struct Sockets {
+    publishers: Vec<TcpStream>,
+    consumers: Vec<TcpStream>,
+}
+
+impl Sockets {
+    fn of(publishers: &[Box<dyn Publisher>], consumers: &[Box<dyn Consumer>]) -> BenchResult<Self> {
+        let cannot = || "cannot share a socket".to_owned();
+        Ok(Sockets {
+            publishers: publishers
+                .iter()
+                .map(|end| end.socket().try_clone())
+                .collect::<io::Result<_>>()
+                .doing(cannot)?,
+            consumers: consumers
+                .iter()
+                .map(|end| end.socket().try_clone())
+                .collect::<io::Result<_>>()
+                .doing(cannot)?,
+        })
+    }
+}
+
+struct Watch<'a> {
+    shared: &'a Shared,
+    plan: &'a Plan,
+    broker: Option<Meter>,
+    sockets: Sockets,
+    publishers: u64,
+}
+
+/// The counters at one time.
+#[derive(Clone, Copy)]
+struct Look {
+    at: Instant,
+    published: u64,
+    received: u64,
+    broker_cpu: Option<Duration>,
+    generator_cpu: Option<Duration>,
+}
+
+impl Watch<'_> {
+    /// Waits through warm-up and window.
+    fn window(&mut self) -> BenchResult<Measured> {
+        let mut rss = None;
+        self.wait(self.shared.window.0, &mut None)?;
+        let first = self.look();
+        self.wait(self.shared.window.1, &mut rss)?;
+        let last = self.look();
+        let cpu = |of: fn(&Look) -> Option<Duration>| Some(of(&last)?.saturating_sub(of(&first)?));
+        Ok(Measured {
+            window: last.at - first.at,
+            published: last.published - first.published,
+            received: last.received - first.received,
+            broker_cpu: cpu(|look| look.broker_cpu),
+            generator_cpu: cpu(|look| look.generator_cpu),
+            broker_rss: rss,
+            published_in_all: 0,
+            received_in_all: 0,
+            answers: Answers::default(),
+            missing: 0,
+            surplus: 0,
+            latency: None,
+            lateness: None,
+        })
+    }
+
+    fn look(&self) -> Look {
+        Look {
+            at: Instant::now(),
+            published: self.shared.published.load(Ordering::Relaxed),
+            received: self.shared.received.load(Ordering::Relaxed),
+            broker_cpu: self.broker.and_then(|meter| meter.cpu()),
+            generator_cpu: Meter::own().cpu(),
+        }
+    }
+
+    /// Waits until the round's clock says `until`, and notes the most memory seen. Ends early with a failure.
+    fn wait(&self, until: u64, rss: &mut Option<u64>) -> BenchResult<()> {
+        loop {
+            *rss = (*rss).max(self.broker.and_then(|meter| meter.rss()));
+            if self.shared.failed.lock().is_some() {
+                return Err(BenchError::Ended);
+            }
+            let left = Duration::from_nanos(until.saturating_sub(self.shared.now()));
+            if left.is_zero() {
+                return Ok(());
+            }
+            thread::sleep(left.min(LOOK_EVERY));
+        }
+    }
+
+    /// Waits until publishers have finished and all has arrived, or nothing moves any more; then ends everyone.
+    fn drain(&mut self, well: bool) {
+        let progress = || {
+            let shared = self.shared;
+            [&shared.published, &shared.received, &shared.finished].map(|count| count.load(Ordering::Relaxed))
+        };
+        let (mut last, mut moved_at) = (progress(), Instant::now());
+        while well && self.shared.failed.lock().is_none() && moved_at.elapsed() < self.plan.patience {
+            let now = progress();
+            let [published, received, finished] = now;
+            let all = self.plan.consumers == 0 || received >= published * self.plan.copies();
+            if finished == self.publishers && all {
+                break;
+            }
+            if now != last {
+                (last, moved_at) = (now, Instant::now());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        self.shared.over.store(true, Ordering::Relaxed);
+        for socket in self.sockets.publishers.iter().chain(&self.sockets.consumers) {
+            // It may have ended by itself.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Starts a thread for each end.
+fn start<E, T, F>(
+    role: &str,
+    ends: Vec<E>,
+    mut work: impl FnMut(u32, E) -> F,
+) -> BenchResult<Vec<JoinHandle<T>>>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    (0..)
+        .zip(ends)
+        .map(|(number, end)| {
+            let thread = thread::Builder::new().name(format!("{role} {number}")).stack_size(STACK);
+            thread.spawn(work(number, end)).doing(|| format!("cannot start {role} {number}"))
+        })
+        .collect()
+}
+
+fn joined<T>(thread: JoinHandle<T>) -> BenchResult<T> {
+    thread.join().map_err(|_| BenchError::Process("a thread of the generator has failed".to_owned()))
+}
+
+fn publish(
+    mut publisher: Box<dyn Publisher>,
+    shared: &Shared,
+    plan: &Plan,
+    pace: Option<Pace>,
+) -> (Histogram<u64>, Answers) {
+    let mut lateness = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
+    let publisher = &mut *publisher;
+    let done = match pace {
+        Some(pace) => publish_paced(publisher, shared, plan, pace, &mut lateness),
+        None => publish_freely(publisher, shared, plan.batch),
+    };
+    let finished = done.and_then(|()| publisher.finish());
+    shared.finished.fetch_add(1, Ordering::Relaxed);
+    let answers = finished.unwrap_or_else(|error| {
+        // A round that stalled shuts publishers down; its report says what is missing.
+        if !shared.over.load(Ordering::Relaxed) {
+            shared.fail(error);
+        }
+        Answers::default()
+    });
+    (lateness, answers)
+}
+
+fn publish_freely(publisher: &mut dyn Publisher, shared: &Shared, batch: u32) -> BenchResult<()> {
+    while !shared.stop.load(Ordering::Relaxed) {
+        publisher.publish(batch, None)?;
+        shared.published.fetch_add(batch.into(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn publish_paced(
+    publisher: &mut dyn Publisher,
+    shared: &Shared,
+    plan: &Plan,
+    pace: Pace,
+    lateness: &mut Histogram<u64>,
+) -> BenchResult<()> {
+    // By default the kernel may wake a sleeper 50 µs late, to save power; that would be most of a latency.
+    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    let mut sent = 0;
+    while !shared.stop.load(Ordering::Relaxed) {
+        let now = shared.now();
+        let count = pace.due_by(now).saturating_sub(sent).min(plan.batch.into()) as u32;
+        if count == 0 {
+            let nap = Duration::from_nanos(pace.due(sent).saturating_sub(now));
+            thread::sleep(nap.min(NAP_MAX));
+            continue;
+        }
+        let due = |message: u32| pace.due(sent + u64::from(message));
+        for message in 0..count {
+            record(lateness, due(message), now, shared.window);
+        }
+        publisher.publish(count, plan.stamps.then_some(&due))?;
+        sent += u64::from(count);
+        shared.published.fetch_add(count.into(), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+fn consume(mut consumer: Box<dyn Consumer>, shared: &Shared, stamps: bool) -> Histogram<u64> {
+    let mut latency = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
+    let mut due: Vec<u64> = Vec::new();
+    loop {
+        match consumer.receive(&mut |at| due.push(at)) {
+            // What consumers that ended earlier left unsettled comes to the others once more.
+            Ok(_) if shared.over.load(Ordering::Relaxed) => return latency,
+            Ok(Some(count)) => {
+                if stamps {
+                    let now = shared.now();
+                    for at in due.drain(..) {
+                        record(&mut latency, at, now, shared.window);
+                    }
+                }
+                shared.received.fetch_add(count, Ordering::Relaxed);
+            }
+            Ok(None) => {
+                shared.fail(BenchError::Ended);
+                return latency;
+            }
+            Err(error) => {
+                if !shared.over.load(Ordering::Relaxed) {
+                    shared.fail(error);
+                }
+                return latency;
+            }
+        }
+    }
+}
+
+/// Records a message that was due in the window.
+fn record(histogram: &mut Histogram<u64>, due: u64, now: u64, window: (u64, u64)) {
+    if (window.0..window.1).contains(&due) {
+        histogram.saturating_record(now.saturating_sub(due));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::sync::mpsc::{self, Receiver, Sender};
+
+    use super::super::traffic::Due;
+    use super::*;
+
+    /// Publishes into a channel and loses (or doubles) some messages; the sockets only wake threads.
+    struct Loopback {
+        socket: TcpStream,
+        out: Sender<u64>,
+        sent: u64,
+        copies_of: fn(u64) -> u64,
+    }
+
+    impl Publisher for Loopback {
+        fn publish(&mut self, count: u32, _: Option<Due<'_>>) -> BenchResult<()> {
+            for _ in 0..count {
+                self.sent += 1;
+                let copies = (self.copies_of)(self.sent);
+                self.out.send(copies).map_err(|_| BenchError::Ended)?;
+            }
+            Ok(())
+        }
+
+        fn finish(&mut self) -> BenchResult<Answers> {
+            Ok(Answers { confirmed: self.sent, rejected: 0 })
+        }
+
+        fn socket(&self) -> &TcpStream {
+            &self.socket
+        }
+    }
+
+    struct Sink {
+        socket: TcpStream,
+        from: Receiver<u64>,
+    }
+
+    impl Consumer for Sink {
+        fn receive(&mut self, _: &mut dyn FnMut(u64)) -> BenchResult<Option<u64>> {
+            // Ends when the publisher's thread has; the socket is what the round shuts down.
+            match self.from.recv() {
+                Ok(count) => Ok(Some(count)),
+                Err(_) => {
+                    let _ = io::Read::read(&mut self.socket, &mut [0]);
+                    Ok(None)
+                }
+            }
+        }
+
+        fn socket(&self) -> &TcpStream {
+            &self.socket
+        }
+    }
+
+    fn measured(copies_of: fn(u64) -> u64) -> Measured {
+        let plan = Plan { rate: Some(10_000), ..Plan::short() };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (out, from) = mpsc::channel();
+        let ends = Ends {
+            publishers: vec![Box::new(Loopback { socket: connect(), out, sent: 0, copies_of })],
+            consumers: vec![Box::new(Sink { socket: connect(), from })],
+            clean_up: Box::new(|| Ok(())),
+        };
+        run(&plan, ends, None).unwrap()
+    }
+
+    #[test]
+    fn nothing_is_missing_when_all_arrives() {
+        let round = measured(|_| 1);
+        assert!(round.published_in_all > 0);
+        assert_eq!((round.missing, round.surplus), (0, 0));
+        assert_eq!(round.received_in_all, round.published_in_all);
+    }
+
+    #[test]
+    fn a_lost_message_is_missed() {
+        let round = measured(|number| u64::from(number != 3));
+        assert_eq!((round.missing, round.surplus), (1, 0));
+    }
+
+    #[test]
+    fn a_message_that_comes_twice_is_noticed() {
+        let round = measured(|number| if number == 3 { 2 } else { 1 });
+        assert_eq!((round.missing, round.surplus), (0, 1));
+    }
+
+    #[test]
+    fn a_generator_that_fails_fails_the_round() {
+        struct Failing(TcpStream);
+        impl Publisher for Failing {
+            fn publish(&mut self, _: u32, _: Option<Due<'_>>) -> BenchResult<()> {
+                Err(BenchError::Refused("NOT_FOUND".to_owned()))
+            }
+            fn finish(&mut self) -> BenchResult<Answers> {
+                Ok(Answers::default())
+            }
+            fn socket(&self) -> &TcpStream {
+                &self.0
+            }
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let long = Duration::from_secs(3600);
+        let plan = Plan { consumers: 0, duration: long, patience: long, ..Plan::short() };
+        let ends = Ends {
+            publishers: vec![Box::new(Failing(socket))],
+            consumers: Vec::new(),
+            clean_up: Box::new(|| Ok(())),
+        };
+        assert!(matches!(run(&plan, ends, None), Err(BenchError::Refused(_))));
+    }
+}

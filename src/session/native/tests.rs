@@ -1,0 +1,564 @@
+//! Sessions without sockets: a hand-moved clock, two ends on one broker in one thread, and bytes cut anywhere.
+
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use rialto_protocol::native::*;
+use rialto_protocol::types::{FieldTable, ShortStr};
+
+use super::NativeSession;
+use crate::broker::{Broker, Limits, Notice, Outbox};
+use crate::model::{ConnectionId, Timestamp};
+use crate::session::SessionOptions;
+
+const START: Timestamp = Timestamp::from_millis(1000);
+
+fn text(text: &str) -> ShortStr {
+    ShortStr::truncated(text)
+}
+
+/// A session and what its client would see.
+struct End {
+    session: NativeSession,
+    outbox: Arc<Outbox>,
+    now: Timestamp,
+    input: BytesMut,
+}
+
+impl End {
+    fn new(broker: &Broker) -> End {
+        let outbox = Arc::new(Outbox::new());
+        let peer = SocketAddr::from(([127, 0, 0, 1], 5000));
+        let options = Arc::new(SessionOptions::default());
+        let session = NativeSession::new(broker.clone(), options, peer, outbox.clone(), START);
+        End { session, outbox, now: START, input: BytesMut::new() }
+    }
+
+    /// Logged in, channel 1 open, the answers read.
+    fn open(broker: &Broker) -> End {
+        let mut end = End::new(broker);
+        end.hear(&[login(1000), open_channel()].concat());
+        assert_eq!(end.said().len(), 2);
+        end
+    }
+
+    fn hear(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        self.session.handle_input(&mut self.input, self.now);
+    }
+
+    /// Asks on channel 1.
+    fn ask(&mut self, request: Request) {
+        self.hear(&asked(1, request));
+    }
+
+    fn moves(&mut self, by: Duration) {
+        self.now = self.now.plus(by);
+        self.session.handle_time(self.now);
+    }
+
+    /// Up to `some` bytes of what it writes.
+    fn written(&mut self, some: usize) -> Vec<u8> {
+        let mut all = Vec::new();
+        while all.len() < some {
+            let out = self.session.poll_output(self.now);
+            let mut slices = [IoSlice::new(&[]); 4];
+            let count = out.chunks(&mut slices);
+            if count == 0 {
+                break;
+            }
+            let before = all.len();
+            for slice in &slices[..count] {
+                all.extend_from_slice(&slice[..slice.len().min(some - all.len())]);
+            }
+            let written = all.len() - before;
+            out.advance(written);
+        }
+        all
+    }
+
+    fn said(&mut self) -> Vec<Command> {
+        let written = self.written(usize::MAX);
+        commands(&written)
+    }
+}
+
+fn commands(bytes: &[u8]) -> Vec<Command> {
+    let mut bytes = BytesMut::from(bytes);
+    let mut commands = Vec::new();
+    while let Some(frame) = decode_frame(&mut bytes, FRAME_MAX_DEFAULT).unwrap() {
+        commands.push(frame.command().unwrap().unwrap());
+    }
+    assert!(bytes.is_empty(), "half a frame");
+    commands
+}
+
+fn encoded(channel: u16, command: &Command) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    command.encode(channel, &mut out);
+    out.to_vec()
+}
+
+fn login(heartbeat_ms: u32) -> Vec<u8> {
+    let login = Login {
+        mechanism: text("PLAIN"),
+        response: Bytes::from_static(b"\0guest\0guest"),
+        vhost: text("/"),
+        frame_max: 0,
+        heartbeat_ms,
+        properties: FieldTable::new(),
+    };
+    encoded(0, &Command::Login(login))
+}
+
+fn open_channel() -> Vec<u8> {
+    encoded(1, &Command::OpenChannel { correlation: 1 })
+}
+
+fn asked(correlation: u32, request: Request) -> Vec<u8> {
+    encoded(1, &Command::Request { correlation, request })
+}
+
+fn declare(name: &str) -> Request {
+    Request::DeclareQueue {
+        name: text(name),
+        passive: false,
+        durable: false,
+        exclusive: false,
+        auto_delete: false,
+        arguments: FieldTable::new(),
+    }
+}
+
+fn consume(queue: &str, consumer: u32) -> Consume {
+    Consume {
+        queue: text(queue),
+        consumer,
+        tag: text(&format!("t{consumer}")),
+        auto_ack: false,
+        exclusive: false,
+        prefetch: 0,
+        credit: None,
+        arguments: FieldTable::new(),
+    }
+}
+
+fn publish(first: u64, queue: &str, bodies: &[&[u8]]) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    let mut frame = PublishWriter::begin(1, first, true, &mut out);
+    frame.run(RouteRef::Inline { exchange: "", routing_key: queue }, false, &mut out);
+    bodies.iter().for_each(|body| frame.entry(&[], body, &mut out));
+    frame.finish(&mut out);
+    out.to_vec()
+}
+
+fn ack(consumer: u32, first: u64, last: u64) -> Vec<u8> {
+    let settle = Settle { consumer, settlement: Settlement::Ack, ranges: vec![(first, last)] };
+    encoded(1, &Command::Settle(settle))
+}
+
+fn close() -> Vec<u8> {
+    encoded(0, &Command::Close(Closing { code: 200, text: text(""), kind: 0, correlation: 0 }))
+}
+
+/// Tags and bodies, in order.
+fn delivered(commands: &[Command]) -> Vec<(u64, Vec<u8>)> {
+    let mut messages = Vec::new();
+    for command in commands {
+        let Command::Deliver(deliver) = command else { continue };
+        let mut tag = deliver.first_tag;
+        for run in deliver.runs_ref(1) {
+            for entry in run.unwrap().walk() {
+                messages.push((tag, entry.unwrap().body.to_vec()));
+                tag += 1;
+            }
+        }
+    }
+    messages
+}
+
+fn count_ready(broker: &Broker, queue: &str) -> u64 {
+    broker.vhost("/").unwrap().queue(queue, ConnectionId(0)).unwrap().stats().ready
+}
+
+#[test]
+fn input_cut_anywhere_gives_the_same_output() {
+    let script = [
+        login(0),
+        open_channel(),
+        asked(2, declare("q")),
+        encoded(1, &Command::DefineRoute { route: 3, exchange: text(""), routing_key: text("q") }),
+        publish(1, "q", &[b"one", b"two", b"three"]),
+        asked(3, Request::Consume(consume("q", 1))),
+        asked(4, Request::Cancel { consumer: 1 }),
+        ack(1, 1, 2),
+        asked(5, Request::PurgeQueue { name: text("q") }),
+        asked(6, Request::Get { queue: text("nothing"), auto_ack: true }),
+        publish(9, "q", &[b"wrong number"]),
+        open_channel(),
+        close(),
+    ]
+    .concat();
+    let answers = |pieces: &mut dyn Iterator<Item = &[u8]>| {
+        let mut end = End::new(&Broker::in_memory().build());
+        pieces.for_each(|piece| end.hear(piece));
+        assert!(end.session.is_finished());
+        end.written(usize::MAX)
+    };
+    let whole = answers(&mut [&script[..]].into_iter());
+    assert_eq!(delivered(&commands(&whole)).len(), 3);
+    assert_eq!(commands(&whole).last(), Some(&Command::CloseOk));
+    for cut in 0..script.len() {
+        let (front, back) = script.split_at(cut);
+        assert_eq!(answers(&mut [front, back].into_iter()), whole, "cut at {cut}");
+    }
+    assert_eq!(answers(&mut script.chunks(1)), whole);
+}
+
+#[test]
+fn output_taken_in_any_pieces_is_the_same() {
+    let all = |some: usize| {
+        let broker = Broker::in_memory().build();
+        let mut end = End::open(&broker);
+        end.ask(declare("q"));
+        end.hear(&publish(1, "q", &[&[1; 5000], &[2; 40_000], b"", &[3; 100]]));
+        end.ask(Request::Consume(consume("q", 1)));
+        let mut all = Vec::new();
+        loop {
+            let piece = end.written(some);
+            if piece.is_empty() {
+                return all;
+            }
+            all.extend(piece);
+        }
+    };
+    let whole = all(usize::MAX);
+    assert_eq!(delivered(&commands(&whole)).len(), 4);
+    for some in [1, 7, 100, 4096, 20_000] {
+        assert_eq!(all(some), whole, "in pieces of {some}");
+    }
+}
+
+#[test]
+fn a_message_crosses_from_one_end_to_the_other_and_back_when_the_other_goes() {
+    let broker = Broker::in_memory().build();
+    let (mut publisher, mut consumer) = (End::open(&broker), End::open(&broker));
+    publisher.ask(declare("q"));
+    consumer.ask(Request::Consume(consume("q", 1)));
+    assert!(matches!(consumer.said()[..], [Command::Response { .. }]));
+    publisher.hear(&publish(1, "q", &[b"hello"]));
+    assert_eq!(delivered(&consumer.said()), [(1, b"hello".to_vec())]);
+    assert_eq!(count_ready(&broker, "q"), 0);
+    consumer.session.handle_disconnect(consumer.now);
+    assert!(consumer.session.is_finished());
+    assert_eq!((count_ready(&broker, "q"), broker.connections().len()), (1, 1));
+    // A session that is dropped without a word gives back too.
+    let mut other = End::open(&broker);
+    other.ask(Request::Consume(consume("q", 1)));
+    assert_eq!(count_ready(&broker, "q"), 0);
+    drop(other);
+    assert_eq!(count_ready(&broker, "q"), 1);
+}
+
+#[test]
+fn messages_sent_before_a_cancel_come_before_its_answer_and_none_after() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    end.ask(Request::Consume(consume("q", 1)));
+    end.said();
+    end.hear(
+        &[
+            publish(1, "q", &[b"a", b"b"]),
+            asked(7, Request::Cancel { consumer: 1 }),
+            publish(3, "q", &[b"c"]),
+        ]
+        .concat(),
+    );
+    let said = end.said();
+    let answer = |command: &Command| matches!(command, Command::Response { correlation: 7, .. });
+    let at = said.iter().position(answer).expect("an answer");
+    assert_eq!(delivered(&said[..at]).len(), 2);
+    assert_eq!(delivered(&said[at..]), []);
+    assert_eq!(count_ready(&broker, "q"), 1);
+}
+
+#[test]
+fn a_consumer_that_reads_is_given_everything_however_small_its_window() {
+    let limits = Limits { outbox_bytes: 40 << 10, consumer_window: 40 << 10, ..Limits::default() };
+    let broker = Broker::in_memory().limits(limits).build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    let body = [7; 3000];
+    for number in 0..50 {
+        end.hear(&publish(number * 10 + 1, "q", &[&body[..]; 10]));
+    }
+    for number in 1..=3 {
+        end.ask(Request::Consume(consume("q", number)));
+    }
+    let messages = delivered(&end.said());
+    assert_eq!((messages.len(), count_ready(&broker, "q")), (500, 0));
+}
+
+#[test]
+fn an_end_that_is_not_read_holds_its_window_and_no_more() {
+    let limits = Limits { outbox_bytes: 40 << 10, consumer_window: 40 << 10, ..Limits::default() };
+    let broker = Broker::in_memory().limits(limits).build();
+    let (mut publisher, mut deaf) = (End::open(&broker), End::open(&broker));
+    publisher.ask(declare("q"));
+    deaf.ask(Request::Consume(consume("q", 1)));
+    for number in 0..300u64 {
+        publisher.hear(&publish(number + 1, "q", &[&[7; 10_000]]));
+        publisher.said();
+        assert!(deaf.session.poll_output(deaf.now).len() < 1 << 20);
+    }
+    assert!(count_ready(&broker, "q") > 200);
+}
+
+#[test]
+fn answers_that_are_not_read_stop_what_is_asked_and_go_on_when_they_are() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    for number in 0..20 {
+        end.hear(&publish(number + 1, "q", &[&[7; 1 << 20]]));
+    }
+    end.said();
+    let gets: Vec<u8> =
+        (1..=20).flat_map(|n| asked(n, Request::Get { queue: text("q"), auto_ack: true })).collect();
+    end.hear(&gets);
+    assert!(count_ready(&broker, "q") >= 15, "most are not carried out yet");
+    assert!(!end.session.wants_input() && !end.session.has_stalled_input());
+    let mut answers = 0;
+    for _ in 0..100 {
+        answers += end.said().len();
+        if !end.session.has_stalled_input() {
+            break;
+        }
+        let (session, input) = (&mut end.session, &mut end.input);
+        session.handle_input(input, end.now);
+    }
+    assert_eq!((answers, count_ready(&broker, "q")), (20, 0));
+}
+
+#[test]
+fn a_heartbeat_goes_out_when_nothing_else_does() {
+    let mut end = End::open(&Broker::in_memory().build());
+    let interval = Duration::from_secs(1);
+    for _ in 0..5 {
+        assert_eq!(end.session.next_deadline(), Some(end.now.plus(interval)));
+        end.moves(interval - Duration::from_millis(1));
+        assert_eq!(end.said(), []);
+        end.moves(Duration::from_millis(1));
+        assert_eq!(end.said(), [Command::Heartbeat]);
+        end.hear(&encoded(0, &Command::Heartbeat));
+    }
+    end.moves(interval / 2);
+    end.ask(declare("q"));
+    assert_eq!(end.said().len(), 1);
+    end.moves(interval / 2);
+    assert_eq!(end.said(), [], "the answer was life enough");
+}
+
+#[test]
+fn any_byte_is_life_and_two_silent_intervals_are_the_end() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    for byte in encoded(0, &Command::Heartbeat) {
+        end.moves(Duration::from_millis(1999));
+        assert!(!end.session.is_finished());
+        end.hear(&[byte]);
+    }
+    end.moves(Duration::from_millis(1999));
+    assert!(!end.session.is_finished());
+    end.moves(Duration::from_millis(1));
+    assert!(end.session.is_finished());
+    assert!(broker.connections().is_empty());
+    assert_eq!(end.session.next_deadline(), None);
+}
+
+#[test]
+fn without_heartbeats_time_means_nothing_once_logged_in() {
+    let mut end = End::new(&Broker::in_memory().build());
+    end.hear(&login(0));
+    assert_eq!(end.session.next_deadline(), None);
+    end.moves(Duration::from_secs(1_000_000));
+    assert!(!end.session.is_finished());
+}
+
+#[test]
+fn who_does_not_log_in_in_time_is_finished() {
+    let mut end = End::new(&Broker::in_memory().build());
+    let timeout = SessionOptions::default().handshake_timeout;
+    assert_eq!(end.session.next_deadline(), Some(START.plus(timeout)));
+    end.hear(&login(0)[..30]);
+    end.moves(timeout - Duration::from_millis(1));
+    assert!(!end.session.is_finished());
+    end.moves(Duration::from_millis(1));
+    assert!(end.session.is_finished());
+}
+
+#[test]
+fn a_close_is_answered_and_ends_it() {
+    let mut end = End::open(&Broker::in_memory().build());
+    end.hear(&[close(), asked(5, declare("late"))].concat());
+    assert_eq!(end.said(), [Command::CloseOk]);
+    assert!(end.session.is_finished() && end.input.is_empty());
+}
+
+/// Has just closed because of an error.
+fn closing_end(broker: &Broker) -> End {
+    let mut end = End::open(broker);
+    end.hear(&open_channel());
+    assert!(matches!(end.said()[..], [Command::Close(Closing { code: 504, .. })]));
+    assert!(!end.session.is_finished());
+    assert!(broker.connections().is_empty(), "everything is given back at once");
+    end
+}
+
+#[test]
+fn a_close_of_ours_waits_for_its_answer_and_ignores_the_rest() {
+    let broker = Broker::in_memory().build();
+    let mut end = closing_end(&broker);
+    end.hear(&asked(5, declare("late")));
+    assert_eq!(end.said(), []);
+    assert!(broker.vhost("/").unwrap().queues().is_empty());
+    end.hear(&encoded(0, &Command::CloseOk));
+    assert!(end.session.is_finished());
+}
+
+#[test]
+fn when_both_close_both_answer() {
+    let mut end = closing_end(&Broker::in_memory().build());
+    end.hear(&close());
+    assert_eq!(end.said(), [Command::CloseOk]);
+    assert!(end.session.is_finished());
+}
+
+#[test]
+fn a_close_of_ours_that_is_never_answered_ends_with_patience() {
+    let mut end = closing_end(&Broker::in_memory().build());
+    assert_eq!(end.session.next_deadline(), Some(end.now.plus(SessionOptions::CLOSE_TIMEOUT)));
+    end.hear(&[0; 100]);
+    end.moves(SessionOptions::CLOSE_TIMEOUT);
+    assert_eq!(end.said(), []);
+    assert!(end.session.is_finished());
+}
+
+#[test]
+fn shutdown_says_why() {
+    let broker = Broker::in_memory().build();
+    let (mut end, mut early) = (End::open(&broker), End::new(&broker));
+    end.session.handle_shutdown("going home", end.now);
+    match &end.said()[..] {
+        [Command::Close(closing)] => {
+            assert_eq!((closing.code, &*closing.text), (320, "CONNECTION_FORCED - going home"));
+        }
+        other => panic!("{other:?}"),
+    }
+    early.session.handle_shutdown("going home", early.now);
+    assert!(early.session.is_finished(), "who has not logged in is owed nothing");
+}
+
+#[test]
+fn an_operators_close_takes_effect_wherever_it_is_found() {
+    let broker = Broker::in_memory().build();
+    // Each of these looks into the outbox on its way.
+    type Act = fn(&mut End);
+    let ways: [(&str, Act); 5] = [
+        ("woken", |end| end.session.handle_outbox(end.now)),
+        ("writing", |end| {
+            end.session.poll_output(end.now);
+        }),
+        ("cancelling", |end| end.ask(Request::Cancel { consumer: 1 })),
+        ("closing a channel", |end| end.hear(&encoded(1, &Command::CloseChannel { correlation: 9 }))),
+        ("an error", |end| end.hear(&publish(7, "q", &[b"wrong"]))),
+    ];
+    for (way, act) in ways {
+        let mut end = End::open(&broker);
+        end.ask(declare("q"));
+        end.ask(Request::Consume(consume("q", 1)));
+        end.said();
+        let reason = "an operator wants it".to_owned();
+        assert!(end.outbox.notify(Notice::Close { reason }), "{way}");
+        act(&mut end);
+        // Whatever the handler said stands before it, and nothing behind it.
+        match end.said().last() {
+            Some(Command::Close(closing)) => assert_eq!(closing.code, 320, "{way}"),
+            other => panic!("{way}: {other:?}"),
+        }
+    }
+    assert!(broker.connections().is_empty());
+}
+
+#[test]
+fn a_cancelled_notice_does_not_reach_a_consumer_of_the_reopened_channel() {
+    let broker = Broker::in_memory().build();
+    let (mut end, mut other) = (End::open(&broker), End::open(&broker));
+    for queue in ["old", "new"] {
+        end.ask(declare(queue));
+    }
+    end.ask(Request::Consume(consume("old", 1)));
+    end.said();
+    other.ask(Request::DeleteQueue { name: text("old"), if_unused: false, if_empty: false });
+    let again = [
+        encoded(1, &Command::CloseChannel { correlation: 8 }),
+        open_channel(),
+        asked(9, Request::Consume(consume("new", 1))),
+    ];
+    end.hear(&again.concat());
+    let said = end.said();
+    assert!(said.iter().all(|command| matches!(command, Command::Response { .. })), "{said:?}");
+    other.hear(&publish(1, "new", &[b"x"]));
+    assert_eq!(delivered(&end.said()).len(), 1);
+}
+
+#[test]
+fn more_routes_in_one_read_than_a_batch_can_number_keep_each_message_its_own() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    let (kind, arguments) = (text("fanout"), FieldTable::new());
+    let (passive, durable, auto_delete, internal) = (false, false, false, false);
+    end.ask(Request::DeclareExchange {
+        name: text("f"),
+        kind,
+        passive,
+        durable,
+        auto_delete,
+        internal,
+        arguments,
+    });
+    let (source, destination, routing_key) = (text("f"), text("q"), text(""));
+    end.ask(Request::BindQueue(Binding { source, destination, routing_key, arguments: FieldTable::new() }));
+    end.ask(Request::Consume(Consume { auto_ack: true, ..consume("q", 1) }));
+    end.said();
+    let mut frames = BytesMut::new();
+    let mut next = 0;
+    for count in [20_000, 65_536] {
+        let mut frame = PublishWriter::begin(1, next + 1, false, &mut frames);
+        for _ in 0..count {
+            let key = next.to_string();
+            frame.run(RouteRef::Inline { exchange: "f", routing_key: &key }, false, &mut frames);
+            frame.entry(&[], key.as_bytes(), &mut frames);
+            next += 1;
+        }
+        frame.finish(&mut frames);
+    }
+    end.hear(&frames);
+    let mut seen = 0;
+    for command in end.said() {
+        let Command::Deliver(deliver) = command else { continue };
+        for run in deliver.runs_ref(1) {
+            let run = run.unwrap();
+            for entry in run.walk() {
+                assert_eq!(run.routing_key.as_bytes(), entry.unwrap().body);
+                seen += 1;
+            }
+        }
+    }
+    assert_eq!(seen, next);
+}

@@ -1,0 +1,131 @@
+//! `rialto bench` as a user runs it: real processes, short rounds, every message accounted for.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+const SHORT: [&str; 5] = ["--duration=100ms", "--warm-up=10ms", "--size=64", "--json", "--batch=20"];
+
+fn bench(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rialto")).arg("bench").args(arguments).output().expect("the binary runs")
+}
+
+fn report(arguments: &[&str]) -> Value {
+    let output = bench(&[arguments, &SHORT].concat());
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("--json prints one object")
+}
+
+fn count(result: &Value, round: usize, what: &str) -> u64 {
+    result["rounds"][round][what].as_u64().unwrap_or_else(|| panic!("{what} is counted: {result}"))
+}
+
+#[test]
+fn every_message_published_is_received() {
+    for arguments in [
+        &["throughput", "--auto-ack", "--confirms=0"][..],
+        &["throughput", "--confirms=100", "--prefetch=50", "--rounds=2"],
+        &["throughput", "--publishers=2", "--consumers=3", "--queues=5", "--persistent"],
+        &["throughput", "--publishers=2", "--consumers=3", "--queues=1", "--rate=10000"],
+        &["limit", "--publishers=3", "--consumers=2"],
+        &["limit", "--publishers=1", "--consumers=3"],
+    ] {
+        let report = report(arguments);
+        let result = &report["results"][0];
+        let (published, received) = (count(result, 0, "published"), count(result, 0, "received"));
+        assert!(published > 0, "{arguments:?}");
+        assert_eq!(published, received, "{arguments:?}");
+        assert_eq!((&result["missing"], &result["surplus"]), (&0.into(), &0.into()), "{arguments:?}");
+    }
+}
+
+#[test]
+fn every_message_is_confirmed_where_confirms_are_wanted() {
+    let report = report(&["throughput", "--confirms=100"]);
+    let result = &report["results"][0];
+    assert_eq!(count(result, 0, "confirmed"), count(result, 0, "published"));
+}
+
+#[test]
+fn a_fan_out_counts_every_copy() {
+    for arguments in [
+        &["fanout", "--queues=7", "--auto-ack"][..],
+        &["fanout", "--queues=7", "--consumers=2"],
+        &["limit", "--copies=7", "--consumers=2"],
+    ] {
+        let report = report(arguments);
+        let result = &report["results"][0];
+        assert_eq!(count(result, 0, "received"), 7 * count(result, 0, "published"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn latency_is_told_in_percentiles_beside_the_generators_own() {
+    let report = report(&["latency", "--rate=2000"]);
+    let median = &report["results"][0]["median"];
+    for figures in ["latency_us", "generator_lateness_us"] {
+        for percentile in ["p50", "p90", "p99", "p99.9", "p99.99", "max"] {
+            assert!(median[figures][percentile].is_number(), "{figures} {percentile}: {median}");
+        }
+    }
+    assert!(median["latency_us"]["p50"].as_f64() > Some(0.0), "{median}");
+}
+
+#[test]
+fn contenders_take_turns_and_stand_in_one_report() {
+    let arguments = ["throughput", "--auto-ack", "--confirms=0", "--against=limit", "--rounds=2"];
+    let report = report(&arguments);
+    let names: Vec<_> =
+        report["results"].as_array().into_iter().flatten().map(|result| &result["contender"]).collect();
+    assert_eq!(names, ["rialto", "limit"]);
+    for result in report["results"].as_array().into_iter().flatten() {
+        assert_eq!(result["rounds"].as_array().map(Vec::len), Some(2));
+        assert!(result["median"]["broker_cpu_us_per_message"].is_number(), "each is a process of its own");
+    }
+}
+
+/// Needs Debian's `nats-server`; says so where it is not installed.
+#[test]
+fn a_nats_server_is_measured_alike() {
+    if Command::new("nats-server").arg("--version").output().is_err() {
+        return eprintln!("skipped: nats-server is not installed");
+    }
+    for arguments in [
+        &["throughput", "--protocol=nats", "--publishers=2", "--consumers=3", "--queues=2"][..],
+        &["latency", "--protocol=nats", "--rate=2000"],
+    ] {
+        let report = report(arguments);
+        let result = &report["results"][0];
+        assert_eq!(result["contender"], "nats");
+        assert_eq!(count(result, 0, "received"), count(result, 0, "published"), "{arguments:?}");
+    }
+    let report = report(&["fanout", "--protocol=nats", "--queues=5", "--consumers=2"]);
+    let result = &report["results"][0];
+    assert_eq!(count(result, 0, "received"), 5 * count(result, 0, "published"));
+}
+
+#[test]
+fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
+    for arguments in [
+        &["throughput", "--protocol=nats", "--confirms=100"][..],
+        &["throughput", "--against=limit", "--consumers=0"],
+        &["latency", "--against=limit"],
+        &["throughput", "--prefetch=10", "--ack-every=11"],
+        &["throughput", "--against=rabbit"],
+        &["fanout", "--queues=2", "--consumers=3"],
+        &["throughput", "--url=http://127.0.0.1"],
+    ] {
+        let output = bench(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_broker_that_is_not_there_ends_with_4() {
+    // A port that was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let output = bench(&["throughput", &format!("--url=rialto://127.0.0.1:{port}")]);
+    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+}
