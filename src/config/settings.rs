@@ -92,6 +92,9 @@ pub struct ProtocolSettings {
     /// Most consumers of one channel.
     #[serde(deserialize_with = "units::whole")]
     pub consumers_per_channel_max: u32,
+    /// Most consumers of one connection, over all its channels.
+    #[serde(deserialize_with = "units::whole")]
+    pub consumers_per_connection_max: u32,
     /// Most rows in one page of a list.
     #[serde(deserialize_with = "units::whole")]
     pub list_page_max: u32,
@@ -108,6 +111,7 @@ impl Default for ProtocolSettings {
             route_max: 65_536,
             publish_window: Size::mib(1),
             consumers_per_channel_max: 1000,
+            consumers_per_connection_max: 10_000,
             list_page_max: 1000,
         }
     }

@@ -104,6 +104,7 @@ fn options(settings: &Settings) -> ServerOptions {
             channel_max: protocol.channel_max,
             route_max: protocol.route_max,
             consumers_max: protocol.consumers_per_channel_max as usize,
+            connection_consumers_max: protocol.consumers_per_connection_max as usize,
             heartbeat: (!protocol.heartbeat.is_zero()).then_some(protocol.heartbeat),
             handshake_timeout: server.handshake_timeout,
             publish_window: protocol.publish_window.as_u32(),

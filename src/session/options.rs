@@ -19,6 +19,8 @@ pub struct SessionOptions {
     pub route_max: u32,
     /// Most consumers on a channel.
     pub consumers_max: usize,
+    /// Most consumers of a connection, over all its channels: each may have a little waiting in the outbox.
+    pub connection_consumers_max: usize,
     /// Time between heartbeats that is offered; none: no heartbeats unless the client wishes them.
     pub heartbeat: Option<Duration>,
     /// Time within which a client must have logged in.
@@ -30,8 +32,6 @@ pub struct SessionOptions {
 }
 
 impl SessionOptions {
-    /// Most consumers of a connection, over all its channels: each may have a little waiting in the outbox.
-    pub const CONNECTION_CONSUMERS_MAX: usize = 10_000;
     /// Most messages in one `Publish` frame. A few bytes can be a message, and what each of them makes the broker
     /// hold or send back (its place in a queue, its outcome, a return with long names) is more.
     pub const PUBLISH_MESSAGES_MAX: u32 = 65_536;
@@ -48,6 +48,7 @@ impl Default for SessionOptions {
             channel_max: 2047,
             route_max: 65_536,
             consumers_max: 1000,
+            connection_consumers_max: 10_000,
             heartbeat: Some(Duration::from_secs(30)),
             handshake_timeout: Duration::from_secs(10),
             publish_window: 1 << 20,

@@ -13,7 +13,6 @@ use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, pla
 use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
 use crate::model::{ChannelId, ConsumerId, ConsumerTag};
 use crate::queue::{self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError};
-use crate::session::SessionOptions;
 
 /// Settlements of one read, in order, neighbours of one consumer together.
 #[derive(Debug, Default)]
@@ -144,12 +143,16 @@ impl NativeSession {
             return Err(refused(ReplyCode::PreconditionFailed, text));
         }
         if channel.consumers.len() >= consumers_max {
-            let text = format!("a channel has at most {consumers_max} consumers (protocol.consumers_max)");
+            let text = format!(
+                "a channel has at most {consumers_max} consumers (protocol.consumers_per_channel_max)"
+            );
             return Err(refused(ReplyCode::NotAllowed, text));
         }
-        if open.consumers >= SessionOptions::CONNECTION_CONSUMERS_MAX {
-            let max = SessionOptions::CONNECTION_CONSUMERS_MAX;
-            return Err(refused(ReplyCode::NotAllowed, format!("a connection has at most {max} consumers")));
+        let max = self.options.connection_consumers_max;
+        if open.consumers >= max {
+            let text =
+                format!("a connection has at most {max} consumers (protocol.consumers_per_connection_max)");
+            return Err(refused(ReplyCode::NotAllowed, text));
         }
         if !consume.tag.is_empty() && channel.consumers.values().any(|other| other.tag == consume.tag) {
             let text = format!("attempt to reuse consumer tag '{}'", consume.tag);
