@@ -29,7 +29,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             memory_budget: 1 << 30,
-            queue_budget: 160 << 20,
+            queue_budget: 128 << 20,
             low_water_percent: 80,
             outbox_bytes: 4 << 20,
             consumer_window: 1 << 20,
