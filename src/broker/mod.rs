@@ -33,6 +33,7 @@ pub use error::BrokerError;
 pub use limits::Limits;
 pub use listing::{ListPage, Listed};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
+pub use pressure::Hold;
 pub use publish::{BadExpiration, PublishBatch, Resolved, Targets};
 pub use queue_cell::{QueueCell, Settled};
 pub use turn::Turn;

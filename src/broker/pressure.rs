@@ -2,7 +2,8 @@
 //!
 //! A queue over its own budget is congested. When all messages together are over the broker's budget, a
 //! queue is congested above its fair share, so whoever fills the memory waits and traffic that flows goes on.
-//! Far above the budget everyone waits. Publishers wait for *queues*: who publishes elsewhere is not held.
+//! Far above the budget everyone waits. And long before any budget, who publishes faster than a consumer's
+//! connection can be written to is paced: nothing would arrive sooner, and short queues stay in the caches. Publishers wait for *queues*: who publishes elsewhere is not held.
 //! What a publisher may send before it has to wait is its window, and a peer can open connection after
 //! connection for one window each: from twice the budget on nothing is taken at all.
 //!
@@ -16,6 +17,20 @@ use crate::queue::MESSAGE_OVERHEAD;
 
 /// A queue that holds less is never over its fair share.
 const LIGHT_QUEUE: u64 = 1 << 20;
+
+/// A queue that is limited by its consumers' connections and holds more has its publishers paced, until it
+/// holds less than half or for a moment: [`super::Broker::review_pressure`] lets them go on in any case, so a
+/// consumer that has stopped reading slows its publishers down, but does not stop them before the queue is full.
+const PACED_QUEUE: u64 = 4 << 20;
+
+/// Why a publisher is held back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// The queue's consumers cannot be written to any faster. Lasts a moment.
+    Paced,
+    /// The queue, or the broker, is full.
+    Full,
+}
 
 /// What the rule looks at.
 #[derive(Debug)]
@@ -41,17 +56,25 @@ impl Pressure {
         }
     }
 
-    /// Whether publishers to a queue that holds `bytes` must wait.
-    pub(super) fn congests(&self, bytes: u64) -> bool {
+    /// Whether publishers to a queue that holds `bytes` must wait; `limited` by its consumers' connections.
+    pub(super) fn hold(&self, bytes: u64, limited: bool) -> Option<Hold> {
         let total = self.total();
-        bytes > self.queue_limit(total) || total > self.budget + self.budget / 4
+        if bytes > self.queue_limit(total) || total > self.budget + self.budget / 4 {
+            return Some(Hold::Full);
+        }
+        (limited && bytes > PACED_QUEUE).then_some(Hold::Paced)
     }
 
-    /// Whether publishers that waited for a queue that holds `bytes` now may go on.
-    pub(super) fn lifts(&self, bytes: u64) -> bool {
-        let total = self.total();
-        let low = |limit: u64| limit / 100 * self.low_water_percent;
-        bytes <= low(self.queue_limit(total)) && total <= self.budget + self.budget / 8
+    /// Whether publishers that waited for this reason may go on.
+    pub(super) fn lifts(&self, hold: Hold, bytes: u64, limited: bool) -> bool {
+        match hold {
+            Hold::Paced => !limited || bytes <= PACED_QUEUE / 2,
+            Hold::Full => {
+                let total = self.total();
+                let low = self.queue_limit(total) / 100 * self.low_water_percent;
+                bytes <= low && total <= self.budget + self.budget / 8
+            }
+        }
     }
 
     /// Counts a queue that has become heavy or light.
@@ -100,10 +123,10 @@ mod tests {
     #[test]
     fn a_queue_is_congested_above_its_budget_and_free_again_below_the_low_water() {
         let pressure = pressure(&MemoryGauge::new());
-        assert!(!pressure.congests(40 << 20));
-        assert!(pressure.congests((40 << 20) + 1));
-        assert!(!pressure.lifts(33 << 20));
-        assert!(pressure.lifts(31 << 20));
+        assert_eq!(pressure.hold(40 << 20, false), None);
+        assert_eq!(pressure.hold((40 << 20) + 1, false), Some(Hold::Full));
+        assert!(!pressure.lifts(Hold::Full, 33 << 20, false));
+        assert!(pressure.lifts(Hold::Full, 31 << 20, false));
     }
 
     #[test]
@@ -114,17 +137,17 @@ mod tests {
             pressure.weigh(0, 20 << 20);
         }
         let _charge = gauge.charge(101 << 20);
-        assert!(pressure.congests(20 << 20), "its share is 10 MiB");
-        assert!(!pressure.congests(1 << 20), "a light queue flows on");
+        assert_eq!(pressure.hold(20 << 20, false), Some(Hold::Full), "its share is 10 MiB");
+        assert_eq!(pressure.hold(1 << 20, true), None, "a light queue flows on");
     }
 
     #[test]
     fn messages_weigh_even_if_they_are_empty() {
         let pressure = pressure(&MemoryGauge::new());
         pressure.count(0, (126 << 20) / MESSAGE_OVERHEAD);
-        assert!(pressure.congests(0));
+        assert_eq!(pressure.hold(0, false), Some(Hold::Full));
         pressure.count((126 << 20) / MESSAGE_OVERHEAD, 1);
-        assert!(!pressure.congests(0));
+        assert_eq!(pressure.hold(0, false), None);
     }
 
     #[test]
@@ -142,7 +165,18 @@ mod tests {
         let gauge = MemoryGauge::new();
         let pressure = pressure(&gauge);
         let _charge = gauge.charge(126 << 20);
-        assert!(pressure.congests(0));
-        assert!(!pressure.lifts(0));
+        assert_eq!(pressure.hold(0, false), Some(Hold::Full));
+        assert!(!pressure.lifts(Hold::Full, 0, false));
+    }
+
+    #[test]
+    fn publishers_are_paced_while_only_connections_hold_the_messages_up() {
+        let pressure = pressure(&MemoryGauge::new());
+        assert_eq!(pressure.hold(PACED_QUEUE + 1, true), Some(Hold::Paced));
+        assert_eq!(pressure.hold(PACED_QUEUE + 1, false), None, "consumers that work slowly pace nobody");
+        assert_eq!(pressure.hold(PACED_QUEUE, true), None);
+        assert!(!pressure.lifts(Hold::Paced, PACED_QUEUE, true));
+        assert!(pressure.lifts(Hold::Paced, PACED_QUEUE / 2, true));
+        assert!(pressure.lifts(Hold::Paced, PACED_QUEUE, false));
     }
 }

@@ -12,6 +12,7 @@ use ahash::AHashMap;
 use parking_lot::Mutex;
 
 use super::outbox::{LocalConsumer, Notice, Outbox};
+use super::pressure::Hold;
 use super::vhost::Vhost;
 use super::{Core, Turn};
 use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
@@ -42,6 +43,8 @@ struct Hosted {
     cancelled: Vec<(ConsumerId, Port)>,
     /// Publishers that wait until this queue takes messages again.
     waiting: Vec<Weak<Outbox>>,
+    /// Why they wait: the weightiest reason of any of them.
+    hold: Option<Hold>,
     armed: Timestamp,
     memory: u64,
     messages: u64,
@@ -80,6 +83,7 @@ impl QueueCell {
             ports: AHashMap::new(),
             cancelled: Vec::new(),
             waiting: Vec::new(),
+            hold: None,
             armed: Timestamp::NEVER,
             memory: 0,
             messages: 0,
@@ -154,7 +158,9 @@ impl QueueCell {
         }
         self.carry_out(&mut hosted, turn);
         let Some(publisher) = publisher else { return };
-        if self.core.pressure.congests(hosted.memory) {
+        let limited = hosted.queue.is_limited_by_outboxes();
+        if let Some(hold) = self.core.pressure.hold(hosted.memory, limited) {
+            hosted.hold = hosted.hold.max(Some(hold));
             if hosted.waiting.is_empty() {
                 self.core.watch_pressure(self);
             }
@@ -166,7 +172,7 @@ impl QueueCell {
                 }
                 hosted.waiting.push(publisher);
             }
-            turn.congested.push(self.id);
+            turn.congested.push((self.id, hold));
         }
     }
 
@@ -355,10 +361,14 @@ impl QueueCell {
         Some(Ok(stats.ready))
     }
 
-    /// Looks again whether waiting publishers may go on. True while some still wait.
+    /// Looks again whether waiting publishers may go on; those that are only paced may. True while some wait.
     pub(super) fn review_pressure(&self, turn: &mut Turn) -> bool {
         let mut hosted = self.hosted.lock();
-        self.lift_pressure(&mut hosted, turn);
+        match hosted.hold {
+            Some(Hold::Paced) => self.tell_waiting(&mut hosted, turn),
+            Some(Hold::Full) => self.lift_pressure(&mut hosted, turn),
+            None => {}
+        }
         !hosted.waiting.is_empty()
     }
 
@@ -424,12 +434,16 @@ impl QueueCell {
     }
 
     fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
-        if !hosted.waiting.is_empty() && self.core.pressure.lifts(hosted.memory) {
+        let limited = hosted.queue.is_limited_by_outboxes();
+        if let Some(hold) = hosted.hold
+            && self.core.pressure.lifts(hold, hosted.memory, limited)
+        {
             self.tell_waiting(hosted, turn);
         }
     }
 
     fn tell_waiting(&self, hosted: &mut Hosted, turn: &mut Turn) {
+        hosted.hold = None;
         for outbox in hosted.waiting.drain(..).filter_map(|waiting| waiting.upgrade()) {
             if outbox.notify(Notice::PressureLifted(self.id)) {
                 turn.wakes.push(outbox);

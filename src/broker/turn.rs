@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Broker, Outbox, QueueCell};
+use super::{Broker, Hold, Outbox, QueueCell};
 use crate::model::{QueueId, Timestamp};
 use crate::queue::{DeadLetter, Effects};
 
@@ -28,7 +28,7 @@ pub struct Turn {
     pub(super) wakes: Vec<Arc<Outbox>>,
     pub(super) dead: VecDeque<(Arc<QueueCell>, DeadLetter)>,
     pub(super) closed: Vec<Arc<QueueCell>>,
-    pub(super) congested: Vec<QueueId>,
+    pub(super) congested: Vec<(QueueId, Hold)>,
 }
 
 impl Turn {
@@ -77,9 +77,9 @@ impl Turn {
         }
     }
 
-    /// The queues that this turn's publishes have filled: their publisher must wait for
+    /// The queues that hold this turn's publisher back, and why: it must wait for
     /// [`super::Notice::PressureLifted`] from each.
-    pub fn take_congested(&mut self) -> impl Iterator<Item = QueueId> + '_ {
+    pub fn take_congested(&mut self) -> impl Iterator<Item = (QueueId, Hold)> + '_ {
         self.congested.drain(..)
     }
 }

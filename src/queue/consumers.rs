@@ -43,6 +43,8 @@ pub(super) struct Consumers {
     touched: Vec<Slot>,
     /// How many consume.
     consuming: usize,
+    /// How many are paused because their outboxes are full.
+    outboxes_full: usize,
     /// One of them does so exclusively; then it is the only one.
     exclusive: bool,
     next_age: u64,
@@ -211,11 +213,23 @@ impl Consumers {
         };
         let before = std::mem::replace(&mut consumer.readiness, readiness);
         let priority = consumer.priority;
+        self.count_full(before, readiness);
         match (before, readiness) {
             (Readiness::Paused(_), Readiness::Ready) => self.join_round(slot, priority),
             (Readiness::Ready, Readiness::Paused(_)) => self.leave_round(slot, priority),
             _ => {}
         }
+    }
+
+    /// How many wait for nothing but their connections.
+    pub(super) fn outboxes_full(&self) -> usize {
+        self.outboxes_full
+    }
+
+    fn count_full(&mut self, before: Readiness, after: Readiness) {
+        const FULL: Readiness = Readiness::Paused(PauseReason::OutboxFull);
+        self.outboxes_full += usize::from(after == FULL);
+        self.outboxes_full -= usize::from(before == FULL);
     }
 
     /// To be called when a consumer has settled all it held.
@@ -282,6 +296,7 @@ impl Consumers {
             if consumer.take_channel_place() {
                 return Some(slot);
             }
+            // It stood in the round, so its outbox was not full.
             consumer.readiness = Readiness::Paused(PauseReason::ChannelPrefetch);
         }
         None
@@ -303,7 +318,10 @@ impl Consumers {
                     self.join_round(slot, priority);
                 }
             }
-            Some(reason) => consumer.readiness = Readiness::Paused(reason),
+            Some(reason) => {
+                consumer.readiness = Readiness::Paused(reason);
+                self.count_full(Readiness::Ready, Readiness::Paused(reason));
+            }
         }
         if first {
             self.touched.push(slot);
@@ -334,6 +352,8 @@ impl Consumers {
         assert!(self.levels.is_sorted_by(|a, b| a.priority > b.priority), "levels out of order");
         assert!(self.levels[..self.first].iter().all(|level| level.ring.is_empty()));
         assert_eq!(self.iter().filter(|c| c.role == Role::Consuming).count(), self.consuming);
+        let full = Readiness::Paused(PauseReason::OutboxFull);
+        assert_eq!(self.iter().filter(|c| c.readiness == full).count(), self.outboxes_full);
         for (id, slot) in &self.index {
             let consumer = self.get(*slot);
             assert_eq!(consumer.id, *id);

@@ -299,6 +299,12 @@ impl Queue {
         self.change(consumer, |consumer| consumer.join_channel_window(window));
     }
 
+    /// Whether some consumer waits for nothing but its connection: it takes messages as fast as it can be written
+    /// to, so more of them would not reach it any sooner.
+    pub fn is_limited_by_outboxes(&self) -> bool {
+        self.consumers.outboxes_full() > 0
+    }
+
     /// The consumer's channel may hold more messages than when the consumer was paused for it.
     pub fn channel_has_room(&mut self, consumer: ConsumerId) {
         self.change(consumer, |_| ());

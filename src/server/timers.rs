@@ -40,7 +40,7 @@ pub(super) async fn expire(broker: Broker, stop: CancellationToken) {
 /// Looks at queues that hold publishers back for as long as there are some: their own traffic lifts the
 /// pressure at once, but memory may also become free elsewhere.
 pub(super) async fn lift_pressure(broker: Broker, stop: CancellationToken) {
-    const PAUSE: Duration = Duration::from_millis(50);
+    const PAUSE: Duration = Duration::from_millis(20);
     let mut turn = Turn::new();
     loop {
         tokio::select! {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
 use rialto_protocol::types::{FieldTable, FieldValue};
@@ -99,7 +99,7 @@ impl NativeSession {
             defined_routes: 0,
             publish_credit: options.publish_window.into(),
             owed_credit: 0,
-            held_by: AHashSet::new(),
+            held_by: AHashMap::new(),
             told_blocked: false,
             batch: PublishBatch::default(),
             tracked: Vec::new(),

@@ -25,7 +25,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::{AHashMap, AHashSet};
+use ahash::AHashMap;
 use bytes::BytesMut;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Closing, Command, FrameError, Kind, Place, RawFrame, Sender, decode_frame};
@@ -34,7 +34,7 @@ use rialto_protocol::types::ShortStr;
 use super::route_cache::RouteCache;
 use super::{SessionOptions, WriteQueue};
 use crate::broker::{
-    Broker, ConnectionGuard, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Turn, Vhost,
+    Broker, ConnectionGuard, Hold, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Turn, Vhost,
 };
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
@@ -113,7 +113,7 @@ struct Open {
     /// Bytes of publish frames that are dealt with and not yet given back as credit.
     owed_credit: u32,
     /// Queues that hold this connection's publishes back.
-    held_by: AHashSet<QueueId>,
+    held_by: AHashMap<QueueId, Hold>,
     told_blocked: bool,
     batch: PublishBatch,
     tracked: Vec<Tracked>,

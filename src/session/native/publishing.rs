@@ -9,7 +9,7 @@ use rialto_protocol::types::{RawProperties, ShortStr};
 
 use super::channel::ChannelSlot;
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
-use crate::broker::{BrokerError, Resolved};
+use crate::broker::{BrokerError, Hold, Resolved};
 use crate::model::{ChannelId, MessageRoute};
 use crate::queue::RejectReason;
 use crate::session::SessionOptions;
@@ -241,9 +241,11 @@ impl NativeSession {
     pub(super) fn grant_credit(&mut self) {
         let State::Open(open) = &mut self.state else { return };
         let held = !open.held_by.is_empty();
-        if held != open.told_blocked {
-            open.told_blocked = held;
-            let told = match held {
+        // Who is only paced goes on in a moment, and nobody need read of it.
+        let blocked = open.held_by.values().any(|hold| *hold == Hold::Full);
+        if blocked != open.told_blocked {
+            open.told_blocked = blocked;
+            let told = match blocked {
                 true => Command::Blocked(ShortStr::truncated("a queue published to is full for now")),
                 false => Command::Unblocked,
             };
