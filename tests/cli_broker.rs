@@ -258,11 +258,16 @@ fn lists_are_tables_for_people_and_json_for_scripts() {
     let table = broker.run(&["list", "queues"]);
     assert!(table.lines().next().unwrap().starts_with("name "), "{table}");
     assert!(table.lines().nth(1).unwrap().starts_with("tasks "), "{table}");
+    // Beside other windows a terminal has some eighty columns.
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     let row: serde_json::Value = serde_json::from_str(&broker.run(&["list", "queues", "--json"])).unwrap();
     assert_eq!((&row["name"], &row["arguments"]["x-max-priority"]), (&"tasks".into(), &5.into()));
     for (what, word) in [("exchanges", "events"), ("bindings", "events"), ("connections", "rialto-cli")] {
         assert!(broker.run(&["list", what]).contains(word), "{what}");
     }
+    let none = broker.output(&["list", "consumers"]);
+    assert_eq!((code(&none), none.stdout.as_slice()), (Some(0), &b""[..]));
+    assert!(stderr(&none).contains("no consumers"), "{}", stderr(&none));
 }
 
 #[test]

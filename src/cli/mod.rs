@@ -23,6 +23,7 @@ mod publish;
 mod purge;
 mod serve;
 mod signal;
+mod table;
 mod target;
 
 use std::ffi::OsString;
