@@ -42,7 +42,12 @@ pub(super) fn note(text: fmt::Arguments<'_>) {
 
 /// A number of messages as people read it: `1 message`, `1,000,000 messages`.
 pub(super) fn messages(n: u64) -> String {
-    format!("{} message{}", grouped(n), if n == 1 { "" } else { "s" })
+    counted(n, "message")
+}
+
+/// A number of things whose plural ends in `s`: `1 consumer`, `2 consumers`.
+pub(super) fn counted(n: u64, thing: &str) -> String {
+    format!("{} {thing}{}", grouped(n), if n == 1 { "" } else { "s" })
 }
 
 /// A number with its thousands apart.
@@ -68,5 +73,6 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000_000), "1,000,000");
         assert_eq!(messages(1), "1 message");
+        assert_eq!(counted(2, "consumer"), "2 consumers");
     }
 }
