@@ -240,6 +240,21 @@ fn what_the_broker_refuses_ends_with_5_and_advice() {
 }
 
 #[test]
+fn a_refusal_for_another_reason_gets_no_advice_to_declare_anew() {
+    let broker = Broker::start();
+    broker.run(&["declare", "queue", "tasks"]);
+    broker.run(&["publish", "", "--key", "tasks", "x"]);
+    for arguments in [
+        &["delete", "queue", "tasks", "--if-empty"][..],
+        &["declare", "queue", "q", "--arg", "x-max-priority=high"],
+    ] {
+        let output = broker.output(arguments);
+        assert_eq!(code(&output), Some(5), "{arguments:?}");
+        assert!(!stderr(&output).contains("what to do"), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_wrong_password_ends_with_4() {
     let broker = Broker::start();
     let url = broker.url.replace("rialto://", "rialto://guest:wrong@");
@@ -275,7 +290,11 @@ fn what_was_bound_and_declared_can_be_undone() {
     let broker = Broker::start();
     broker.run(&["declare", "exchange", "events", "--kind", "direct"]);
     broker.run(&["declare", "queue", "tasks"]);
-    broker.run(&["bind", "events", "tasks", "--key", "a", "--key", "b"]);
+    let bound = broker.output(&["bind", "events", "tasks", "--key", "a", "--key", "b"]);
+    for key in ["a", "b"] {
+        let told = format!("queue \"tasks\" is bound to exchange \"events\" with key {key:?}\n");
+        assert!(stderr(&bound).contains(&told), "{}", stderr(&bound));
+    }
     broker.run(&["unbind", "events", "tasks", "--key", "a"]);
     assert_eq!(code(&broker.output(&["publish", "events", "--key", "a", "x", "--mandatory"])), Some(6));
     broker.run(&["publish", "events", "--key", "b", "x", "--mandatory"]);
