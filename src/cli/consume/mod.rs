@@ -23,8 +23,11 @@ Examples:
   rialto consume tasks --count 10 --json              look at ten, with their properties
   rialto consume events-log --ack | grep error
 
-Without --ack messages are only looked at: they go back to their places in the queue when the
-command ends. --json prints one object a line; a body that is not UTF-8 stands in body_base64.";
+Without --ack messages go back to their places in the queue when the command ends. They were
+delivered all the same: they come back as redelivered, and it counts where a queue has a
+--delivery-limit. With --ack, take a few with --count: what `| head` did not read is gone.
+
+--json prints one object a line; a body that is not UTF-8 stands in body_base64.";
 
 /// Print the messages of a queue as they come
 #[derive(Debug, Args)]
