@@ -21,7 +21,10 @@ Examples:
   rialto bench throughput --json > run.json
 
 Starts a broker of its own for each round, so that its CPU and memory can be told from the
-generator's; --url measures a running one. Exit code 1 if a message is missing.";
+generator's; --url measures a running one. Exit code 1 if a message is missing.
+
+In the tables µs are CPU time per message (in the one of latencies: time), and cores are CPU time
+per second.";
 
 /// Measure a broker
 #[derive(Debug, Subcommand)]

@@ -93,7 +93,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         match Show::new(plan).run(consumer, interrupt).await? {
             0 => Ok(ExitCode::Success),
             missing => {
-                note(format_args!("ended before the last {} came", messages(missing)));
+                note(format_args!("ended with {} still to come", messages(missing)));
                 Ok(ExitCode::Interrupted)
             }
         }
