@@ -13,10 +13,10 @@ const EXAMPLES: &str = "\
 Examples:
   rialto bind events tasks --key order.new
   rialto bind events tasks --key 'order.*' --key 'invoice.#'
-  rialto bind news archive                            a fanout exchange needs no key
+  rialto bind news archive                          # a fanout exchange needs no key
   rialto bind by-header eu --arg region=eu --arg x-match=all
   rialto bind events audit-exchange --key '#' --to-exchange
-  rialto unbind events tasks --key order.new          and undone again
+  rialto unbind events tasks --key order.new        # and undone again
 
 Binding what is bound already, or unbinding what is not, does nothing.";
 

@@ -24,7 +24,7 @@ Examples:
   rialto declare exchange events --kind topic
   rialto declare exchange news --kind fanout --transient
   rialto declare exchange orders --kind direct --alternate-exchange unrouted
-  rialto declare exchange orders --passive            is it there?";
+  rialto declare exchange orders --passive          # is it there?";
 
 const QUEUE_EXAMPLES: &str = "\
 Examples:
@@ -33,7 +33,7 @@ Examples:
   rialto declare queue latest --max-length 1000
   rialto declare queue inbox --max-length-bytes '64 MiB' --overflow reject-publish
   rialto declare queue tasks --arg x-max-priority=5 --arg x-queue-type=quorum
-  rialto declare queue tasks --passive                is it there, and how full?
+  rialto declare queue tasks --passive              # is it there, and how full?
 
 Values of --arg have the type they look like: 5 is a number, true a boolean, \"5\" a text.";
 

@@ -17,7 +17,7 @@ Examples:
   rialto bench throughput --publishers 4 --consumers 4 --queues 4 --size '1 KiB'
   rialto bench latency --rate 10000 --duration 30s
   rialto bench fanout --queues 100
-  rialto bench limit --size '1 KiB'                   what this machine could do at most
+  rialto bench limit --size '1 KiB'                 # what this machine could do at most
   rialto bench throughput --json > run.json
 
 Starts a broker of its own for each round, so that its CPU and memory can be told from the

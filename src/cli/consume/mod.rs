@@ -18,9 +18,9 @@ use show::Show;
 
 const EXAMPLES: &str = "\
 Examples:
-  rialto consume tasks --ack                          take messages as they come, until Ctrl-C
-  rialto consume tasks --ack --count 1                take one
-  rialto consume tasks --count 10 --json              look at ten, with their properties
+  rialto consume tasks --ack                        # take messages as they come, until Ctrl-C
+  rialto consume tasks --ack --count 1              # take one
+  rialto consume tasks --count 10 --json            # look at ten, with their properties
   rialto consume events-log --ack | grep error
 
 Without --ack messages go back to their places in the queue when the command ends. They were
