@@ -48,7 +48,12 @@ async fn main() -> common::Outcome {
     let nowhere = client.publisher("", "example.nowhere")?.mandatory();
     match nowhere.publish("is anybody there?").await?.await? {
         Outcome::Unroutable { returned: Some(message) } => {
-            println!("returned: {:?}, because: {} {}", message.body, message.code, message.reason);
+            println!(
+                "returned: {}, because: {} {}",
+                String::from_utf8_lossy(&message.body),
+                message.code,
+                message.reason
+            );
         }
         other => return Err(format!("expected it back: {other}").into()),
     }

@@ -240,6 +240,21 @@ fn what_the_broker_refuses_ends_with_5_and_advice() {
 }
 
 #[test]
+fn a_refusal_for_another_reason_gets_no_advice_to_declare_anew() {
+    let broker = Broker::start();
+    broker.run(&["declare", "queue", "tasks"]);
+    broker.run(&["publish", "", "--key", "tasks", "x"]);
+    for arguments in [
+        &["delete", "queue", "tasks", "--if-empty"][..],
+        &["declare", "queue", "q", "--arg", "x-max-priority=high"],
+    ] {
+        let output = broker.output(arguments);
+        assert_eq!(code(&output), Some(5), "{arguments:?}");
+        assert!(!stderr(&output).contains("what to do"), "{}", stderr(&output));
+    }
+}
+
+#[test]
 fn a_wrong_password_ends_with_4() {
     let broker = Broker::start();
     let url = broker.url.replace("rialto://", "rialto://guest:wrong@");
@@ -258,11 +273,16 @@ fn lists_are_tables_for_people_and_json_for_scripts() {
     let table = broker.run(&["list", "queues"]);
     assert!(table.lines().next().unwrap().starts_with("name "), "{table}");
     assert!(table.lines().nth(1).unwrap().starts_with("tasks "), "{table}");
+    // Beside other windows a terminal has some eighty columns.
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
     let row: serde_json::Value = serde_json::from_str(&broker.run(&["list", "queues", "--json"])).unwrap();
     assert_eq!((&row["name"], &row["arguments"]["x-max-priority"]), (&"tasks".into(), &5.into()));
     for (what, word) in [("exchanges", "events"), ("bindings", "events"), ("connections", "rialto-cli")] {
         assert!(broker.run(&["list", what]).contains(word), "{what}");
     }
+    let none = broker.output(&["list", "consumers"]);
+    assert_eq!((code(&none), none.stdout.as_slice()), (Some(0), &b""[..]));
+    assert!(stderr(&none).contains("no consumers"), "{}", stderr(&none));
 }
 
 #[test]
@@ -270,7 +290,11 @@ fn what_was_bound_and_declared_can_be_undone() {
     let broker = Broker::start();
     broker.run(&["declare", "exchange", "events", "--kind", "direct"]);
     broker.run(&["declare", "queue", "tasks"]);
-    broker.run(&["bind", "events", "tasks", "--key", "a", "--key", "b"]);
+    let bound = broker.output(&["bind", "events", "tasks", "--key", "a", "--key", "b"]);
+    for key in ["a", "b"] {
+        let told = format!("queue \"tasks\" is bound to exchange \"events\" with key {key:?}\n");
+        assert!(stderr(&bound).contains(&told), "{}", stderr(&bound));
+    }
     broker.run(&["unbind", "events", "tasks", "--key", "a"]);
     assert_eq!(code(&broker.output(&["publish", "events", "--key", "a", "x", "--mandatory"])), Some(6));
     broker.run(&["publish", "events", "--key", "b", "x", "--mandatory"]);

@@ -5,6 +5,7 @@ use rialto_protocol::native::Binding;
 use rialto_protocol::types::ShortStr;
 
 use super::arguments::{self, Argument, parse_argument, parse_name};
+use super::output::note;
 use super::target::{Target, with_client};
 use super::{ExitCode, Failure};
 
@@ -12,10 +13,10 @@ const EXAMPLES: &str = "\
 Examples:
   rialto bind events tasks --key order.new
   rialto bind events tasks --key 'order.*' --key 'invoice.#'
-  rialto bind news archive                            a fanout exchange needs no key
+  rialto bind news archive                          # a fanout exchange needs no key
   rialto bind by-header eu --arg region=eu --arg x-match=all
   rialto bind events audit-exchange --key '#' --to-exchange
-  rialto unbind events tasks --key order.new          and undone again
+  rialto unbind events tasks --key order.new        # and undone again
 
 Binding what is bound already, or unbinding what is not, does nothing.";
 
@@ -43,6 +44,11 @@ pub(super) struct Options {
 }
 
 impl Options {
+    /// The destination, as a person calls it.
+    fn destination(&self) -> String {
+        format!("{} {:?}", if self.to_exchange { "exchange" } else { "queue" }, self.destination.as_str())
+    }
+
     /// One binding for each key.
     fn bindings(&self) -> Vec<Binding> {
         let arguments = arguments::table(self.arguments.iter().cloned());
@@ -63,6 +69,9 @@ pub(super) fn run_bind(options: Options) -> Result<ExitCode, Failure> {
                 true => client.exchange(&destination).bind_with(&source, &routing_key, arguments).await?,
                 false => client.queue(&destination).bind_with(&source, &routing_key, arguments).await?,
             }
+            let (exchange, key) = (source.as_str(), routing_key.as_str());
+            let destination = options.destination();
+            note(format_args!("{destination} is bound to exchange {exchange:?} with key {key:?}"));
         }
         Ok(ExitCode::Success)
     })
@@ -75,6 +84,11 @@ pub(super) fn run_unbind(options: Options) -> Result<ExitCode, Failure> {
                 true => client.exchange(&destination).unbind_with(&source, &routing_key, arguments).await?,
                 false => client.queue(&destination).unbind_with(&source, &routing_key, arguments).await?,
             }
+            let (exchange, key) = (source.as_str(), routing_key.as_str());
+            let destination = options.destination();
+            note(format_args!(
+                "{destination} is not bound to exchange {exchange:?} with key {key:?} any more"
+            ));
         }
         Ok(ExitCode::Success)
     })

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 
 use super::arguments::{self, Argument, parse_argument, parse_name};
-use super::output::{grouped, messages, note};
+use super::output::{counted, messages, note};
 use super::target::{Target, with_client};
 use super::{ExitCode, Failure};
 use crate::config::Size;
@@ -24,7 +24,7 @@ Examples:
   rialto declare exchange events --kind topic
   rialto declare exchange news --kind fanout --transient
   rialto declare exchange orders --kind direct --alternate-exchange unrouted
-  rialto declare exchange orders --passive            is it there?";
+  rialto declare exchange orders --passive          # is it there?";
 
 const QUEUE_EXAMPLES: &str = "\
 Examples:
@@ -33,7 +33,7 @@ Examples:
   rialto declare queue latest --max-length 1000
   rialto declare queue inbox --max-length-bytes '64 MiB' --overflow reject-publish
   rialto declare queue tasks --arg x-max-priority=5 --arg x-queue-type=quorum
-  rialto declare queue tasks --passive                is it there, and how full?
+  rialto declare queue tasks --passive              # is it there, and how full?
 
 Values of --arg have the type they look like: 5 is a number, true a boolean, \"5\" a text.";
 
@@ -87,7 +87,8 @@ pub(super) struct ExchangeOptions {
     #[arg(value_parser = parse_name)]
     name: ShortStr,
     /// How it routes
-    #[arg(long, value_enum, default_value_t = Kind::Direct)]
+    // RabbitMQ's tools call it the type.
+    #[arg(long, visible_alias = "type", value_enum, default_value_t = Kind::Direct)]
     kind: Kind,
     /// Delete it when its last binding goes
     #[arg(long)]
@@ -300,10 +301,10 @@ fn run_queue(options: &QueueOptions) -> Result<ExitCode, Failure> {
         if plan.passive {
             return match queue.exists().await? {
                 Some(queue) => told(format_args!(
-                    "queue {:?} is there: {} ready, {} consumer(s)",
+                    "queue {:?} is there: {} ready, {}",
                     queue.name.as_str(),
                     messages(queue.messages),
-                    grouped(queue.consumers.into())
+                    counted(queue.consumers.into(), "consumer")
                 )),
                 None => Err(missing("queue", &plan.name)),
             };
@@ -349,6 +350,17 @@ mod tests {
         match Line::try_parse_from(line).unwrap().options {
             Options::Queue(options) => options.checked(),
             Options::Exchange(_) => panic!("it is a queue"),
+        }
+    }
+
+    #[test]
+    fn the_kind_of_an_exchange_may_be_called_its_type() {
+        for flag in ["--kind", "--type"] {
+            let line = Line::try_parse_from(["rialto", "exchange", "events", flag, "topic"]).unwrap();
+            assert!(
+                matches!(line.options, Options::Exchange(options) if options.kind == Kind::Topic),
+                "{flag}"
+            );
         }
     }
 

@@ -3,7 +3,8 @@
 use clap::{Args, ValueEnum};
 use rialto_protocol::native::{ListOf, PAGE_ROWS_MAX};
 
-use super::output::{self, Written};
+use super::output::{self, Written, note};
+use super::table;
 use super::target::{Target, with_client};
 use super::{ExitCode, Failure};
 
@@ -13,7 +14,8 @@ Examples:
   rialto list bindings --url rialto://ann:secret@broker.example/shop
   rialto list queues --json | jq -r 'select(.messages > 1000) | .name'
 
---json prints one object a line.";
+The table is for people: its headings are short, and `features` names what is true. --json prints
+one object a line, for scripts: every fact, under RabbitMQ's name for it where it has one.";
 
 /// What can be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -44,6 +46,18 @@ pub(super) struct Options {
     target: Target,
 }
 
+impl What {
+    fn as_str(self) -> &'static str {
+        match self {
+            What::Queues => "queues",
+            What::Exchanges => "exchanges",
+            What::Bindings => "bindings",
+            What::Connections => "connections",
+            What::Consumers => "consumers",
+        }
+    }
+}
+
 impl From<What> for ListOf {
     fn from(what: What) -> Self {
         match what {
@@ -61,7 +75,11 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         let mut rows = client.list(options.what.into()).page_size(PAGE_ROWS_MAX);
         if !options.json {
             // All of them first: the widest cell decides how wide a column is.
-            output::table(&rows.all().await?)?;
+            let rows = rows.all().await?;
+            match rows.is_empty() {
+                true => note(format_args!("no {}", options.what.as_str())),
+                false => drop(table::write(&rows)?),
+            }
             return Ok(ExitCode::Success);
         }
         let mut page = Vec::new();

@@ -23,6 +23,7 @@ mod publish;
 mod purge;
 mod serve;
 mod signal;
+mod table;
 mod target;
 
 use std::ffi::OsString;
@@ -44,10 +45,10 @@ const STYLES: Styles = Styles::styled()
 
 const EXAMPLES: &str = "\
 Examples, to be pasted one after the other:
-  rialto serve &                                 a broker on 127.0.0.1:5672
-  rialto declare queue tasks                     a queue
-  rialto publish '' --key tasks hello            a message, straight into the queue
-  rialto consume tasks --ack --count 1           … and out again
+  rialto serve &                               # a broker on 127.0.0.1:5672
+  rialto declare queue tasks                   # a queue
+  rialto publish '' --key tasks hello          # a message, straight into the queue
+  rialto consume tasks --ack --count 1         # and out again
 
   rialto declare exchange events --kind topic
   rialto bind events tasks --key 'order.*'
@@ -163,5 +164,43 @@ mod tests {
             }
         }
         check(&Cli::command(), "rialto");
+    }
+
+    /// The words of the `rialto` command in a line of shell, without what is piped, redirected or remarked.
+    fn words(line: &str) -> Option<Vec<String>> {
+        let start = line.find("rialto ").filter(|&at| line[..at].ends_with([' ', '|']))?;
+        let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
+        for c in line[start..].chars() {
+            match c {
+                '\'' => {
+                    quoted = !quoted;
+                    word.get_or_insert_default();
+                }
+                ' ' if !quoted => words.extend(word.take()),
+                '|' | '&' | '>' if !quoted => break,
+                // In the middle of a word it is no comment.
+                '#' if !quoted && word.is_none() => break,
+                c => word.get_or_insert_default().push(c),
+            }
+        }
+        words.extend(word);
+        Some(words)
+    }
+
+    #[test]
+    fn every_example_can_be_pasted_as_it_stands() {
+        fn check(command: &clap::Command) -> usize {
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            let mut examples = 0;
+            for line in help.lines().filter(|line| line.starts_with("  ")) {
+                let words = words(line).unwrap_or_else(|| panic!("no command: {line}"));
+                if let Err(error) = Cli::try_parse_from(&words) {
+                    panic!("{line}\n{words:?}\n{error}");
+                }
+                examples += 1;
+            }
+            examples + command.get_subcommands().map(check).sum::<usize>()
+        }
+        assert!(check(&Cli::command()) > 40);
     }
 }

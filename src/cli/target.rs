@@ -144,7 +144,10 @@ fn advice(error: &Error) -> Option<&'static str> {
             ReplyCode::NotFound => {
                 Some("check the name; `rialto list queues` and `rialto list exchanges` show what is there")
             }
-            ReplyCode::PreconditionFailed => Some("repeat what was declared before, or delete it first"),
+            // One code for many reasons: only this one is mended so.
+            ReplyCode::PreconditionFailed if error.to_string().contains("inequivalent arg") => {
+                Some("repeat what was declared before, or delete it first")
+            }
             _ => None,
         },
         Error::Closed { why: Some(why) } => advice(why),

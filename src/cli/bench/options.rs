@@ -17,11 +17,14 @@ Examples:
   rialto bench throughput --publishers 4 --consumers 4 --queues 4 --size '1 KiB'
   rialto bench latency --rate 10000 --duration 30s
   rialto bench fanout --queues 100
-  rialto bench limit --size '1 KiB'                   what this machine could do at most
+  rialto bench limit --size '1 KiB'                 # what this machine could do at most
   rialto bench throughput --json > run.json
 
 Starts a broker of its own for each round, so that its CPU and memory can be told from the
-generator's; --url measures a running one. Exit code 1 if a message is missing.";
+generator's; --url measures a running one. Exit code 1 if a message is missing.
+
+In the tables µs are CPU time per message (in the one of latencies: time), and cores are CPU time
+per second.";
 
 /// Measure a broker
 #[derive(Debug, Subcommand)]

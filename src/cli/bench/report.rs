@@ -357,7 +357,7 @@ impl Scenario {
         match (self.auto_ack, self.prefetch) {
             (true, _) => out.push_str(", auto-ack"),
             (false, prefetch) => {
-                out += &format!(", acks (prefetch {prefetch}, every {})", self.ack_every);
+                out += &format!(", acks (prefetch {}, every {})", grouped(prefetch.into()), self.ack_every);
             }
         }
         match self.rate {

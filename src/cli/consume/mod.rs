@@ -18,13 +18,16 @@ use show::Show;
 
 const EXAMPLES: &str = "\
 Examples:
-  rialto consume tasks --ack                          take messages as they come, until Ctrl-C
-  rialto consume tasks --ack --count 1                take one
-  rialto consume tasks --count 10 --json              look at ten, with their properties
+  rialto consume tasks --ack                        # take messages as they come, until Ctrl-C
+  rialto consume tasks --ack --count 1              # take one
+  rialto consume tasks --count 10 --json            # look at ten, with their properties
   rialto consume events-log --ack | grep error
 
-Without --ack messages are only looked at: they go back to their places in the queue when the
-command ends. --json prints one object a line; a body that is not UTF-8 stands in body_base64.";
+Without --ack messages go back to their places in the queue when the command ends. They were
+delivered all the same: they come back as redelivered, and it counts where a queue has a
+--delivery-limit. With --ack, take a few with --count: what `| head` did not read is gone.
+
+--json prints one object a line; a body that is not UTF-8 stands in body_base64.";
 
 /// Print the messages of a queue as they come
 #[derive(Debug, Args)]
@@ -90,7 +93,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         match Show::new(plan).run(consumer, interrupt).await? {
             0 => Ok(ExitCode::Success),
             missing => {
-                note(format_args!("ended before the last {} came", messages(missing)));
+                note(format_args!("ended with {} still to come", messages(missing)));
                 Ok(ExitCode::Interrupted)
             }
         }

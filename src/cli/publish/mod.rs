@@ -19,9 +19,9 @@ use run::{Ended, Run};
 const EXAMPLES: &str = "\
 Examples:
   rialto publish events --key order.new '{\"id\": 7}'
-  rialto publish '' --key tasks hello            the default exchange: into queue tasks
+  rialto publish '' --key tasks hello          # the default exchange: into queue tasks
   rialto publish events --key order.new --persistent --priority 5 --header retries=3 hello
-  rialto publish events --key order.new --mandatory hello    fails if no queue is bound
+  rialto publish events --key order.new --mandatory hello  # fails if no queue is bound
   seq 1000000 | rialto publish events --key order.new --stdin
 
 Waits until the broker has confirmed every message, and tells on stderr how many it confirmed,
