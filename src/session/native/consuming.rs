@@ -203,6 +203,8 @@ impl NativeSession {
             if unacked == 0 {
                 channel.consumers.remove(&consumer);
             }
+            // An auto-delete queue goes with its last consumer, and with it what that held for the channel.
+            channel.has_room(turn);
         }
         // What was assigned before the cancel goes out before its answer.
         self.encode_sending();

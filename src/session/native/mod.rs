@@ -329,6 +329,8 @@ impl NativeSession {
             Err(Fault::Connection(closing)) => self.close(closing),
             Err(Fault::Channel(closing)) => self.close_channel_with(ChannelId(place.channel), closing),
         }
+        // A queue that has ended must be out of the routes that the next frame's messages take.
+        self.turn.0.follow_up(&self.broker);
     }
 
     fn handle_command(&mut self, place: Place, wire_len: usize, command: Command) -> Result<(), Fault> {
@@ -445,9 +447,11 @@ impl NativeSession {
     fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
-        let Some(ended) = channel.consumers.remove(&consumer.number) else { return };
-        // What it held counts no more for its channel, so others may have more.
+        let ended = channel.consumers.remove(&consumer.number);
+        // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
+        // it since.
         channel.has_room(&mut self.turn.0);
+        let Some(ended) = ended else { return };
         if ended.cancelled.is_some() {
             return;
         }

@@ -1,0 +1,62 @@
+//! What must follow when a queue or a consumer ends in the middle of other things.
+
+use rialto_protocol::native::*;
+
+use super::*;
+
+fn declare_auto_delete(name: &str) -> Request {
+    let Request::DeclareQueue { name, arguments, .. } = declare(name) else { unreachable!("it is one") };
+    let (passive, durable, exclusive) = (false, false, false);
+    Request::DeclareQueue { name, passive, durable, exclusive, auto_delete: true, arguments }
+}
+
+/// Channel 1 may hold one message: consumer 1 has it, and consumer 2, on the queue `waits`, waits for its own.
+fn waiting_for_the_channel(broker: &Broker, first: Request) -> End {
+    let mut end = End::open(broker);
+    end.ask(Request::SetPrefetch { messages: 1 });
+    end.ask(first);
+    end.ask(declare("waits"));
+    end.ask(Request::Consume(consume("first", 1)));
+    end.hear(&publish(1, "first", &[b"held"]));
+    assert_eq!(delivered(&end.said()), [(1, b"held".to_vec())]);
+    end.ask(Request::Consume(consume("waits", 2)));
+    end.hear(&publish(2, "waits", &[b"next"]));
+    assert_eq!(delivered(&end.said()), []);
+    end
+}
+
+#[test]
+fn a_cancel_that_ends_its_queue_makes_room_in_the_channels_prefetch() {
+    let broker = Broker::in_memory().build();
+    let mut end = waiting_for_the_channel(&broker, declare_auto_delete("first"));
+    end.ask(Request::Cancel { consumer: 1 });
+    assert_eq!(delivered(&end.said()), [(1, b"next".to_vec())]);
+}
+
+#[test]
+fn a_cancel_that_crosses_the_deletion_of_its_queue_makes_room_in_the_channels_prefetch() {
+    let broker = Broker::in_memory().build();
+    let mut end = waiting_for_the_channel(&broker, declare("first"));
+    let mut other = End::open(&broker);
+    other.ask(Request::DeleteQueue { name: text("first"), if_unused: false, if_empty: false });
+    end.ask(Request::Cancel { consumer: 1 });
+    assert_eq!(delivered(&end.said()), [(1, b"next".to_vec())]);
+}
+
+#[test]
+fn what_is_published_behind_the_cancel_that_ends_its_queue_is_unroutable() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare_auto_delete("q"));
+    end.ask(Request::Consume(consume("q", 1)));
+    // So that the route is known from before.
+    end.hear(&publish(1, "q", &[b"a"]));
+    end.hear(&ack(1, 1, 1));
+    end.said();
+    end.hear(&[asked(7, Request::Cancel { consumer: 1 }), publish(2, "q", &[b"b"])].concat());
+    let outcomes = end.said().into_iter().find_map(|command| match command {
+        Command::Outcomes(outcomes) => Some(outcomes),
+        _ => None,
+    });
+    assert_eq!(outcomes, Some(vec![OutcomeRange { first: 2, last: 2, outcome: Outcome::Unroutable }]));
+}
