@@ -1,6 +1,7 @@
 //! What must follow when a queue or a consumer ends in the middle of other things.
 
 use rialto_protocol::native::*;
+use rialto_protocol::types::FieldTable;
 
 use super::*;
 
@@ -8,6 +9,13 @@ fn declare_auto_delete(name: &str) -> Request {
     let Request::DeclareQueue { name, arguments, .. } = declare(name) else { unreachable!("it is one") };
     let (passive, durable, exclusive) = (false, false, false);
     Request::DeclareQueue { name, passive, durable, exclusive, auto_delete: true, arguments }
+}
+
+fn declare_with(name: &str, arguments: FieldTable) -> Request {
+    let Request::DeclareQueue { name, passive, durable, exclusive, auto_delete, .. } = declare(name) else {
+        unreachable!("it is one")
+    };
+    Request::DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments }
 }
 
 /// Channel 1 may hold one message: consumer 1 has it, and consumer 2, on the queue `waits`, waits for its own.
@@ -59,4 +67,24 @@ fn what_is_published_behind_the_cancel_that_ends_its_queue_is_unroutable() {
         _ => None,
     });
     assert_eq!(outcomes, Some(vec![OutcomeRange { first: 2, last: 2, outcome: Outcome::Unroutable }]));
+}
+
+#[test]
+fn a_large_dead_letter_may_drive_out_any_number_of_small_messages() {
+    const SMALL: u64 = 20_000;
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    let dead_letter =
+        |to| FieldTable::new().with("x-dead-letter-exchange", "").with("x-dead-letter-routing-key", to);
+    end.ask(declare_with("q", dead_letter("full")));
+    end.ask(declare_with("full", dead_letter("end").with("x-max-length-bytes", (SMALL * 10) as i64)));
+    end.ask(declare("end"));
+    end.hear(&publish(1, "full", &vec![&b"ten bytes."[..]; SMALL as usize]));
+    assert_eq!((count_ready(&broker, "full"), count_ready(&broker, "end")), (SMALL, 0));
+    end.hear(&publish(SMALL + 1, "q", &[&vec![0; 150_000]]));
+    end.ask(Request::Get { queue: text("q"), auto_ack: false });
+    let reject = Settlement::Reject { reason: text("") };
+    end.hear(&encoded(1, &Command::Settle(Settle { consumer: 0, settlement: reject, ranges: vec![(1, 1)] })));
+    assert_eq!((count_ready(&broker, "full"), count_ready(&broker, "end")), (5001, 15_000));
+    assert_eq!(broker.counters().dead_letters_ended(), 0);
 }
