@@ -117,7 +117,7 @@ impl BrokerError {
         }
     }
 
-    pub(super) fn refused(code: ReplyCode, text: impl ToString) -> Self {
+    pub(crate) fn refused(code: ReplyCode, text: impl ToString) -> Self {
         BrokerError::Refused { code, text: text.to_string() }
     }
 }

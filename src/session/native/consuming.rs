@@ -140,23 +140,23 @@ impl NativeSession {
         };
         if consume.consumer == 0 || channel.consumers.contains_key(&consume.consumer) {
             let text = format!("consumer number {} is in use or 0; choose another from 1", consume.consumer);
-            return Err(refused(ReplyCode::PreconditionFailed, text));
+            return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
         }
         if channel.consumers.len() >= consumers_max {
             let text = format!(
                 "a channel has at most {consumers_max} consumers (protocol.consumers_per_channel_max)"
             );
-            return Err(refused(ReplyCode::NotAllowed, text));
+            return Err(BrokerError::refused(ReplyCode::NotAllowed, text));
         }
         let max = self.options.connection_consumers_max;
         if open.consumers >= max {
             let text =
                 format!("a connection has at most {max} consumers (protocol.consumers_per_connection_max)");
-            return Err(refused(ReplyCode::NotAllowed, text));
+            return Err(BrokerError::refused(ReplyCode::NotAllowed, text));
         }
         if !consume.tag.is_empty() && channel.consumers.values().any(|other| other.tag == consume.tag) {
             let text = format!("attempt to reuse consumer tag '{}'", consume.tag);
-            return Err(refused(ReplyCode::NotAllowed, text));
+            return Err(BrokerError::refused(ReplyCode::NotAllowed, text));
         }
         let queue = open.vhost.queue(&consume.queue, open.id)?;
         let tag = match consume.tag.is_empty() {
@@ -251,9 +251,7 @@ impl NativeSession {
         let Some(got) = got else { return Ok(Response::Empty) };
         gets.last_tag += 1;
         if !auto_ack {
-            gets.unacked.push_back((gets.last_tag, queue.id(), got.delivery.tag));
-            gets.remember(getter, &queue);
-            gets.forget_ended();
+            gets.remember(getter, &queue, got.delivery.tag);
         }
         let (tag, remaining) = (gets.last_tag, got.remaining);
         Ok(Response::Got { tag, remaining, run: delivered_run(&got.delivery) })
@@ -292,17 +290,16 @@ impl NativeSession {
     }
 }
 
-fn refused(code: ReplyCode, text: String) -> BrokerError {
-    BrokerError::Refused { code, text }
-}
-
 fn consume_refused(error: &ConsumeError, queue: &QueueCell, open: &Open) -> BrokerError {
     let (queue, vhost) = (queue.name().clone(), open.vhost.name().clone());
     match error {
         ConsumeError::InExclusiveUse | ConsumeError::NotAlone => {
             BrokerError::QueueInExclusiveUse { queue, vhost }
         }
-        other => refused(ReplyCode::AccessRefused, format!("queue '{queue}' in vhost '{vhost}': {other}")),
+        other => BrokerError::refused(
+            ReplyCode::AccessRefused,
+            format!("queue '{queue}' in vhost '{vhost}': {other}"),
+        ),
     }
 }
 
@@ -314,7 +311,7 @@ fn priority(arguments: &FieldTable) -> Result<i32, BrokerError> {
             "invalid arg 'x-priority': {value} of type '{}' is not a 32-bit integer",
             value.type_name()
         );
-        refused(ReplyCode::PreconditionFailed, text)
+        BrokerError::refused(ReplyCode::PreconditionFailed, text)
     })
 }
 

@@ -4,6 +4,9 @@ use rialto_protocol::native::*;
 use rialto_protocol::types::FieldTable;
 
 use super::*;
+use crate::model::ChannelId;
+use crate::session::native::State;
+use crate::session::native::channel::ChannelSlot;
 
 fn declare_auto_delete(name: &str) -> Request {
     let Request::DeclareQueue { name, arguments, .. } = declare(name) else { unreachable!("it is one") };
@@ -87,4 +90,27 @@ fn a_large_dead_letter_may_drive_out_any_number_of_small_messages() {
     end.hear(&encoded(1, &Command::Settle(Settle { consumer: 0, settlement: reject, ranges: vec![(1, 1)] })));
     assert_eq!((count_ready(&broker, "full"), count_ready(&broker, "end")), (5001, 15_000));
     assert_eq!(broker.counters().dead_letters_ended(), 0);
+}
+
+#[test]
+fn a_channel_forgets_what_it_got_from_queues_that_are_gone() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("stays"));
+    end.hear(&publish(1, "stays", &[b"kept"]));
+    end.ask(Request::Get { queue: text("stays"), auto_ack: false });
+    for number in 0..1000 {
+        let name = format!("q{number}");
+        end.ask(declare(&name));
+        end.hear(&publish(number + 2, &name, &[b"m"]));
+        end.ask(Request::Get { queue: text(&name), auto_ack: false });
+        end.ask(Request::DeleteQueue { name: text(&name), if_unused: false, if_empty: false });
+        end.said();
+    }
+    let State::Open(open) = &end.session.state else { panic!("it is open") };
+    let Some(ChannelSlot::Open(channel)) = open.channels.get(&ChannelId(1)) else { panic!("it is open") };
+    assert!(channel.gets.getters.len() <= 64 && channel.gets.unacked.len() <= 64);
+    end.hear(&ack(0, 1, 1001));
+    let stats = broker.vhost("/").unwrap().queue("stays", ConnectionId(0)).unwrap().stats();
+    assert_eq!((stats.ready, stats.unacked), (0, 0));
 }
