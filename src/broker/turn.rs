@@ -62,7 +62,7 @@ impl Turn {
         let mut ended = 0u64;
         loop {
             if let Some(queue) = self.closed.pop() {
-                queue.leave_vhost(self);
+                queue.leave_vhost();
             } else if let Some((queue, dead)) = self.dead.pop_front() {
                 if reborn_from.is_none_or(|first| dead.lsn < first) {
                     budget = budget.saturating_add(REBURIALS_EACH);

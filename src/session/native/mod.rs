@@ -130,7 +130,8 @@ enum Fault {
 }
 
 impl NativeSession {
-    /// A connection whose preface has been read. Its deliveries arrive in `outbox`.
+    /// A connection that was accepted at `now` and whose preface has been read since: the time for both is one.
+    /// Its deliveries arrive in `outbox`.
     pub fn new(
         broker: Broker,
         options: Arc<SessionOptions>,
