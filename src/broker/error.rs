@@ -25,7 +25,7 @@ pub enum BrokerError {
         vhost: VhostName,
     },
     /// There is no such vhost, or this user may not use it.
-    #[error("vhost {vhost} not found")]
+    #[error("vhost '{vhost}' not found")]
     NoVhost {
         /// The name asked for.
         vhost: VhostName,

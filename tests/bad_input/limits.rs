@@ -18,7 +18,7 @@ async fn consumers_of_a_channel_are_limited() {
     }
     let (code, text) = peer.request(Request::Consume(consume(&queue, 51))).await.unwrap_err();
     assert_eq!(code, 530);
-    assert!(text.contains("consumers_max"), "it names the setting: {text}");
+    assert!(text.contains("protocol.consumers_per_channel_max"), "it names the setting: {text}");
     peer.request(Request::Cancel { consumer: 7 }).await.unwrap();
     peer.request(Request::Consume(consume(&queue, 51))).await.expect("one has gone");
     peer.close().await;
