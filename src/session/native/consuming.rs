@@ -279,10 +279,16 @@ impl NativeSession {
             }
             let from = gets.unacked.partition_point(|(tag, ..)| *tag < first);
             let to = gets.unacked.partition_point(|(tag, ..)| *tag <= last).max(from);
-            for (_, queue, tag) in gets.unacked.drain(from..to) {
+            let mut taken = gets.unacked.drain(from..to).map(|(_, queue, tag)| (queue, tag)).peekable();
+            while let Some((queue, first)) = taken.next() {
+                // A queue counts its tags for this channel by one, so most ranges stay ranges.
+                let mut last = first;
+                while taken.next_if_eq(&(queue, last + 1)).is_some() {
+                    last += 1;
+                }
                 let Some((getter, queue)) = gets.getters.get(&queue) else { continue };
-                let settled = Settled { first: tag, last: tag, settlement: settlement.clone() };
-                // It was delivered: the tag comes from the queue itself.
+                let settled = Settled { first, last, settlement: settlement.clone() };
+                // They were delivered: the tags come from the queue itself.
                 let _ = queue.settle(*getter, &[settled], &mut self.turn.0);
             }
         }
