@@ -123,6 +123,14 @@ struct Open {
     scratch: Routed,
 }
 
+impl Open {
+    /// Tells the list of connections how many channels are open; one that was closed by an error is not.
+    fn count_channels(&self) {
+        let open = self.channels.values().filter(|slot| matches!(slot, ChannelSlot::Open(_)));
+        self.guard.set_channels(open.count());
+    }
+}
+
 /// What is wrong with a frame, and how far it reaches.
 enum Fault {
     Connection(Closing),
@@ -381,7 +389,7 @@ impl NativeSession {
             return Err(connection_fault(ReplyCode::ChannelError, text, place));
         }
         open.channels.insert(number, ChannelSlot::Open(Box::new(Channel::new())));
-        open.guard.set_channels(open.channels.len());
+        open.count_channels();
         self.respond(number, correlation, rialto_protocol::native::Response::Done);
         Ok(())
     }
@@ -394,7 +402,7 @@ impl NativeSession {
         self.release_channel(number);
         let open = self.open();
         open.channels.remove(&number);
-        open.guard.set_channels(open.channels.len());
+        open.count_channels();
         self.respond(number, correlation, rialto_protocol::native::Response::Done);
         Ok(())
     }

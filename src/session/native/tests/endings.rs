@@ -114,3 +114,15 @@ fn a_channel_forgets_what_it_got_from_queues_that_are_gone() {
     let stats = broker.vhost("/").unwrap().queue("stays", ConnectionId(0)).unwrap().stats();
     assert_eq!((stats.ready, stats.unacked), (0, 0));
 }
+
+#[test]
+fn a_channel_closed_by_an_error_counts_as_closed() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    let channels = || broker.connections()[0].channels.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(channels(), 1);
+    end.hear(&publish(9, "q", &[b"wrong number"]));
+    assert_eq!(channels(), 0);
+    end.hear(&open_channel());
+    assert_eq!(channels(), 1);
+}
