@@ -18,10 +18,10 @@ use crate::routing::{RouteInput, Routed};
 const PROPERTIES_MAX: usize = 256 << 10;
 
 impl Broker {
-    /// Gives up letters that die over and over within one turn.
-    pub(super) fn end_dead_letters(&self, queue: &Arc<QueueCell>, count: usize) {
-        self.counters().count_dead_letters_ended(count as u64);
-        warn!(queue = %queue.name(), count, "dead letters end here: too many died again at once");
+    /// Letters that died over and over within one turn were given up.
+    pub(super) fn end_dead_letters(&self, count: u64) {
+        self.counters().count_dead_letters_ended(count);
+        warn!(count, "dead letters end here: too many died again at once");
     }
 
     pub(super) fn bury(&self, queue: &Arc<QueueCell>, letter: DeadLetter, turn: &mut Turn) {

@@ -25,7 +25,7 @@ pub enum BrokerError {
         vhost: VhostName,
     },
     /// There is no such vhost, or this user may not use it.
-    #[error("vhost {vhost} not found")]
+    #[error("vhost '{vhost}' not found")]
     NoVhost {
         /// The name asked for.
         vhost: VhostName,
@@ -117,7 +117,7 @@ impl BrokerError {
         }
     }
 
-    pub(super) fn refused(code: ReplyCode, text: impl ToString) -> Self {
+    pub(crate) fn refused(code: ReplyCode, text: impl ToString) -> Self {
         BrokerError::Refused { code, text: text.to_string() }
     }
 }

@@ -218,7 +218,13 @@ impl PublishBatch {
                 }
             }
         }
+        let end = self.publications.len() as u32;
         for (queue, ranges) in self.grouped.drain(..) {
+            if self.groups.len() == 1 && ranges == [(0, end)] {
+                // Many keys, one queue: nobody else wants the messages.
+                queue.publish(self.publications.drain(..), Some(publisher), rejected, turn);
+                break;
+            }
             let publications =
                 ranges.iter().flat_map(|&(from, to)| &self.publications[from as usize..to as usize]).cloned();
             queue.publish(publications, Some(publisher), rejected, turn);

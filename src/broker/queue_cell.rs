@@ -373,9 +373,9 @@ impl QueueCell {
     }
 
     /// Takes a closed queue out of its vhost. Not under a queue's lock.
-    pub(super) fn leave_vhost(self: &Arc<Self>, turn: &mut Turn) {
+    pub(super) fn leave_vhost(self: &Arc<Self>) {
         if let Some(vhost) = self.vhost() {
-            vhost.forget_queue(self, turn);
+            vhost.forget_queue(self);
         }
     }
 

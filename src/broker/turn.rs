@@ -17,6 +17,9 @@ const REBURIALS_EACH: usize = 64;
 /// How often letters may die again in any turn. Queues that expire everything at once and dead-letter into each
 /// other through a fanout exchange multiply a letter by every order in which it can pass them: with 15 queues,
 /// more than a million million times. That must end, visibly.
+///
+/// What was in a queue before and dies only now is never held to this, however much of it there is: one large
+/// letter can drive out a million small messages.
 const REBURIALS_LEAST: usize = 10_000;
 
 /// See the module.
@@ -53,27 +56,29 @@ impl Turn {
 
     /// Routes what died and removes queues that have ended, so that what comes later in the turn sees it.
     pub fn follow_up(&mut self, broker: &Broker) {
-        // Letters that died before this are carried all; those that die on the way only up to a budget.
-        let mut first = self.dead.len();
-        let mut budget = first.saturating_mul(REBURIALS_EACH).saturating_add(REBURIALS_LEAST);
+        // Whatever is put into a queue from here on is younger than this: a letter's new life, that is.
+        let reborn_from = (!self.dead.is_empty()).then(|| broker.log().reserve(1));
+        let mut budget = REBURIALS_LEAST;
+        let mut ended = 0u64;
         loop {
             if let Some(queue) = self.closed.pop() {
-                queue.leave_vhost(self);
+                queue.leave_vhost();
             } else if let Some((queue, dead)) = self.dead.pop_front() {
-                if first > 0 {
-                    first -= 1;
+                if reborn_from.is_none_or(|first| dead.lsn < first) {
+                    budget = budget.saturating_add(REBURIALS_EACH);
                 } else if budget > 0 {
                     budget -= 1;
                 } else {
-                    // Those still waiting go the same way.
-                    broker.end_dead_letters(&queue, 1 + self.dead.len());
-                    drop((dead, std::mem::take(&mut self.dead)));
+                    ended += 1;
                     continue;
                 }
                 broker.bury(&queue, dead, self);
             } else {
                 break;
             }
+        }
+        if ended > 0 {
+            broker.end_dead_letters(ended);
         }
     }
 

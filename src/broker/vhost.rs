@@ -223,7 +223,7 @@ impl Vhost {
         });
         let Some(closed) = closed else { return Ok(0) };
         let messages = closed?;
-        self.forget_queue(&queue, turn);
+        self.forget_queue(&queue);
         Ok(messages)
     }
 
@@ -232,13 +232,13 @@ impl Vhost {
         let queues = self.topology.write().exclusive.remove(&owner);
         for queue in queues.into_iter().flat_map(AHashMap::into_values) {
             if queue.close_if(turn, |_| Ok::<_, BrokerError>(())).is_some() {
-                self.forget_queue(&queue, turn);
+                self.forget_queue(&queue);
             }
         }
     }
 
     /// Takes a closed queue out of names and routes.
-    pub(super) fn forget_queue(&self, queue: &Arc<QueueCell>, _: &mut Turn) {
+    pub(super) fn forget_queue(&self, queue: &Arc<QueueCell>) {
         let mut topology = self.topology.write();
         self.forget(&mut topology, queue);
     }

@@ -40,7 +40,7 @@ pub struct Settings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ServerSettings {
-    /// Addresses to accept connections on, both protocols on each. At least one.
+    /// Addresses to accept connections on. At least one.
     #[serde(deserialize_with = "units::list")]
     pub listen: Vec<ListenAddress>,
     /// How long a new connection may take to log in.

@@ -142,13 +142,19 @@ impl Message {
 
     /// The same message in a batch of its own, so that it no longer keeps its neighbours' bytes alive.
     pub fn detached(&self, gauge: &MemoryGauge) -> Message {
+        let route = self.route().clone();
         let batch = MessageBatch {
             bytes: Bytes::copy_from_slice(self.entry()),
-            routes: vec![self.route().clone()],
-            _charge: gauge.charge(u64::from(self.len)),
+            _charge: gauge.charge(u64::from(self.len) + route_memory(&route) as u64),
+            routes: vec![route],
         };
         Message { batch: Arc::new(batch), offset: 0, route: 0, ..*self }
     }
+}
+
+/// Bytes that a route costs its batch. Exchanges are few and shared.
+fn route_memory(route: &MessageRoute) -> usize {
+    size_of::<MessageRoute>() + route.routing_key.len()
 }
 
 fn properties_len(entry: &[u8]) -> usize {
@@ -257,9 +263,13 @@ impl BatchBuilder {
     /// Ends the batch and gives its messages in order. The builder is empty again, and keeps its room for places.
     pub fn finish(&mut self, gauge: &MemoryGauge) -> impl ExactSizeIterator<Item = Message> + '_ {
         // Taken, not split: what is left of the buffer would tie this batch's memory to the next one's.
-        let bytes = std::mem::take(&mut self.bytes).freeze();
-        let charge = gauge.charge(bytes.len() as u64);
+        let bytes = std::mem::take(&mut self.bytes);
         let routes = std::mem::take(&mut self.routes);
+        // What the batch holds, not what it uses: room that grew by doubling is held too, and so are the keys, which
+        // can be longer than the messages.
+        let keys: usize = routes.iter().map(route_memory).sum();
+        let charge = gauge.charge((bytes.capacity() + keys) as u64);
+        let bytes = bytes.freeze();
         let batch = Arc::new(MessageBatch { bytes, routes, _charge: charge });
         self.places.drain(..).map(move |place| Message {
             batch: batch.clone(),
@@ -315,13 +325,31 @@ mod tests {
         let mut builder = BatchBuilder::default();
         builder.push(route("a"), &[], &[0; 1000]);
         builder.push(route("a"), &[], b"x");
+        let held = builder.bytes.capacity() as u64;
+        assert!(held >= 2 * ENTRY_HEADER_LEN as u64 + 1001);
+        let key = route_memory(&route("a")) as u64;
         let mut messages: Vec<_> = builder.finish(&gauge).collect();
-        assert_eq!(gauge.bytes(), 2 * ENTRY_HEADER_LEN as u64 + 1001);
+        assert_eq!(gauge.bytes(), held + key);
         let small = messages.pop().unwrap();
         drop(messages);
         assert!(gauge.bytes() > 1000, "the small one keeps the batch");
         let alone = small.detached(&gauge);
         drop(small);
-        assert_eq!((gauge.bytes(), alone.body()), (ENTRY_HEADER_LEN as u64 + 1, &b"x"[..]));
+        assert_eq!((gauge.bytes(), alone.body()), (ENTRY_HEADER_LEN as u64 + 1 + key, &b"x"[..]));
+        drop(alone);
+        assert_eq!(gauge.bytes(), 0);
+    }
+
+    #[test]
+    fn long_keys_are_charged_with_their_messages() {
+        let gauge = MemoryGauge::new();
+        let mut builder = BatchBuilder::default();
+        for number in 0..100 {
+            builder.push(route(&format!("{number:0>255}")), &[], b"");
+        }
+        let messages: Vec<_> = builder.finish(&gauge).collect();
+        assert!(gauge.bytes() >= 100 * (255 + ENTRY_HEADER_LEN as u64));
+        drop(messages);
+        assert_eq!(gauge.bytes(), 0);
     }
 }

@@ -24,7 +24,7 @@
 //! Invariants: a message is in exactly one of ready or unacked; it is delivered in order of priority, then LSN,
 //! and never after its deadline; whatever happens to it, it leaves the queue once, and that is told once.
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
-//! Not here: which queue (`routing`), how it is hosted (`server`), where it is stored (`store`).
+//! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
 
 mod channel_window;
 mod consumer;

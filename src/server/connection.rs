@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Shared;
 use super::read_buffer::ReadBuffer;
 use crate::broker::Outbox;
+use crate::model::Timestamp;
 use crate::session::native::NativeSession;
 
 /// How long a peer may take to hear the last words.
@@ -37,6 +38,7 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shar
     tracing::debug!(%peer, "connection accepted");
     let mut input = ReadBuffer::new(shared.options.read_chunk);
     let handshake = shared.options.session.handshake_timeout;
+    let accepted_at = shared.now();
     let greeted = tokio::select! {
         greeted = timeout(handshake, greet(&mut stream, &mut input)) => greeted,
         () = shared.stop.cancelled() => return,
@@ -47,7 +49,7 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shar
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "connection ended before it began"),
         Err(_) => return tracing::info!(%peer, "connection closed: it said nothing in the handshake timeout"),
     }
-    if let Err(error) = Driver::new(stream, peer, input, shared).run().await {
+    if let Err(error) = Driver::new(stream, peer, input, accepted_at, shared).run().await {
         tracing::debug!(%peer, %error, "connection lost");
     }
     tracing::debug!(%peer, "connection ended");
@@ -98,10 +100,16 @@ struct Driver<'a> {
 }
 
 impl<'a> Driver<'a> {
-    fn new(stream: TcpStream, peer: SocketAddr, input: ReadBuffer, shared: &'a Shared) -> Self {
+    fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        input: ReadBuffer,
+        accepted_at: Timestamp,
+        shared: &'a Shared,
+    ) -> Self {
         let outbox = Arc::new(Outbox::new());
         let (broker, options) = (shared.broker.clone(), shared.options.session.clone());
-        let session = NativeSession::new(broker, options, peer, outbox.clone(), shared.now());
+        let session = NativeSession::new(broker, options, peer, outbox.clone(), accepted_at);
         Driver { stream, input, session, outbox, shared }
     }
 

@@ -1,7 +1,8 @@
-//! What outlives the broker. Today: the seam that a journal will fill, and its in-memory stand-in.
+//! What will outlive the broker. Today: the seam that a journal will fill, and its in-memory stand-in, which the
+//! broker asks for identities ([`Log::reserve`]) and nothing else.
 //!
-//! Invariants: a confirm or a declare of something durable is answered only when [`Log::committed`] has
-//! passed the position of its record. Not here: what queues do with messages.
+//! Invariant, from the journal on: a confirm or a declare of something durable is answered only when
+//! [`Log::committed`] has passed the position of its record. Not here: what queues do with messages.
 
 mod log;
 

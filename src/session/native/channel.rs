@@ -57,24 +57,35 @@ pub(super) struct Consumer {
 pub(super) struct Gets {
     pub(super) getters: AHashMap<QueueId, (ConsumerId, Arc<QueueCell>)>,
     pub(super) last_tag: u64,
-    /// By tag, growing.
+    /// Getters from which on those of deleted queues are looked for.
+    sweep_at: usize,
+    /// By tag, growing: the channel's tag, the queue, the getter's own tag.
     pub(super) unacked: VecDeque<(u64, QueueId, u64)>,
 }
 
 impl Gets {
     /// Queues that are remembered before those that were deleted are looked for.
-    const FEW: usize = 16;
+    const FEW: usize = 64;
 
-    /// Remembers who took messages from this queue. Forgets deleted queues, each time twice as many are
-    /// remembered, so that a channel that lives long does not keep them.
-    pub(super) fn remember(&mut self, getter: ConsumerId, queue: &Arc<QueueCell>) {
-        if self.getters.contains_key(&queue.id()) {
+    /// Remembers a message that is to be settled, and who took it from its queue.
+    pub(super) fn remember(&mut self, getter: ConsumerId, queue: &Arc<QueueCell>, tag: u64) {
+        if !self.getters.contains_key(&queue.id()) {
+            self.forget_ended();
+            self.getters.insert(queue.id(), (getter, queue.clone()));
+        }
+        self.unacked.push_back((self.last_tag, queue.id(), tag));
+    }
+
+    /// Forgets what was taken from queues that are gone, each time twice as many are remembered: a client can make
+    /// and delete a queue for each message it takes.
+    fn forget_ended(&mut self) {
+        if self.getters.len() < self.sweep_at.max(Self::FEW) {
             return;
         }
-        if self.getters.len() >= Self::FEW && self.getters.len() == self.getters.capacity() {
-            self.getters.retain(|_, (_, queue)| !queue.is_closed());
-        }
-        self.getters.insert(queue.id(), (getter, queue.clone()));
+        self.getters.retain(|_, (_, queue)| !queue.is_closed());
+        self.sweep_at = self.getters.len() * 2;
+        let getters = &self.getters;
+        self.unacked.retain(|(_, queue, _)| getters.contains_key(queue));
     }
 }
 
@@ -97,22 +108,5 @@ impl Channel {
                 consumer.queue.channel_has_room(consumer.id, turn);
             }
         }
-    }
-}
-
-impl Gets {
-    /// Getters that are kept in any case.
-    const SWEEP: usize = 64;
-
-    /// Forgets what was taken from queues that are gone, now and then: a client can make and delete a queue for
-    /// each message it takes.
-    pub(super) fn forget_ended(&mut self) {
-        let len = self.getters.len();
-        if len < Self::SWEEP || !len.is_power_of_two() {
-            return;
-        }
-        self.getters.retain(|_, (_, queue)| !queue.is_closed());
-        let getters = &self.getters;
-        self.unacked.retain(|(_, queue, _)| getters.contains_key(queue));
     }
 }

@@ -60,7 +60,9 @@ impl NativeSession {
         tracing::info!(peer = %self.peer, channel = number.0, code = closing.code, text = %closing.text, "closing channel");
         self.flush();
         self.release_channel(number);
-        self.open().channels.insert(number, ChannelSlot::ClosedByServer);
+        let open = self.open();
+        open.channels.insert(number, ChannelSlot::ClosedByServer);
+        open.count_channels();
         Command::ChannelClosed(closing).encode(number.0, self.out.buffer());
     }
 

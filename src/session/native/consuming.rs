@@ -140,23 +140,23 @@ impl NativeSession {
         };
         if consume.consumer == 0 || channel.consumers.contains_key(&consume.consumer) {
             let text = format!("consumer number {} is in use or 0; choose another from 1", consume.consumer);
-            return Err(refused(ReplyCode::PreconditionFailed, text));
+            return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
         }
         if channel.consumers.len() >= consumers_max {
             let text = format!(
                 "a channel has at most {consumers_max} consumers (protocol.consumers_per_channel_max)"
             );
-            return Err(refused(ReplyCode::NotAllowed, text));
+            return Err(BrokerError::refused(ReplyCode::NotAllowed, text));
         }
         let max = self.options.connection_consumers_max;
         if open.consumers >= max {
             let text =
                 format!("a connection has at most {max} consumers (protocol.consumers_per_connection_max)");
-            return Err(refused(ReplyCode::NotAllowed, text));
+            return Err(BrokerError::refused(ReplyCode::NotAllowed, text));
         }
         if !consume.tag.is_empty() && channel.consumers.values().any(|other| other.tag == consume.tag) {
             let text = format!("attempt to reuse consumer tag '{}'", consume.tag);
-            return Err(refused(ReplyCode::NotAllowed, text));
+            return Err(BrokerError::refused(ReplyCode::NotAllowed, text));
         }
         let queue = open.vhost.queue(&consume.queue, open.id)?;
         let tag = match consume.tag.is_empty() {
@@ -203,6 +203,8 @@ impl NativeSession {
             if unacked == 0 {
                 channel.consumers.remove(&consumer);
             }
+            // An auto-delete queue goes with its last consumer, and with it what that held for the channel.
+            channel.has_room(turn);
         }
         // What was assigned before the cancel goes out before its answer.
         self.encode_sending();
@@ -249,9 +251,7 @@ impl NativeSession {
         let Some(got) = got else { return Ok(Response::Empty) };
         gets.last_tag += 1;
         if !auto_ack {
-            gets.unacked.push_back((gets.last_tag, queue.id(), got.delivery.tag));
-            gets.remember(getter, &queue);
-            gets.forget_ended();
+            gets.remember(getter, &queue, got.delivery.tag);
         }
         let (tag, remaining) = (gets.last_tag, got.remaining);
         Ok(Response::Got { tag, remaining, run: delivered_run(&got.delivery) })
@@ -279,19 +279,21 @@ impl NativeSession {
             }
             let from = gets.unacked.partition_point(|(tag, ..)| *tag < first);
             let to = gets.unacked.partition_point(|(tag, ..)| *tag <= last).max(from);
-            for (_, queue, tag) in gets.unacked.drain(from..to) {
+            let mut taken = gets.unacked.drain(from..to).map(|(_, queue, tag)| (queue, tag)).peekable();
+            while let Some((queue, first)) = taken.next() {
+                // A queue counts its tags for this channel by one, so most ranges stay ranges.
+                let mut last = first;
+                while taken.next_if_eq(&(queue, last + 1)).is_some() {
+                    last += 1;
+                }
                 let Some((getter, queue)) = gets.getters.get(&queue) else { continue };
-                let settled = Settled { first: tag, last: tag, settlement: settlement.clone() };
-                // It was delivered: the tag comes from the queue itself.
+                let settled = Settled { first, last, settlement: settlement.clone() };
+                // They were delivered: the tags come from the queue itself.
                 let _ = queue.settle(*getter, &[settled], &mut self.turn.0);
             }
         }
         Ok(())
     }
-}
-
-fn refused(code: ReplyCode, text: String) -> BrokerError {
-    BrokerError::Refused { code, text }
 }
 
 fn consume_refused(error: &ConsumeError, queue: &QueueCell, open: &Open) -> BrokerError {
@@ -300,7 +302,10 @@ fn consume_refused(error: &ConsumeError, queue: &QueueCell, open: &Open) -> Brok
         ConsumeError::InExclusiveUse | ConsumeError::NotAlone => {
             BrokerError::QueueInExclusiveUse { queue, vhost }
         }
-        other => refused(ReplyCode::AccessRefused, format!("queue '{queue}' in vhost '{vhost}': {other}")),
+        other => BrokerError::refused(
+            ReplyCode::AccessRefused,
+            format!("queue '{queue}' in vhost '{vhost}': {other}"),
+        ),
     }
 }
 
@@ -312,7 +317,7 @@ fn priority(arguments: &FieldTable) -> Result<i32, BrokerError> {
             "invalid arg 'x-priority': {value} of type '{}' is not a 32-bit integer",
             value.type_name()
         );
-        refused(ReplyCode::PreconditionFailed, text)
+        BrokerError::refused(ReplyCode::PreconditionFailed, text)
     })
 }
 

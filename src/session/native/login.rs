@@ -11,7 +11,7 @@ use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::consuming::PendingSettles;
 use super::{Fault, NativeSession, Open, State, connection_fault, unexpected};
-use crate::broker::{ConnectionInfo, LoginError, PublishBatch};
+use crate::broker::{BrokerError, ConnectionInfo, LoginError, PublishBatch};
 use crate::model::VhostName;
 use crate::routing::Routed;
 use crate::session::route_cache::RouteCache;
@@ -53,8 +53,8 @@ impl NativeSession {
             }
         };
         let Some(vhost) = self.broker.vhost(&login.vhost) else {
-            let text = format!("vhost '{}' not found", login.vhost);
-            return Err(connection_fault(ReplyCode::NotAllowed, text, place));
+            let error = BrokerError::NoVhost { vhost: VhostName::from(login.vhost) };
+            return Err(connection_fault(error.reply_code(), error.to_string(), place));
         };
         let frame_max = self.negotiated_frame_max(place, login.frame_max)?;
         let heartbeat = self.negotiated_heartbeat(login.heartbeat_ms);

@@ -123,6 +123,14 @@ struct Open {
     scratch: Routed,
 }
 
+impl Open {
+    /// Tells the list of connections how many channels are open; one that was closed by an error is not.
+    fn count_channels(&self) {
+        let open = self.channels.values().filter(|slot| matches!(slot, ChannelSlot::Open(_)));
+        self.guard.set_channels(open.count());
+    }
+}
+
 /// What is wrong with a frame, and how far it reaches.
 enum Fault {
     Connection(Closing),
@@ -130,7 +138,8 @@ enum Fault {
 }
 
 impl NativeSession {
-    /// A connection whose preface has been read. Its deliveries arrive in `outbox`.
+    /// A connection that was accepted at `now` and whose preface has been read since: the time for both is one.
+    /// Its deliveries arrive in `outbox`.
     pub fn new(
         broker: Broker,
         options: Arc<SessionOptions>,
@@ -329,6 +338,8 @@ impl NativeSession {
             Err(Fault::Connection(closing)) => self.close(closing),
             Err(Fault::Channel(closing)) => self.close_channel_with(ChannelId(place.channel), closing),
         }
+        // A queue that has ended must be out of the routes that the next frame's messages take.
+        self.turn.0.follow_up(&self.broker);
     }
 
     fn handle_command(&mut self, place: Place, wire_len: usize, command: Command) -> Result<(), Fault> {
@@ -378,7 +389,7 @@ impl NativeSession {
             return Err(connection_fault(ReplyCode::ChannelError, text, place));
         }
         open.channels.insert(number, ChannelSlot::Open(Box::new(Channel::new())));
-        open.guard.set_channels(open.channels.len());
+        open.count_channels();
         self.respond(number, correlation, rialto_protocol::native::Response::Done);
         Ok(())
     }
@@ -391,7 +402,7 @@ impl NativeSession {
         self.release_channel(number);
         let open = self.open();
         open.channels.remove(&number);
-        open.guard.set_channels(open.channels.len());
+        open.count_channels();
         self.respond(number, correlation, rialto_protocol::native::Response::Done);
         Ok(())
     }
@@ -445,9 +456,11 @@ impl NativeSession {
     fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
-        let Some(ended) = channel.consumers.remove(&consumer.number) else { return };
-        // What it held counts no more for its channel, so others may have more.
+        let ended = channel.consumers.remove(&consumer.number);
+        // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
+        // it since.
         channel.has_room(&mut self.turn.0);
+        let Some(ended) = ended else { return };
         if ended.cancelled.is_some() {
             return;
         }

@@ -43,7 +43,9 @@ impl NativeSession {
                 let name = ExchangeName::from(name);
                 let options =
                     ExchangeOptions::from_arguments(&kind, durable, auto_delete, internal, arguments)
-                        .map_err(|error| refused(error.reply_code(), error.text(&name, vhost.name())))?;
+                        .map_err(|error| {
+                            BrokerError::refused(error.reply_code(), error.text(&name, vhost.name()))
+                        })?;
                 vhost.declare_exchange(&name, options)?;
             }
             Request::DeleteExchange { name, if_unused } => {
@@ -72,7 +74,7 @@ impl NativeSession {
                 let name = QueueName::from(name);
                 let options = QueueOptions::from_declare(durable, exclusive, auto_delete, &arguments)
                     .map_err(|error| {
-                        refused(ReplyCode::PreconditionFailed, error.text(&name, vhost.name()))
+                        BrokerError::refused(ReplyCode::PreconditionFailed, error.text(&name, vhost.name()))
                     })?;
                 let queue = vhost.declare_queue(&name, options, by, turn)?.queue;
                 return Ok(declared(&queue));
@@ -88,7 +90,7 @@ impl NativeSession {
             Request::ExchangeInfo { name } => return Ok(Response::Info(vhost.exchange_info(&name)?)),
             Request::List { what, after, limit } => {
                 let after = std::str::from_utf8(&after).map_err(|_| {
-                    refused(ReplyCode::PreconditionFailed, "the cursor is not one of ours".into())
+                    BrokerError::refused(ReplyCode::PreconditionFailed, "the cursor is not one of ours")
                 })?;
                 let page = vhost.list(listed(what), after, limit.min(page_rows_max) as usize)?;
                 let next = page.next.unwrap_or_default().into();
@@ -122,8 +124,4 @@ fn listed(what: ListOf) -> Listed {
         ListOf::Connections => Listed::Connections,
         ListOf::Consumers => Listed::Consumers,
     }
-}
-
-fn refused(code: ReplyCode, text: String) -> BrokerError {
-    BrokerError::Refused { code, text }
 }

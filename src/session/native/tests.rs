@@ -1,5 +1,7 @@
 //! Sessions without sockets: a hand-moved clock, two ends on one broker in one thread, and bytes cut anywhere.
 
+mod endings;
+
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -342,6 +344,24 @@ fn answers_that_are_not_read_stop_what_is_asked_and_go_on_when_they_are() {
         session.handle_input(input, end.now);
     }
     assert_eq!((answers, count_ready(&broker, "q")), (20, 0));
+}
+
+#[test]
+fn one_settlement_of_what_was_got_from_several_queues_reaches_each_message() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    for (number, queue) in [(1, "a"), (11, "b")] {
+        end.ask(declare(queue));
+        end.hear(&publish(number, queue, &[&b"m"[..]; 10]));
+    }
+    for queue in ["a", "a", "b", "a", "b", "b", "a"] {
+        end.ask(Request::Get { queue: text(queue), auto_ack: false });
+    }
+    end.hear(&ack(0, 2, 6));
+    let unacked = |queue| broker.vhost("/").unwrap().queue(queue, ConnectionId(0)).unwrap().stats().unacked;
+    assert_eq!((unacked("a"), unacked("b")), (2, 0));
+    end.hear(&ack(0, 1, 7));
+    assert_eq!((unacked("a"), count_ready(&broker, "a")), (0, 6));
 }
 
 #[test]

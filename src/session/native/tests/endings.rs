@@ -1,0 +1,128 @@
+//! What must follow when a queue or a consumer ends in the middle of other things.
+
+use rialto_protocol::native::*;
+use rialto_protocol::types::FieldTable;
+
+use super::*;
+use crate::model::ChannelId;
+use crate::session::native::State;
+use crate::session::native::channel::ChannelSlot;
+
+fn declare_auto_delete(name: &str) -> Request {
+    let Request::DeclareQueue { name, arguments, .. } = declare(name) else { unreachable!("it is one") };
+    let (passive, durable, exclusive) = (false, false, false);
+    Request::DeclareQueue { name, passive, durable, exclusive, auto_delete: true, arguments }
+}
+
+fn declare_with(name: &str, arguments: FieldTable) -> Request {
+    let Request::DeclareQueue { name, passive, durable, exclusive, auto_delete, .. } = declare(name) else {
+        unreachable!("it is one")
+    };
+    Request::DeclareQueue { name, passive, durable, exclusive, auto_delete, arguments }
+}
+
+/// Channel 1 may hold one message: consumer 1 has it, and consumer 2, on the queue `waits`, waits for its own.
+fn waiting_for_the_channel(broker: &Broker, first: Request) -> End {
+    let mut end = End::open(broker);
+    end.ask(Request::SetPrefetch { messages: 1 });
+    end.ask(first);
+    end.ask(declare("waits"));
+    end.ask(Request::Consume(consume("first", 1)));
+    end.hear(&publish(1, "first", &[b"held"]));
+    assert_eq!(delivered(&end.said()), [(1, b"held".to_vec())]);
+    end.ask(Request::Consume(consume("waits", 2)));
+    end.hear(&publish(2, "waits", &[b"next"]));
+    assert_eq!(delivered(&end.said()), []);
+    end
+}
+
+#[test]
+fn a_cancel_that_ends_its_queue_makes_room_in_the_channels_prefetch() {
+    let broker = Broker::in_memory().build();
+    let mut end = waiting_for_the_channel(&broker, declare_auto_delete("first"));
+    end.ask(Request::Cancel { consumer: 1 });
+    assert_eq!(delivered(&end.said()), [(1, b"next".to_vec())]);
+}
+
+#[test]
+fn a_cancel_that_crosses_the_deletion_of_its_queue_makes_room_in_the_channels_prefetch() {
+    let broker = Broker::in_memory().build();
+    let mut end = waiting_for_the_channel(&broker, declare("first"));
+    let mut other = End::open(&broker);
+    other.ask(Request::DeleteQueue { name: text("first"), if_unused: false, if_empty: false });
+    end.ask(Request::Cancel { consumer: 1 });
+    assert_eq!(delivered(&end.said()), [(1, b"next".to_vec())]);
+}
+
+#[test]
+fn what_is_published_behind_the_cancel_that_ends_its_queue_is_unroutable() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare_auto_delete("q"));
+    end.ask(Request::Consume(consume("q", 1)));
+    // So that the route is known from before.
+    end.hear(&publish(1, "q", &[b"a"]));
+    end.hear(&ack(1, 1, 1));
+    end.said();
+    end.hear(&[asked(7, Request::Cancel { consumer: 1 }), publish(2, "q", &[b"b"])].concat());
+    let outcomes = end.said().into_iter().find_map(|command| match command {
+        Command::Outcomes(outcomes) => Some(outcomes),
+        _ => None,
+    });
+    assert_eq!(outcomes, Some(vec![OutcomeRange { first: 2, last: 2, outcome: Outcome::Unroutable }]));
+}
+
+#[test]
+fn a_large_dead_letter_may_drive_out_any_number_of_small_messages() {
+    const SMALL: u64 = 20_000;
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    let dead_letter =
+        |to| FieldTable::new().with("x-dead-letter-exchange", "").with("x-dead-letter-routing-key", to);
+    end.ask(declare_with("q", dead_letter("full")));
+    end.ask(declare_with("full", dead_letter("end").with("x-max-length-bytes", (SMALL * 10) as i64)));
+    end.ask(declare("end"));
+    end.hear(&publish(1, "full", &vec![&b"ten bytes."[..]; SMALL as usize]));
+    assert_eq!((count_ready(&broker, "full"), count_ready(&broker, "end")), (SMALL, 0));
+    end.hear(&publish(SMALL + 1, "q", &[&vec![0; 150_000]]));
+    end.ask(Request::Get { queue: text("q"), auto_ack: false });
+    let reject = Settlement::Reject { reason: text("") };
+    end.hear(&encoded(1, &Command::Settle(Settle { consumer: 0, settlement: reject, ranges: vec![(1, 1)] })));
+    assert_eq!((count_ready(&broker, "full"), count_ready(&broker, "end")), (5001, 15_000));
+    assert_eq!(broker.counters().dead_letters_ended(), 0);
+}
+
+#[test]
+fn a_channel_forgets_what_it_got_from_queues_that_are_gone() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("stays"));
+    end.hear(&publish(1, "stays", &[b"kept"]));
+    end.ask(Request::Get { queue: text("stays"), auto_ack: false });
+    for number in 0..1000 {
+        let name = format!("q{number}");
+        end.ask(declare(&name));
+        end.hear(&publish(number + 2, &name, &[b"m"]));
+        end.ask(Request::Get { queue: text(&name), auto_ack: false });
+        end.ask(Request::DeleteQueue { name: text(&name), if_unused: false, if_empty: false });
+        end.said();
+    }
+    let State::Open(open) = &end.session.state else { panic!("it is open") };
+    let Some(ChannelSlot::Open(channel)) = open.channels.get(&ChannelId(1)) else { panic!("it is open") };
+    assert!(channel.gets.getters.len() <= 64 && channel.gets.unacked.len() <= 64);
+    end.hear(&ack(0, 1, 1001));
+    let stats = broker.vhost("/").unwrap().queue("stays", ConnectionId(0)).unwrap().stats();
+    assert_eq!((stats.ready, stats.unacked), (0, 0));
+}
+
+#[test]
+fn a_channel_closed_by_an_error_counts_as_closed() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    let channels = || broker.connections()[0].channels.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(channels(), 1);
+    end.hear(&publish(9, "q", &[b"wrong number"]));
+    assert_eq!(channels(), 0);
+    end.hear(&open_channel());
+    assert_eq!(channels(), 1);
+}
