@@ -76,7 +76,7 @@ impl NativeSession {
         open.consumers -= channel.consumers.values().filter(|consumer| consumer.cancelled.is_none()).count();
         leave_queues(consumers_of(channel), turn);
         // Nothing more can arrive for it; what has arrived is back in its queue.
-        self.encode_sending_except(number);
+        self.forget_deliveries_of(number);
     }
 }
 

@@ -50,7 +50,7 @@ impl NativeSession {
     }
 
     /// Forgets the deliveries of a channel and keeps the others.
-    pub(super) fn encode_sending_except(&mut self, channel: ChannelId) {
+    pub(super) fn forget_deliveries_of(&mut self, channel: ChannelId) {
         self.sending.forget_channel(channel);
         let mut rest = Default::default();
         if self.sending.is_empty() {
