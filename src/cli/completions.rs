@@ -10,6 +10,7 @@ use super::{ExitCode, Failure};
 
 const EXAMPLES: &str = "\
 Examples:
+  source <(rialto completions bash)                 # in this shell, until it ends
   rialto completions bash > ~/.local/share/bash-completion/completions/rialto
   rialto completions zsh > ~/.zfunc/_rialto
   rialto completions fish > ~/.config/fish/completions/rialto.fish";

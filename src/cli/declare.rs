@@ -15,7 +15,7 @@ const EXAMPLES: &str = "\
 Examples:
   rialto declare exchange events --kind topic
   rialto declare queue tasks
-  rialto declare queue tasks --max-priority 5 --dead-letter-exchange failed
+  rialto declare queue urgent --max-priority 5 --dead-letter-exchange failed
 
 Declaring what is there already does nothing if it is the same, and is refused if it is not.";
 
@@ -32,7 +32,7 @@ Examples:
   rialto declare queue tasks-retry --ttl 30s --dead-letter-exchange '' --dead-letter-key tasks
   rialto declare queue latest --max-length 1000
   rialto declare queue inbox --max-length-bytes '64 MiB' --overflow reject-publish
-  rialto declare queue tasks --arg x-max-priority=5 --arg x-queue-type=quorum
+  rialto declare queue urgent --arg x-max-priority=5 --arg x-queue-type=quorum
   rialto declare queue tasks --passive              # is it there, and how full?
 
 Values of --arg have the type they look like: 5 is a number, true a boolean, \"5\" a text.";

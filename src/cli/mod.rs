@@ -168,7 +168,7 @@ mod tests {
 
     /// The words of the `rialto` command in a line of shell, without what is piped, redirected or remarked.
     fn words(line: &str) -> Option<Vec<String>> {
-        let start = line.find("rialto ").filter(|&at| line[..at].ends_with([' ', '|']))?;
+        let start = line.find("rialto ").filter(|&at| line[..at].ends_with([' ', '(']))?;
         let (mut words, mut word, mut quoted) = (Vec::new(), None::<String>, false);
         for c in line[start..].chars() {
             match c {
@@ -177,7 +177,7 @@ mod tests {
                     word.get_or_insert_default();
                 }
                 ' ' if !quoted => words.extend(word.take()),
-                '|' | '&' | '>' if !quoted => break,
+                '|' | '&' | '>' | ')' if !quoted => break,
                 // In the middle of a word it is no comment.
                 '#' if !quoted && word.is_none() => break,
                 c => word.get_or_insert_default().push(c),

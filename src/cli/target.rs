@@ -94,9 +94,10 @@ async fn tell(mut events: Events) {
             Event::RestoreFailed { what, error } => {
                 note(format_args!("note: cannot restore {what}: {error}"))
             }
-            Event::Blocked { reason } => {
-                note(format_args!("note: the broker holds publishers back: {reason}"))
-            }
+            Event::Blocked { reason } => note(format_args!(
+                "note: the broker holds publishers back: {reason}; \
+                     `rialto list queues` shows how many bytes they hold"
+            )),
             Event::Unblocked => note(format_args!("note: the broker lets publishers go on")),
             _ => {}
         }
