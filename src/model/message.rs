@@ -134,22 +134,6 @@ impl Message {
     pub fn entries_bytes_to(&self, last: &Message) -> Bytes {
         self.batch.bytes.slice(self.offset as usize..(last.offset + last.len) as usize)
     }
-
-    /// Bytes of the whole batch that this message keeps alive.
-    pub fn batch_len(&self) -> usize {
-        self.batch.bytes.len()
-    }
-
-    /// The same message in a batch of its own, so that it no longer keeps its neighbours' bytes alive.
-    pub fn detached(&self, gauge: &MemoryGauge) -> Message {
-        let route = self.route().clone();
-        let batch = MessageBatch {
-            bytes: Bytes::copy_from_slice(self.entry()),
-            _charge: gauge.charge(u64::from(self.len) + route_memory(&route) as u64),
-            routes: vec![route],
-        };
-        Message { batch: Arc::new(batch), offset: 0, route: 0, ..*self }
-    }
 }
 
 /// Bytes that a route costs its batch. Exchanges are few and shared.
@@ -333,10 +317,7 @@ mod tests {
         let small = messages.pop().unwrap();
         drop(messages);
         assert!(gauge.bytes() > 1000, "the small one keeps the batch");
-        let alone = small.detached(&gauge);
         drop(small);
-        assert_eq!((gauge.bytes(), alone.body()), (ENTRY_HEADER_LEN as u64 + 1 + key, &b"x"[..]));
-        drop(alone);
         assert_eq!(gauge.bytes(), 0);
     }
 

@@ -82,6 +82,21 @@ async fn a_consumer_that_never_reads_costs_a_window_and_disturbs_nobody() {
 }
 
 #[tokio::test]
+async fn a_consumer_that_never_reads_paces_its_publisher_but_does_not_stop_it_below_the_budget() {
+    let broker = start().await;
+    let client = connect(&broker).await;
+    client.queue("stuck").declare().await.unwrap();
+    let mut asleep = Peer::connect(&broker).await;
+    asleep.consume(Consume { auto_ack: true, ..consumer(1, "stuck", 0) }).await;
+
+    // Several times what a queue holds before its publishers are paced; all of it is taken, and nothing read.
+    let paced = publish_many(&connect(&broker).await, "stuck", 1000, 16 * KIB);
+    soon("the publisher", paced).await.unwrap();
+    let ready = stats(&broker, "stuck").unwrap().ready_bytes;
+    assert!(ready > 8 * MIB, "{ready} bytes wait in the queue");
+}
+
+#[tokio::test]
 async fn a_publisher_held_back_by_a_full_queue_is_still_heard_when_it_acks() {
     let broker = start_with(small(), ServerOptions::default()).await;
     let client = connect(&broker).await;
