@@ -113,6 +113,8 @@ pub struct QueueOptions {
     pub dead_letter_strategy: DeadLetterStrategy,
     /// `x-max-priority`: higher priorities count as this one; 0 is no priorities.
     pub max_priority: u8,
+    /// The priority of messages that have none.
+    pub default_priority: u8,
     /// `x-single-active-consumer`.
     pub single_active_consumer: bool,
     /// `x-delivery-limit`: how often a message may come back; none is unlimited.
@@ -186,6 +188,7 @@ impl QueueOptions {
                 }
             },
             max_priority: read.up_to("x-max-priority", 255, "max_value_exceeded")?.unwrap_or(0) as u8,
+            default_priority: 0,
             single_active_consumer: read.bool("x-single-active-consumer")?.unwrap_or(false),
             delivery_limit: match read.int("x-delivery-limit")? {
                 None if queue_type == QueueType::Quorum => Some(QUORUM_DELIVERY_LIMIT),
