@@ -416,6 +416,6 @@ impl Vhost {
 }
 
 /// 22 characters that nobody guesses, as RabbitMQ's generated names have.
-pub(super) fn random_name() -> String {
+pub(crate) fn random_name() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(22).collect()
 }
