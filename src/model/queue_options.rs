@@ -7,6 +7,7 @@
 //! Not here: who may declare (`broker`).
 
 use std::fmt;
+use std::time::Duration;
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
@@ -33,7 +34,7 @@ const NOT_FOR_QUORUM: [&str; 1] = ["x-max-priority"];
 const FOR_STREAMS: [&str; 3] = ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"];
 
 /// Arguments that a later declare must repeat. Others are kept and ignored.
-const COMPARED: [&str; 13] = [
+const COMPARED: [&str; 14] = [
     "x-queue-type",
     "x-message-ttl",
     "x-expires",
@@ -47,6 +48,7 @@ const COMPARED: [&str; 13] = [
     "x-single-active-consumer",
     "x-delivery-limit",
     "x-queue-mode",
+    "x-consumer-timeout",
 ];
 
 /// The type of queue that a client asks for. One engine serves both; they differ in rules and defaults.
@@ -141,6 +143,9 @@ pub struct QueueOptions {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`: how often a message may come back; none is unlimited.
     pub delivery_limit: Option<u32>,
+    /// `x-consumer-timeout`: how long a consumer may hold a message, in milliseconds; none or 0 is for ever. A
+    /// consumer's own comes first.
+    pub consumer_timeout_ms: Option<u64>,
     /// All arguments as they were sent, unknown ones included.
     pub arguments: FieldTable,
 }
@@ -233,6 +238,7 @@ impl QueueOptions {
                 Some(limit) if limit < 0 => return Err(negative("x-delivery-limit", limit)),
                 Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
+            consumer_timeout_ms: read.up_to("x-consumer-timeout", EXPIRY_MS_MAX, "value_too_big")?,
             arguments: arguments.clone(),
         })
     }
@@ -246,6 +252,11 @@ impl QueueOptions {
             QueueType::Classic => Ok(()),
             QueueType::Quorum => Err(InvalidArgument::ServerNamed { queue_type: self.queue_type }),
         }
+    }
+
+    /// [`QueueOptions::consumer_timeout_ms`] as a duration.
+    pub fn consumer_timeout(&self) -> Option<Duration> {
+        self.consumer_timeout_ms.map(Duration::from_millis)
     }
 
     /// Whether the number of ready messages or their bytes are limited.
@@ -515,6 +526,7 @@ mod tests {
                 .with("x-max-priority", FieldValue::U8(255))
                 .with("x-single-active-consumer", true)
                 .with("x-delivery-limit", 3)
+                .with("x-consumer-timeout", 60_000)
                 .with("x-unknown", "kept"),
         )
         .unwrap();
@@ -526,6 +538,7 @@ mod tests {
         assert_eq!((&*target.exchange, target.routing_key.as_deref()), ("dead", Some("key")));
         assert_eq!(options.dead_letter_strategy, DeadLetterStrategy::AtLeastOnce);
         assert_eq!((options.max_priority, options.delivery_limit), (255, Some(3)));
+        assert_eq!(options.consumer_timeout_ms, Some(60_000));
         assert!(options.single_active_consumer && options.arguments.get("x-unknown").is_some());
     }
 

@@ -11,8 +11,8 @@
 //!            +-------+ \      dispatch, get         +---------+   ack
 //!            | ready |--+------------------------>  | unacked | ------> done
 //!            +-------+ <--------------------------  +---------+
-//!                |      requeue, consumer gone           |
-//!                |      (delivery count + 1)             |
+//!                |      requeue, consumer gone or        |
+//!                |      too slow (delivery count + 1)    |
 //!                |                                       |
 //!                | expired, over x-max-length            | rejected, over x-delivery-limit,
 //!                v                                       v expired while it was out
@@ -34,6 +34,7 @@ mod dispatch;
 mod effects;
 mod entry;
 mod expiry;
+mod hold_times;
 mod lane;
 #[doc(hidden)]
 pub mod model;
@@ -133,7 +134,7 @@ impl Queue {
     /// Takes a message, or refuses it. With nothing ready and a consumer with room it goes there at once;
     /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already.
     pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
-        self.expire(now, out);
+        self.pass_time(now, out);
         if !self.ready.is_empty() && self.consumers.has_room() {
             // Those that came first go first, also when the caller has not dispatched since there is room.
             self.dispatch(now, out);
@@ -143,7 +144,7 @@ impl Queue {
         {
             self.totals.published += 1;
             let entry = Entry::new(publication, &self.options, now);
-            self.give(slot, entry, out);
+            self.give(slot, entry, now, out);
             return Verdict::Accepted;
         }
         self.enqueue(publication, now, out)
@@ -193,7 +194,7 @@ impl Queue {
             return Err(ConsumeError::TooMany { max });
         }
         let age = self.consumers.next_age();
-        self.consumers.add(Consumer::new(spec, age));
+        self.consumers.add(Consumer::new(spec, self.options.consumer_timeout(), age));
         Ok(())
     }
 
@@ -217,7 +218,7 @@ impl Queue {
                     unacked.remove(&entry);
                     self.taken.push(entry);
                 });
-                self.put_back(now, out);
+                self.put_back(true, now, out);
             }
         }
         if was_consuming && self.consumers.consuming() == 0 {
@@ -238,7 +239,7 @@ impl Queue {
         out: &mut Effects,
     ) -> Option<Got> {
         self.touch(now);
-        self.expire(now, out);
+        self.pass_time(now, out);
         let entry = self.ready.pop()?;
         let remaining = self.ready.len() as u64;
         self.totals.got += 1;
@@ -250,14 +251,17 @@ impl Queue {
             }
             return Some(Got { delivery: Delivery::new(entry, 0), remaining });
         }
+        let timeout = self.options.consumer_timeout();
         let slot = self.consumers.find(getter).unwrap_or_else(|| {
             let age = self.consumers.next_age();
-            self.consumers.add(Consumer::getter(getter, age))
+            self.consumers.add(Consumer::getter(getter, timeout, age))
         });
         let consumer = self.consumers.get_mut(slot);
-        let delivery = Delivery::sharing(&entry, consumer.unacked.next_tag());
+        let tag = consumer.unacked.next_tag();
+        let delivery = Delivery::sharing(&entry, tag);
         self.unacked.add(&entry);
         consumer.unacked.push(entry);
+        self.consumers.start_hold(slot, tag, now);
         Some(Got { delivery, remaining })
     }
 
@@ -268,7 +272,7 @@ impl Queue {
 
     /// Drops all ready messages; they are no dead letters. Answers how many.
     pub fn purge(&mut self, now: Timestamp, out: &mut Effects) -> u64 {
-        self.expire(now, out);
+        self.pass_time(now, out);
         let purged = self.ready.len() as u64;
         self.totals.purged += purged;
         for entry in self.ready.drain() {
@@ -317,9 +321,10 @@ impl Queue {
         }
     }
 
-    /// Does what is due: messages expire, and the queue itself if it has been unused for too long.
+    /// Does what is due: messages expire, those held for too long come back, and the queue itself ends if it has
+    /// been unused for too long. [`Queue::dispatch`] should follow.
     pub fn tick(&mut self, now: Timestamp, out: &mut Effects) {
-        self.expire(now, out);
+        self.pass_time(now, out);
         if self.expires_at().is_some_and(|at| at <= now) {
             out.deleted = Some(DeleteReason::Expired);
         }
@@ -328,10 +333,8 @@ impl Queue {
     /// When to call [`Queue::tick`] next. Never later than the first thing that is due; it may be earlier,
     /// since a message that was delivered in the meantime is only found out then.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        match (self.ready.next_deadline(), self.expires_at()) {
-            (Some(message), Some(queue)) => Some(message.min(queue)),
-            (message, queue) => message.or(queue),
-        }
+        let deadlines = [self.ready.next_deadline(), self.consumers.next_hold(), self.expires_at()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// When the queue itself expires.
@@ -343,6 +346,12 @@ impl Queue {
     /// The queue was used: its time to expire starts anew. To be called when it is declared again.
     pub fn touch(&mut self, now: Timestamp) {
         self.idle_since = self.idle_since.max(now);
+    }
+
+    /// Does to the messages what time does: those held for too long come back, those past their deadline end.
+    fn pass_time(&mut self, now: Timestamp, out: &mut Effects) {
+        self.take_back_late(now, out);
+        self.expire(now, out);
     }
 
     /// Ends the messages that are past their deadline.

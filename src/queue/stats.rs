@@ -57,8 +57,10 @@ pub struct Totals {
     pub auto_acked: u64,
     /// Messages that were acknowledged.
     pub acked: u64,
-    /// Messages that came back, by requeue or because their consumer was gone.
+    /// Messages that came back, by requeue or because their consumer was gone or too slow.
     pub returned: u64,
+    /// Of these, those that a consumer held for too long (`x-consumer-timeout`).
+    pub late: u64,
     /// Messages that were purged.
     pub purged: u64,
     /// Messages that a consumer rejected.

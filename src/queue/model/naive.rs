@@ -28,11 +28,17 @@ pub enum Mutation {
     RequeueRenewsExpiry,
     /// A message without a priority has priority 0 in every queue.
     DefaultPriorityIgnored,
+    /// A consumer with a late message loses all it holds.
+    LateTakesAll,
+    /// A late message still counts for its consumer's channel.
+    LateKeepsChannelPlace,
+    /// A release counts for the delivery limit.
+    ReleaseCounts,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 10] = [
+    pub const ALL: [Mutation; 13] = [
         Mutation::RequeueAtTail,
         Mutation::ExpireAtHeadOnly,
         Mutation::RoundRestarts,
@@ -43,6 +49,9 @@ impl Mutation {
         Mutation::HastyHandOver,
         Mutation::RequeueRenewsExpiry,
         Mutation::DefaultPriorityIgnored,
+        Mutation::LateTakesAll,
+        Mutation::LateKeepsChannelPlace,
+        Mutation::ReleaseCounts,
     ];
 }
 
@@ -56,6 +65,9 @@ pub(super) struct NaiveMessage {
     pub(super) ttl_ms: Option<u64>,
     pub(super) expires: Option<u64>,
     pub(super) returns: u32,
+    pub(super) failures: u32,
+    /// When a consumer has held it for too long.
+    pub(super) late_at: Option<u64>,
     pub(super) body_len: u64,
     pub(super) len: u64,
     pub(super) persistent: bool,
@@ -76,14 +88,26 @@ pub(super) struct NaiveConsumer {
     pub(super) window: i64,
     pub(super) window_left: i64,
     pub(super) channel: Option<usize>,
+    /// In microseconds.
+    pub(super) timeout: Option<u64>,
     pub(super) next_tag: u64,
     pub(super) held: Vec<(u64, NaiveMessage)>,
     pub(super) outgoing: Vec<Given>,
     pub(super) paused: Option<PauseReason>,
 }
 
-/// A delivery: LSN, tag, how often it came back.
-pub(super) type Given = (u64, u64, u32);
+impl NaiveConsumer {
+    /// When a message that it is given now is late: its time later, rounded up to a 64th of that.
+    fn late_at(&self, now: u64) -> Option<u64> {
+        let timeout = self.timeout.filter(|timeout| *timeout > 0)?;
+        let grain = (timeout / 64).max(1);
+        let exact = now + timeout;
+        Some(exact + (grain - exact % grain) % grain)
+    }
+}
+
+/// A delivery: LSN, tag, how often it failed, how often it came back.
+pub(super) type Given = (u64, u64, u32, u32);
 
 /// What the twin says has to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +115,8 @@ pub(super) struct Told {
     pub(super) dead: Vec<(u64, DeathReason, Option<String>, u32)>,
     pub(super) settled: Vec<u64>,
     /// Sorted.
-    pub(super) returned: Vec<(u64, u32)>,
+    pub(super) returned: Vec<(u64, u32, u32)>,
+    pub(super) late: Vec<u64>,
     pub(super) deleted: Option<DeleteReason>,
 }
 
@@ -149,7 +174,7 @@ impl Naive {
         if self.ready.is_empty()
             && let Some(id) = self.next()
         {
-            self.give(id, message);
+            self.give(id, message, now);
             return true;
         }
         let count = self.ready.len() as u64 + 1;
@@ -170,11 +195,11 @@ impl Naive {
     }
 
     pub(super) fn dispatch(&mut self, now: u64) {
-        self.expire(now);
+        self.pass_time(now);
         while !self.ready.is_empty() {
             let Some(id) = self.next() else { break };
             let message = self.take_head().expect("not empty");
-            self.give(id, message);
+            self.give(id, message, now);
         }
     }
 
@@ -201,7 +226,7 @@ impl Naive {
         None
     }
 
-    fn give(&mut self, id: u64, message: NaiveMessage) {
+    fn give(&mut self, id: u64, mut message: NaiveMessage, now: u64) {
         if self.consumer(id).auto_ack {
             self.settled(&message);
         }
@@ -213,8 +238,9 @@ impl Naive {
         }
         let tag = consumer.next_tag;
         consumer.next_tag += 1;
-        consumer.outgoing.push((message.lsn, tag, message.returns));
+        consumer.outgoing.push((message.lsn, tag, message.failures, message.returns));
         if !consumer.auto_ack {
+            message.late_at = consumer.late_at(now);
             consumer.held.push((tag, message));
         }
         consumer.paused = Some(PauseReason::NotActive);
@@ -263,7 +289,7 @@ impl Naive {
                     self.elect();
                 }
                 let held = consumer.held.into_iter().map(|(_, message)| message).collect();
-                self.put_back(held, now);
+                self.put_back(held, true, now);
             }
         }
         if was_consuming && self.consumers.iter().all(|c| c.getter || c.cancelled) {
@@ -275,7 +301,7 @@ impl Naive {
         self.forget();
     }
 
-    /// How many, or an error. `kind`: 0 ack, 1 requeue, 2 reject.
+    /// How many, or an error. `kind`: 0 ack, 1 requeue, 2 reject, 3 release.
     pub(super) fn settle(
         &mut self,
         id: u64,
@@ -304,7 +330,8 @@ impl Naive {
         let taken = taken.into_iter().map(|(_, message)| message);
         match kind {
             0 => taken.for_each(|message| self.settled(&message)),
-            1 => self.put_back(taken.collect(), now),
+            1 => self.put_back(taken.collect(), true, now),
+            3 => self.put_back(taken.collect(), false, now),
             _ => taken.for_each(|message| self.bury(message, DeathReason::Rejected, text)),
         }
         self.forget();
@@ -314,12 +341,12 @@ impl Naive {
     /// LSN, tag, returns, and how many remain.
     pub(super) fn get(&mut self, getter: u64, auto_ack: bool, now: u64) -> Option<(Given, u64)> {
         self.idle_since = now;
-        self.expire(now);
-        let message = self.take_head()?;
+        self.pass_time(now);
+        let mut message = self.take_head()?;
         let remaining = self.ready.len() as u64;
         if auto_ack {
             self.settled(&message);
-            return Some(((message.lsn, 0, message.returns), remaining));
+            return Some(((message.lsn, 0, message.failures, message.returns), remaining));
         }
         if self.consumers.iter().all(|c| c.id != getter) {
             self.consumers.push(NaiveConsumer {
@@ -334,6 +361,7 @@ impl Naive {
                 window: 0,
                 window_left: 0,
                 channel: None,
+                timeout: self.options.consumer_timeout_ms.map(|ms| ms * 1000),
                 next_tag: 1,
                 held: Vec::new(),
                 outgoing: Vec::new(),
@@ -343,13 +371,14 @@ impl Naive {
         let consumer = self.consumer_mut(getter);
         let tag = consumer.next_tag;
         consumer.next_tag += 1;
-        let given = (message.lsn, tag, message.returns);
+        let given = (message.lsn, tag, message.failures, message.returns);
+        message.late_at = consumer.late_at(now);
         consumer.held.push((tag, message));
         Some((given, remaining))
     }
 
     pub(super) fn purge(&mut self, now: u64) -> u64 {
-        self.expire(now);
+        self.pass_time(now);
         let mut count = 0;
         while let Some(message) = self.take_head() {
             self.settled(&message);
@@ -370,7 +399,7 @@ impl Naive {
     }
 
     pub(super) fn tick(&mut self, now: u64) {
-        self.expire(now);
+        self.pass_time(now);
         if self.queue_deadline().is_some_and(|at| at <= now) {
             self.told.deleted = Some(DeleteReason::Expired);
         }
@@ -378,7 +407,10 @@ impl Naive {
 
     /// Exactly when the next thing is due.
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.ready.iter().filter_map(|message| message.expires).chain(self.queue_deadline()).min()
+        let held = self.consumers.iter().flat_map(|c| &c.held);
+        let late = held.filter_map(|(_, message)| message.late_at);
+        let expires = self.ready.iter().filter_map(|message| message.expires);
+        expires.chain(late).chain(self.queue_deadline()).min()
     }
 
     fn queue_deadline(&self) -> Option<u64> {
@@ -404,6 +436,42 @@ impl Naive {
         Some(self.ready.remove(at))
     }
 
+    fn pass_time(&mut self, now: u64) {
+        self.take_back_late(now);
+        self.expire(now);
+    }
+
+    /// Those held for too long come back: the latest consumer first.
+    fn take_back_late(&mut self, now: u64) {
+        let is_late = |message: &NaiveMessage| message.late_at.is_some_and(|at| at <= now);
+        let mut late = Vec::new();
+        for consumer in &self.consumers {
+            let first = consumer.held.iter().filter_map(|(_, message)| message.late_at).min();
+            late.extend(first.filter(|at| *at <= now).map(|at| (at, consumer.id)));
+        }
+        late.sort();
+        let mut back = Vec::new();
+        for (_, id) in late {
+            let all = self.mutation == Some(Mutation::LateTakesAll);
+            let consumer = self.consumer_mut(id);
+            let (taken, held): (Vec<_>, Vec<_>) =
+                consumer.held.drain(..).partition(|(_, message)| all || is_late(message));
+            consumer.held = held;
+            let channel = consumer.channel;
+            if self.mutation != Some(Mutation::LateKeepsChannelPlace) {
+                self.give_back(channel, taken.len());
+            }
+            self.refresh(id);
+            if self.handing_over {
+                self.elect();
+            }
+            self.told.late.push(id);
+            back.extend(taken.into_iter().map(|(_, message)| message));
+        }
+        self.forget();
+        self.put_back(back, true, now);
+    }
+
     fn expire(&mut self, now: u64) {
         if self.mutation == Some(Mutation::ExpireAtHeadOnly) {
             while self.head().is_some_and(|head| head.expires.is_some_and(|at| at <= now)) {
@@ -420,12 +488,15 @@ impl Naive {
         expired.into_iter().for_each(|message| self.bury(message, DeathReason::Expired, None));
     }
 
-    fn put_back(&mut self, mut messages: Vec<NaiveMessage>, now: u64) {
+    fn put_back(&mut self, mut messages: Vec<NaiveMessage>, failed: bool, now: u64) {
         messages.sort_by_key(|message| message.lsn);
         for mut message in messages {
             if self.mutation != Some(Mutation::ReturnsNotCounted) {
                 message.returns += 1;
             }
+            let counts = failed || self.mutation == Some(Mutation::ReleaseCounts);
+            message.failures += u32::from(counts);
+            message.late_at = None;
             if self.mutation == Some(Mutation::RequeueAtTail) {
                 self.next_tail += 1;
                 message.place = self.next_tail;
@@ -433,13 +504,13 @@ impl Naive {
             if self.mutation == Some(Mutation::RequeueRenewsExpiry) {
                 message.expires = message.ttl_ms.map(|ttl| now + ttl * 1000);
             }
-            if self.options.delivery_limit.is_some_and(|limit| message.returns > limit) {
+            if counts && self.options.delivery_limit.is_some_and(|limit| message.failures > limit) {
                 self.bury(message, DeathReason::DeliveryLimit, None);
             } else if message.expires.is_some_and(|at| at <= now) {
                 self.bury(message, DeathReason::Expired, None);
             } else {
                 if self.options.durable && message.persistent {
-                    self.told.returned.push((message.lsn, message.returns));
+                    self.told.returned.push((message.lsn, message.failures, message.returns));
                 }
                 self.ready.push(message);
             }
@@ -470,7 +541,7 @@ impl Naive {
 
     fn bury(&mut self, message: NaiveMessage, reason: DeathReason, text: Option<&str>) {
         if self.options.dead_letter.is_some() {
-            self.told.dead.push((message.lsn, reason, text.map(str::to_owned), message.returns));
+            self.told.dead.push((message.lsn, reason, text.map(str::to_owned), message.failures));
         } else {
             self.settled(&message);
         }
