@@ -31,6 +31,7 @@ fn the_machine_does_what_its_naive_twin_does() {
         let Tally {
             max_length,
             late,
+            delayed,
             delivery_limit,
             refused,
             paused,
@@ -48,6 +49,7 @@ fn the_machine_does_what_its_naive_twin_does() {
             ("expired", expired),
             ("maxlen", max_length),
             ("held for too long", late),
+            ("delayed", delayed),
             ("delivery limit", delivery_limit),
             ("refused", refused),
             ("not active", paused[0]),

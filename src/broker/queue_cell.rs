@@ -272,7 +272,7 @@ impl QueueCell {
         self.run(turn, |queue, now, effects| queue.get(getter, auto_ack, now, effects))
     }
 
-    /// Drops the ready messages and says how many there were.
+    /// Drops the ready and the delayed messages and says how many there were.
     pub fn purge(self: &Arc<Self>, turn: &mut Turn) -> u64 {
         self.run(turn, |queue, now, effects| queue.purge(now, effects)).unwrap_or(0)
     }
@@ -366,7 +366,7 @@ impl QueueCell {
             return Some(Err(refused));
         }
         self.close(&mut hosted, turn);
-        Some(Ok(stats.ready))
+        Some(Ok(stats.ready + stats.delayed))
     }
 
     /// Looks again whether waiting publishers may go on; those that are only paced may. True while some wait.

@@ -21,7 +21,9 @@
 //!
 //! A consumer with auto-ack, and a `get` with it, lead from ready to done.
 //!
-//! Invariants: a message is in exactly one of ready or unacked; it is delivered in order of priority, then LSN,
+//! With `x-delayed-retry-type`, a message that comes back waits for some time before it is ready again.
+//!
+//! Invariants: a message is in exactly one of ready, delayed or unacked; it is delivered in order of priority, then LSN,
 //! and never after its deadline; whatever happens to it, it leaves the queue once, and that is told once.
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
 //! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
@@ -30,6 +32,7 @@ mod channel_window;
 mod consumer;
 mod consumers;
 pub mod death;
+mod delayed;
 mod dispatch;
 mod effects;
 mod entry;
@@ -55,6 +58,7 @@ use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOption
 
 use consumer::{Consumer, Role};
 use consumers::Consumers;
+use delayed::Delayed;
 use entry::Entry;
 use ready::Ready;
 use stats::UnackedTotal;
@@ -90,6 +94,7 @@ pub struct Queue {
     options: QueueOptions,
     limits: QueueLimits,
     ready: Ready,
+    delayed: Delayed,
     consumers: Consumers,
     unacked: UnackedTotal,
     totals: Totals,
@@ -108,6 +113,7 @@ impl Queue {
             options,
             limits,
             ready: Ready::default(),
+            delayed: Delayed::default(),
             consumers,
             unacked: UnackedTotal::default(),
             totals: Totals::default(),
@@ -270,12 +276,13 @@ impl Queue {
         self.consumers.find(id).map_or(0, |slot| self.consumers.get(slot).unacked.len() as u64)
     }
 
-    /// Drops all ready messages; they are no dead letters. Answers how many.
+    /// Drops all ready and all delayed messages; they are no dead letters. Answers how many.
     pub fn purge(&mut self, now: Timestamp, out: &mut Effects) -> u64 {
         self.pass_time(now, out);
-        let purged = self.ready.len() as u64;
+        let purged = (self.ready.len() + self.delayed.len()) as u64;
         self.totals.purged += purged;
-        for entry in self.ready.drain() {
+        let mut delayed = std::mem::take(&mut self.delayed);
+        for entry in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
             if self.is_journalled(&entry.held.message) {
                 out.settled.push(entry.lsn);
             }
@@ -333,7 +340,12 @@ impl Queue {
     /// When to call [`Queue::tick`] next. Never later than the first thing that is due; it may be earlier,
     /// since a message that was delivered in the meantime is only found out then.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        let deadlines = [self.ready.next_deadline(), self.consumers.next_hold(), self.expires_at()];
+        let deadlines = [
+            self.ready.next_deadline(),
+            self.delayed.next_deadline(),
+            self.consumers.next_hold(),
+            self.expires_at(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -348,9 +360,16 @@ impl Queue {
         self.idle_since = self.idle_since.max(now);
     }
 
-    /// Does to the messages what time does: those held for too long come back, those past their deadline end.
+    /// Does to the messages what time does: those held for too long come back, those delayed for long enough are
+    /// ready, those past their deadline end.
     fn pass_time(&mut self, now: Timestamp, out: &mut Effects) {
         self.take_back_late(now, out);
+        while let Some(entry) = self.delayed.pop_due(now) {
+            match entry.held.expires <= now {
+                true => self.bury(entry, DeathReason::Expired, None, out),
+                false => self.ready.insert(entry),
+            }
+        }
         self.expire(now, out);
     }
 
@@ -373,10 +392,11 @@ impl Queue {
     pub fn stats(&self) -> QueueStats {
         QueueStats {
             ready: self.ready.len() as u64,
-            delayed: 0,
+            delayed: self.delayed.len() as u64,
             unacked: self.unacked.count,
             ready_bytes: self.ready.memory(),
             ready_body_bytes: self.ready.body_bytes(),
+            delayed_bytes: self.delayed.memory(),
             unacked_bytes: self.unacked.memory,
             consumers: self.consumers.consuming() as u64,
             head_enqueued: self.ready.front().map(|(_, held)| held.enqueued),
@@ -386,12 +406,12 @@ impl Queue {
 
     /// Bytes of all messages it holds, with [`MESSAGE_OVERHEAD`] for each.
     pub fn memory_bytes(&self) -> u64 {
-        self.ready.memory() + self.unacked.memory
+        self.ready.memory() + self.delayed.memory() + self.unacked.memory
     }
 
-    /// All messages it holds, ready or unacked.
+    /// All messages it holds, ready, delayed or unacked.
     pub fn messages(&self) -> u64 {
-        self.ready.len() as u64 + self.unacked.count
+        (self.ready.len() + self.delayed.len()) as u64 + self.unacked.count
     }
 
     /// Ready messages.
@@ -424,6 +444,7 @@ impl Queue {
     pub fn close(&mut self, out: &mut Effects) -> Closed {
         let closed = Closed {
             ready: self.ready.len() as u64,
+            delayed: self.delayed.len() as u64,
             unacked: self.unacked.count,
             consumers: self.consumers.consuming() as u64,
         };
@@ -434,6 +455,7 @@ impl Queue {
             }
         }
         self.ready = Ready::default();
+        self.delayed = Delayed::default();
         self.consumers = Consumers::new(self.options.single_active_consumer);
         self.unacked = UnackedTotal::default();
         closed
@@ -443,6 +465,7 @@ impl Queue {
     #[doc(hidden)]
     pub fn check_invariants(&self) {
         self.ready.check_invariants();
+        self.delayed.check_invariants();
         self.consumers.check_invariants();
         assert!(self.taken.is_empty(), "messages are neither ready nor unacked");
         let (mut count, mut memory) = (0, 0);

@@ -91,7 +91,7 @@ impl Queue {
         }
     }
 
-    /// Puts the taken messages back to their old places, one delivery older; `failed` says whether it counts.
+    /// Puts the taken messages back to their old places, one delivery older, or delays them; `failed` says whether it counts.
     pub(super) fn put_back(&mut self, failed: bool, now: Timestamp, out: &mut Effects) {
         let mut taken = std::mem::take(&mut self.taken);
         taken.sort_unstable_by_key(|entry| entry.lsn);
@@ -112,7 +112,13 @@ impl Queue {
                     let Held { failures: delivery_count, returns, .. } = entry.held;
                     out.returned.push(Returned { lsn: entry.lsn, delivery_count, returns });
                 }
-                self.ready.insert(entry);
+                match self.options.delayed_retry.filter(|retry| retry.applies(failed)) {
+                    Some(retry) => {
+                        let count = if failed { entry.held.failures } else { entry.held.returns };
+                        self.delayed.insert(now.plus(retry.delay(entry.lsn, count)), entry);
+                    }
+                    None => self.ready.insert(entry),
+                }
             }
         }
         taken.shrink_to(TAKEN_KEPT);

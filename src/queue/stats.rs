@@ -30,6 +30,8 @@ pub struct QueueStats {
     pub ready_bytes: u64,
     /// Bytes of the bodies of the ready messages: what `x-max-length-bytes` limits.
     pub ready_body_bytes: u64,
+    /// Bytes of the delayed messages, with [`MESSAGE_OVERHEAD`] for each.
+    pub delayed_bytes: u64,
     /// Bytes of the unacked messages, with [`MESSAGE_OVERHEAD`] for each.
     pub unacked_bytes: u64,
     /// Consumers; `get`s and cancelled ones don't count.
@@ -110,6 +112,8 @@ pub struct ConsumerInfo {
 pub struct Closed {
     /// Messages that waited.
     pub ready: u64,
+    /// Messages that came back and waited until they might be delivered again.
+    pub delayed: u64,
     /// Messages delivered and not settled.
     pub unacked: u64,
     /// Consumers that were cancelled.

@@ -2,7 +2,7 @@
 //!
 //! It shares no code with the machine, only the types of what is asked and answered.
 
-use crate::model::{OverflowRule, QueueOptions};
+use crate::model::{DelayedRetryType, OverflowRule, QueueOptions};
 use crate::queue::{DeathReason, DeleteReason, PauseReason, RemoveMode};
 
 /// A bug planted in the twin.
@@ -34,11 +34,19 @@ pub enum Mutation {
     LateKeepsChannelPlace,
     /// A release counts for the delivery limit.
     ReleaseCounts,
+    /// A message waits as long the second time as the first time.
+    RetryNotDoubled,
+    /// All that came back together are ready again together.
+    RetryNotSpread,
+    /// A message does not expire while it is delayed.
+    DelayedOutlivesTtl,
+    /// A delayed message does not count for the maximum length.
+    DelayedNotCounted,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 13] = [
+    pub const ALL: [Mutation; 17] = [
         Mutation::RequeueAtTail,
         Mutation::ExpireAtHeadOnly,
         Mutation::RoundRestarts,
@@ -52,6 +60,10 @@ impl Mutation {
         Mutation::LateTakesAll,
         Mutation::LateKeepsChannelPlace,
         Mutation::ReleaseCounts,
+        Mutation::RetryNotDoubled,
+        Mutation::RetryNotSpread,
+        Mutation::DelayedOutlivesTtl,
+        Mutation::DelayedNotCounted,
     ];
 }
 
@@ -126,6 +138,8 @@ pub(super) struct Naive {
     mutation: Option<Mutation>,
     /// In no order.
     pub(super) ready: Vec<NaiveMessage>,
+    /// With the time until when; in no order.
+    pub(super) delayed: Vec<(u64, NaiveMessage)>,
     /// Oldest first.
     pub(super) consumers: Vec<NaiveConsumer>,
     /// Those with room, in the order in which they are served.
@@ -150,6 +164,7 @@ impl Naive {
             options,
             mutation,
             ready: Vec::new(),
+            delayed: Vec::new(),
             consumers: Vec::new(),
             round: Vec::new(),
             active: None,
@@ -177,8 +192,8 @@ impl Naive {
             self.give(id, message, now);
             return true;
         }
-        let count = self.ready.len() as u64 + 1;
-        let bytes = self.body_bytes() + message.body_len;
+        let (count, bytes) = self.length();
+        let (count, bytes) = (count + 1, bytes + message.body_len);
         if self.options.overflow != OverflowRule::DropHead && self.too_much(count, bytes) {
             if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
                 self.bury(message, DeathReason::MaxLength, None);
@@ -384,6 +399,11 @@ impl Naive {
             self.settled(&message);
             count += 1;
         }
+        self.delayed.sort_by_key(|(at, message)| (*at, message.lsn));
+        for (_, message) in std::mem::take(&mut self.delayed) {
+            self.settled(&message);
+            count += 1;
+        }
         count
     }
 
@@ -410,7 +430,9 @@ impl Naive {
         let held = self.consumers.iter().flat_map(|c| &c.held);
         let late = held.filter_map(|(_, message)| message.late_at);
         let expires = self.ready.iter().filter_map(|message| message.expires);
-        expires.chain(late).chain(self.queue_deadline()).min()
+        let delayed =
+            self.delayed.iter().map(|(at, message)| message.expires.map_or(*at, |end| end.min(*at)));
+        expires.chain(late).chain(delayed).chain(self.queue_deadline()).min()
     }
 
     fn queue_deadline(&self) -> Option<u64> {
@@ -438,7 +460,53 @@ impl Naive {
 
     fn pass_time(&mut self, now: u64) {
         self.take_back_late(now);
+        self.end_delays(now);
         self.expire(now);
+    }
+
+    fn end_delays(&mut self, now: u64) {
+        let outlives = self.mutation == Some(Mutation::DelayedOutlivesTtl);
+        let end = |(at, message): &(u64, NaiveMessage)| {
+            message.expires.filter(|_| !outlives).map_or(*at, |end| end.min(*at))
+        };
+        let (mut due, delayed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.delayed).into_iter().partition(|delayed| end(delayed) <= now);
+        self.delayed = delayed;
+        due.sort_by_key(|delayed| (end(delayed), delayed.1.lsn));
+        for (_, message) in due {
+            if message.expires.is_some_and(|at| at <= now) {
+                self.bury(message, DeathReason::Expired, None);
+            } else {
+                self.ready.push(message);
+            }
+        }
+    }
+
+    /// When a message that came back now may be delivered again, if it has to wait.
+    fn delayed_until(&self, message: &NaiveMessage, failed: bool, now: u64) -> Option<u64> {
+        let retry = self.options.delayed_retry?;
+        let (waits, count) = match (retry.which, failed) {
+            (DelayedRetryType::All | DelayedRetryType::Failed, true) => (true, message.failures),
+            (DelayedRetryType::All | DelayedRetryType::Returned, false) => (true, message.returns),
+            _ => (false, 0),
+        };
+        let times = if self.mutation == Some(Mutation::RetryNotDoubled) { 1 } else { count };
+        let mut delay = u128::from(retry.min_ms) * 1000;
+        let most = u128::from(retry.max_ms) * 1000;
+        for _ in 1..times {
+            delay = (delay * 2).min(most);
+        }
+        // The first step of SplitMix64 from this seed says how much sooner it is.
+        let wide = |z: u128| z & u128::from(u64::MAX);
+        let mut z = u128::from(message.lsn) ^ u128::from(count) << 48;
+        z = wide(z + 0x9e37_79b9_7f4a_7c15);
+        z = wide((z ^ (z >> 30)) * 0xbf58_476d_1ce4_e5b9);
+        z = wide((z ^ (z >> 27)) * 0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        if self.mutation != Some(Mutation::RetryNotSpread) {
+            delay -= z % (delay / 5 + 1);
+        }
+        waits.then(|| now + delay.max(u128::from(retry.min_ms) * 1000) as u64)
     }
 
     /// Those held for too long come back: the latest consumer first.
@@ -512,7 +580,10 @@ impl Naive {
                 if self.options.durable && message.persistent {
                     self.told.returned.push((message.lsn, message.failures, message.returns));
                 }
-                self.ready.push(message);
+                match self.delayed_until(&message, failed, now) {
+                    Some(at) => self.delayed.push((at, message)),
+                    None => self.ready.push(message),
+                }
             }
         }
         self.drop_overflow();
@@ -520,12 +591,19 @@ impl Naive {
 
     fn drop_overflow(&mut self) {
         while self.options.overflow == OverflowRule::DropHead
-            && self.too_much(self.ready.len() as u64, self.body_bytes())
+            && self.too_much(self.length().0, self.length().1)
         {
             let message = match self.mutation {
                 Some(Mutation::DropTail) => self.ready.pop(),
                 _ => self.take_head(),
             };
+            let message = message.or_else(|| {
+                let end = |(at, message): &(u64, NaiveMessage)| {
+                    (message.expires.map_or(*at, |end| end.min(*at)), message.lsn)
+                };
+                let first = (0..self.delayed.len()).min_by_key(|at| end(&self.delayed[*at]))?;
+                Some(self.delayed.remove(first).1)
+            });
             self.bury(message.expect("too many are some"), DeathReason::MaxLength, None);
         }
     }
@@ -533,6 +611,15 @@ impl Naive {
     fn too_much(&self, count: u64, bytes: u64) -> bool {
         self.options.max_length.is_some_and(|max| count > max)
             || self.options.max_length_bytes.is_some_and(|max| bytes > max)
+    }
+
+    /// What the limits count: messages and bytes of bodies.
+    fn length(&self) -> (u64, u64) {
+        if self.mutation == Some(Mutation::DelayedNotCounted) {
+            return (self.ready.len() as u64, self.body_bytes());
+        }
+        let delayed: u64 = self.delayed.iter().map(|(_, message)| message.body_len).sum();
+        ((self.ready.len() + self.delayed.len()) as u64, self.body_bytes() + delayed)
     }
 
     pub(super) fn body_bytes(&self) -> u64 {

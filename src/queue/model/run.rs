@@ -7,8 +7,9 @@ use std::time::Duration;
 use rialto_protocol::types::{Properties, ShortStr};
 
 use crate::model::{
-    ConsumerId, ConsumerTag, DeadLetterTarget, ExchangeName, Lsn, MemoryGauge, Message, MessageRoute,
-    OverflowRule, Priority, Publication, QueueName, QueueOptions, RoutingKey, Timestamp,
+    ConsumerId, ConsumerTag, DeadLetterTarget, DelayedRetry, DelayedRetryType, ExchangeName, Lsn,
+    MemoryGauge, Message, MessageRoute, OverflowRule, Priority, Publication, QueueName, QueueOptions,
+    RoutingKey, Timestamp,
 };
 use crate::queue::{
     ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RemoveMode,
@@ -52,6 +53,8 @@ pub struct Tally {
     pub max_length: u64,
     /// Messages that were held for too long.
     pub late: u64,
+    /// Times a message was seen delayed.
+    pub delayed: u64,
     /// Messages over the delivery limit.
     pub delivery_limit: u64,
     /// Publishes refused.
@@ -77,6 +80,7 @@ impl Tally {
         self.expired += other.expired;
         self.max_length += other.max_length;
         self.late += other.late;
+        self.delayed += other.delayed;
         self.delivery_limit += other.delivery_limit;
         self.refused += other.refused;
         self.paused.iter_mut().zip(other.paused).for_each(|(sum, count)| *sum += count);
@@ -160,6 +164,14 @@ fn options(choices: &mut impl Choices) -> QueueOptions {
         dead_letter: (!choices.one_in(3)).then_some(target),
         single_active_consumer: choices.one_in(4),
         delivery_limit: choices.one_of(&[None, None, Some(0), Some(1), Some(3)]),
+        delayed_retry: choices.one_of(&[
+            None,
+            None,
+            None,
+            Some(DelayedRetry { which: DelayedRetryType::All, min_ms: 3, max_ms: 20 }),
+            Some(DelayedRetry { which: DelayedRetryType::Failed, min_ms: 8, max_ms: 100 }),
+            Some(DelayedRetry { which: DelayedRetryType::Returned, min_ms: 10, max_ms: 10 }),
+        ]),
         consumer_timeout_ms: choices.one_of(&[None, None, None, Some(25)]),
         ..QueueOptions::default()
     }
@@ -462,11 +474,18 @@ impl Pair {
         let stats = self.machine.stats();
         let naive = &self.naive;
         same("ready", stats.ready, naive.ready.len() as u64)?;
+        same("delayed", stats.delayed, naive.delayed.len() as u64)?;
+        self.tally.delayed += stats.delayed;
         same("ready body bytes", stats.ready_body_bytes, naive.body_bytes())?;
         let held = || naive.consumers.iter().flat_map(|c| c.held.iter().map(|(_, message)| message));
         same("unacked", stats.unacked, held().count() as u64)?;
-        let memory: u64 =
-            naive.ready.iter().chain(held()).map(|m| m.len + crate::queue::MESSAGE_OVERHEAD).sum();
+        let memory: u64 = naive
+            .ready
+            .iter()
+            .chain(held())
+            .chain(naive.delayed.iter().map(|(_, message)| message))
+            .map(|m| m.len + crate::queue::MESSAGE_OVERHEAD)
+            .sum();
         same("memory", self.machine.memory_bytes(), memory)?;
         let enqueued = naive.head().map(|head| Timestamp::from_micros(head.enqueued));
         same("head's age", stats.head_enqueued, enqueued)?;

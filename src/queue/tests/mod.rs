@@ -2,6 +2,7 @@
 
 mod consumer_timeout;
 mod consumers;
+mod delayed_retry;
 mod expiry;
 mod order;
 mod overflow;
