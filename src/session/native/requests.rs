@@ -67,7 +67,7 @@ impl NativeSession {
                 vhost.unbind_queue(&source.into(), &destination, &key, &arguments, by)?;
             }
             Request::DeclareQueue { name, passive: true, .. } => {
-                let queue = vhost.queue(&name, by)?;
+                let queue = vhost.passive_queue(&name, by)?;
                 return Ok(declared(&queue));
             }
             Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
