@@ -242,7 +242,7 @@ impl Vhost {
             if if_unused && stats.consumers > 0 {
                 return Err(BrokerError::QueueInUse { queue: queue_name, vhost });
             }
-            if if_empty && stats.ready > 0 {
+            if if_empty && stats.ready + stats.delayed > 0 {
                 return Err(BrokerError::QueueNotEmpty { queue: queue_name, vhost });
             }
             Ok(())
