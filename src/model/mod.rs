@@ -2,6 +2,7 @@
 //!
 //! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
 
+mod exchange_kind;
 mod exchange_options;
 mod ids;
 mod memory;
@@ -10,7 +11,8 @@ mod names;
 mod queue_options;
 mod time;
 
-pub use exchange_options::{ExchangeKind, ExchangeOptions, ExchangeOptionsError};
+pub use exchange_kind::ExchangeKind;
+pub use exchange_options::{ExchangeOptions, ExchangeOptionsError, HashSource};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};

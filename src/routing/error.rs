@@ -9,7 +9,7 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::types::ShortStr;
 use thiserror::Error;
 
-use crate::model::{ExchangeKind, ExchangeName, ExchangeOptionsError, QueueId};
+use crate::model::{ExchangeKind, ExchangeName, ExchangeOptionsError, QueueId, RoutingKey};
 
 const DEFAULT_EXCHANGE: &str = "operation not permitted on the default exchange";
 
@@ -203,6 +203,24 @@ pub enum BindError {
     #[error("a topic binding key may have at most {max} words '#'")]
     TooManyHashes {
         /// The limit: [`TOPIC_HASHES_MAX`](super::TOPIC_HASHES_MAX).
+        max: usize,
+    },
+    /// The key of a binding to a consistent-hash exchange is no number.
+    #[error("The binding key must be an integer: <<\"{0}\">>")]
+    WeightNotInteger(RoutingKey),
+    /// The weight of a binding to a consistent-hash exchange is none.
+    #[error("The binding key must be greater than 0")]
+    WeightTooSmall,
+    /// The weight of a binding to a consistent-hash exchange is too large.
+    #[error("The binding key must be at most {max}")]
+    WeightTooLarge {
+        /// The limit: [`HASH_WEIGHT_MAX`](super::HASH_WEIGHT_MAX).
+        max: u32,
+    },
+    /// A consistent-hash exchange has as many bindings as it may.
+    #[error("a consistent-hash exchange may have at most {max} bindings")]
+    TooManyWeights {
+        /// The limit: [`HASH_BINDINGS_MAX`](super::HASH_BINDINGS_MAX).
         max: usize,
     },
     /// The vhost is full.

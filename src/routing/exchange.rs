@@ -1,6 +1,7 @@
 //! An exchange: its name, its options, and the index that its kind matches with.
 
 use super::binding::BindingRow;
+use super::consistent_hash::{HashIndex, weight_of};
 use super::direct::DirectIndex;
 use super::error::{BindError, Inequivalence};
 use super::fanout::FanoutIndex;
@@ -21,12 +22,14 @@ pub struct Exchange {
 
 impl Exchange {
     pub(super) fn new(name: ExchangeName, options: ExchangeOptions) -> Self {
-        let index = match options.kind {
+        let index = match options.routes_as() {
             _ if name.is_empty() => Index::Default,
             ExchangeKind::Direct => Index::Direct(DirectIndex::default()),
             ExchangeKind::Fanout => Index::Fanout(FanoutIndex::default()),
             ExchangeKind::Topic => Index::Topic(TopicTrie::default()),
             ExchangeKind::Headers => Index::Headers(HeadersIndex::default()),
+            ExchangeKind::ConsistentHash => Index::Hash(HashIndex::new(options.hash_on.clone())),
+            ExchangeKind::Delayed => unreachable!("a delayed exchange routes as another kind"),
         };
         Exchange { name, options, index, bindings_from: 0, bindings_to: 0 }
     }
@@ -90,12 +93,14 @@ pub(super) enum Index {
     Fanout(FanoutIndex),
     Topic(TopicTrie),
     Headers(HeadersIndex),
+    Hash(HashIndex),
 }
 
 /// A binding that the exchange's kind accepts.
 pub(super) enum Checked {
     Key,
     Tests(HeaderTests),
+    Weight(u32),
 }
 
 impl Index {
@@ -103,17 +108,30 @@ impl Index {
         match self {
             Index::Topic(_) => check_topic_key(key).map(|()| Checked::Key),
             Index::Headers(_) => HeaderTests::new(arguments).map(Checked::Tests),
+            Index::Hash(_) => weight_of(key).map(Checked::Weight),
             _ => Ok(Checked::Key),
         }
     }
 
-    pub(super) fn insert(&mut self, number: u32, row: &BindingRow, checked: Checked) {
+    /// Whether there is room for another binding.
+    pub(super) fn check_room(&self) -> Result<(), BindError> {
+        match self {
+            Index::Hash(index) => index.check_room(),
+            _ => Ok(()),
+        }
+    }
+
+    /// `destination` is the name that the row's target has: hashes must not depend on numbers given by chance.
+    pub(super) fn insert(&mut self, number: u32, row: &BindingRow, destination: &str, checked: Checked) {
         match (self, checked) {
             (Index::Direct(index), _) => index.insert(&row.routing_key, row.target),
             (Index::Fanout(index), _) => index.insert(row.target),
             (Index::Topic(trie), _) => trie.insert(&row.routing_key, row.target),
             (Index::Headers(index), Checked::Tests(tests)) => index.insert(number, tests, row.target),
-            (Index::Headers(_) | Index::Default, _) => {}
+            (Index::Hash(index), Checked::Weight(weight)) => {
+                index.insert(number, row.target, destination, weight);
+            }
+            (Index::Headers(_) | Index::Hash(_) | Index::Default, _) => {}
         }
     }
 
@@ -124,6 +142,7 @@ impl Index {
             Index::Fanout(index) => index.remove(row.target),
             Index::Topic(trie) => trie.remove(&row.routing_key, row.target),
             Index::Headers(index) => index.remove(number),
+            Index::Hash(index) => index.remove(number),
         }
     }
 }

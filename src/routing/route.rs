@@ -116,6 +116,10 @@ impl RoutingTable {
                         trie.route(key, &mut scratch.topic, &mut scratch.found);
                     }
                 }
+                Index::Hash(index) => {
+                    *cacheable &= index.is_by_routing_key();
+                    index.route(input, &mut scratch.found);
+                }
                 Index::Headers(index) => {
                     *cacheable = false;
                     index.route(headers.table(), &mut scratch.found);
