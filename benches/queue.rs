@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use rialto::model::{
-    BatchBuilder, ConsumerId, ConsumerTag, ExchangeName, Lsn, MemoryGauge, MessageRoute, Priority,
-    Publication, QueueName, QueueOptions, RoutingKey, Timestamp,
+    BatchBuilder, ConsumerId, ConsumerTag, ExchangeName, Lsn, MemoryGauge, MessageRoute, Publication,
+    QueueName, QueueOptions, RoutingKey, Timestamp,
 };
 use rialto::queue::{ConsumerSpec, Delivery, Effects, Queue, QueueLimits, Settle};
 
@@ -92,7 +92,7 @@ fn measure(case: &Case) {
         let messages = builder.finish(&gauge);
         let publication = |message| {
             lsn += 1;
-            Publication { message, lsn: Lsn(lsn), priority: Priority(0), ttl_ms: None }
+            Publication { message, lsn: Lsn(lsn), priority: None, ttl_ms: None }
         };
         messages.map(publication).collect()
     };
@@ -112,6 +112,7 @@ fn measure(case: &Case) {
             credit: None,
             window: 1 << 40,
             channel_window: None,
+            timeout: None,
         };
         queue.add_consumer(spec, now).unwrap();
     }

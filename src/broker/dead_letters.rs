@@ -66,7 +66,7 @@ impl Broker {
         }
         let publication = Publication {
             lsn: self.log().reserve(1),
-            priority: Priority(message.properties().priority().unwrap_or(0)),
+            priority: message.properties().priority().map(Priority),
             ttl_ms: None, // the rewrite has moved the expiration into the history
             message,
         };

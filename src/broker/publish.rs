@@ -49,7 +49,7 @@ type Group = (Arc<QueueCell>, Vec<(u32, u32)>);
 
 #[derive(Clone, Copy, Debug)]
 struct Facts {
-    priority: Priority,
+    priority: Option<Priority>,
     ttl_ms: Option<u64>,
 }
 
@@ -147,7 +147,7 @@ impl Facts {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| BadExpiration { expiration: text.to_owned() })?),
         };
-        Ok(Facts { priority: Priority(properties.priority().unwrap_or(0)), ttl_ms })
+        Ok(Facts { priority: properties.priority().map(Priority), ttl_ms })
     }
 }
 

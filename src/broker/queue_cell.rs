@@ -300,6 +300,14 @@ impl QueueCell {
         });
     }
 
+    /// Changes how many messages a consumer may hold; 0 is unlimited.
+    pub fn set_prefetch(self: &Arc<Self>, consumer: ConsumerId, prefetch: u32, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            queue.set_prefetch(consumer, prefetch);
+            queue.dispatch(now, effects);
+        });
+    }
+
     /// The consumer's channel has got a limit after the consumer was started.
     pub fn join_channel_window(
         self: &Arc<Self>,

@@ -163,8 +163,8 @@ pub struct Publication {
     pub message: Message,
     /// Its identity and its place.
     pub lsn: Lsn,
-    /// Its priority; queues cap it at their own maximum.
-    pub priority: Priority,
+    /// Its priority, if it has one: queues cap it at their own maximum, and have their own default.
+    pub priority: Option<Priority>,
     /// Its own time to live in milliseconds, from its `expiration` property.
     pub ttl_ms: Option<u64>,
 }

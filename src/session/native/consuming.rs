@@ -176,6 +176,7 @@ impl NativeSession {
                 .map(|(messages, bytes)| Credit { messages: messages.into(), bytes: bytes.into() }),
             window,
             channel_window: channel.window.clone(),
+            timeout: None,
         };
         let local = LocalConsumer { channel: number, number: consume.consumer };
         match queue.consume(spec, local, &self.outbox, &mut self.turn.0) {

@@ -74,7 +74,7 @@ impl NativeSession {
                 let name = QueueName::from(name);
                 let options = QueueOptions::from_declare(durable, exclusive, auto_delete, &arguments)
                     .map_err(|error| {
-                        BrokerError::refused(ReplyCode::PreconditionFailed, error.text(&name, vhost.name()))
+                        BrokerError::refused(error.reply_code(), error.text(&name, vhost.name()))
                     })?;
                 let queue = vhost.declare_queue(&name, options, by, turn)?.queue;
                 return Ok(declared(&queue));
