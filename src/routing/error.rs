@@ -45,6 +45,8 @@ pub enum Inequivalence {
     AutoDelete(bool, bool),
     /// The internal flag.
     Internal(bool, bool),
+    /// How messages go on from a delayed exchange.
+    DelayedKind(ExchangeKind, ExchangeKind),
     /// The alternate exchange.
     Alternate(Option<ExchangeName>, Option<ExchangeName>),
 }
@@ -57,6 +59,7 @@ impl Inequivalence {
             Inequivalence::Durable(..) => "durable",
             Inequivalence::AutoDelete(..) => "auto_delete",
             Inequivalence::Internal(..) => "internal",
+            Inequivalence::DelayedKind(..) => "x-delayed-type",
             Inequivalence::Alternate(..) => "alternate-exchange",
         }
     }
@@ -65,17 +68,18 @@ impl Inequivalence {
         fn quoted(value: impl fmt::Display) -> String {
             format!("'{value}'")
         }
+        fn text(value: impl fmt::Display) -> String {
+            format!("the value '{value}' of type 'longstr'")
+        }
         fn argument(value: &Option<ExchangeName>) -> String {
-            match value {
-                Some(name) => format!("the value '{name}' of type 'longstr'"),
-                None => "none".to_owned(),
-            }
+            value.as_ref().map_or_else(|| "none".to_owned(), text)
         }
         match self {
             Inequivalence::Kind(received, current) => (quoted(received), quoted(current)),
             Inequivalence::Durable(received, current)
             | Inequivalence::AutoDelete(received, current)
             | Inequivalence::Internal(received, current) => (quoted(received), quoted(current)),
+            Inequivalence::DelayedKind(received, current) => (text(received), text(current)),
             Inequivalence::Alternate(received, current) => (argument(received), argument(current)),
         }
     }

@@ -7,7 +7,7 @@ use super::error::{BindError, Inequivalence};
 use super::fanout::FanoutIndex;
 use super::headers::{HeaderTests, HeadersIndex};
 use super::topic::{TopicTrie, check_topic_key};
-use crate::model::{ExchangeKind, ExchangeName, ExchangeOptions};
+use crate::model::{ExchangeKind, ExchangeName, ExchangeOptions, QueueId};
 use rialto_protocol::types::FieldTable;
 
 /// An exchange of a routing table.
@@ -16,6 +16,8 @@ pub struct Exchange {
     pub(super) name: ExchangeName,
     pub(super) options: ExchangeOptions,
     pub(super) index: Index,
+    /// Where messages wait that are to go on later; of a delayed exchange.
+    pub(super) delay_queue: Option<QueueId>,
     pub(super) bindings_from: usize,
     pub(super) bindings_to: usize,
 }
@@ -31,7 +33,7 @@ impl Exchange {
             ExchangeKind::ConsistentHash => Index::Hash(HashIndex::new(options.hash_on.clone())),
             ExchangeKind::Delayed => unreachable!("a delayed exchange routes as another kind"),
         };
-        Exchange { name, options, index, bindings_from: 0, bindings_to: 0 }
+        Exchange { name, options, index, delay_queue: None, bindings_from: 0, bindings_to: 0 }
     }
 
     /// Its name; empty: the default exchange.
@@ -60,7 +62,8 @@ impl Exchange {
     }
 
     /// The first property in which a declare with these options asks for another exchange. As RabbitMQ's
-    /// `rabbit_exchange:assert_equivalence`: of the arguments only the alternate exchange is compared.
+    /// `rabbit_exchange:assert_equivalence`: of the arguments only the alternate exchange is compared; and how
+    /// messages go on from a delayed exchange, since that is half of its type.
     pub fn inequivalence(&self, received: &ExchangeOptions) -> Option<Inequivalence> {
         let current = &self.options;
         if received.kind != current.kind {
@@ -71,6 +74,8 @@ impl Exchange {
             Some(Inequivalence::AutoDelete(received.auto_delete, current.auto_delete))
         } else if received.internal != current.internal {
             Some(Inequivalence::Internal(received.internal, current.internal))
+        } else if received.delayed_kind != current.delayed_kind {
+            Some(Inequivalence::DelayedKind(received.delayed_kind, current.delayed_kind))
         } else if received.alternate != current.alternate {
             Some(Inequivalence::Alternate(received.alternate.clone(), current.alternate.clone()))
         } else {

@@ -8,13 +8,15 @@
 //! follows what matches, not how many bindings there are; a warm [`Routed`] does not allocate.
 //! Not here: queues themselves (`queue`), permissions and policies (`broker`), what survives a restart (`store`).
 //!
-//! Rooms: `route` the rule; `copy_keys` what `CC` and `BCC` add to it; `table` the topology; `exchange` one exchange; `binding` the rows; `direct`, `fanout`,
+//! Rooms: `route` the rule; `copy_keys` what `CC` and `BCC` add to it; `delay` who
+//! waits first; `table` the topology; `exchange` one exchange; `binding` the rows; `direct`, `fanout`,
 //! `topic`, `headers`, `consistent_hash` one index for each kind; `topic_rule` the topic rule for one pattern; `words`, `id_set`,
 //! `target` what the indexes are built of.
 
 mod binding;
 mod consistent_hash;
 mod copy_keys;
+pub mod delay;
 mod direct;
 mod error;
 mod exchange;

@@ -203,6 +203,15 @@ impl RoutingTable {
         Ok(DeletedExchange { existed: true, removed: self.finish(removal) })
     }
 
+    /// Sends messages that are to go on from this exchange later to this queue, which routing does not know by any
+    /// name.
+    pub fn set_delay_queue(&mut self, exchange: &ExchangeName, queue: QueueId) {
+        if let Some(&slot) = self.exchange_slots.get(exchange) {
+            self.exchanges[slot as usize].delay_queue = Some(queue);
+            self.generation += 1;
+        }
+    }
+
     /// Makes a queue known: the default exchange routes to it by its name. False, and nothing done, if the
     /// name or the id is taken.
     pub fn add_queue(&mut self, name: QueueName, id: QueueId) -> bool {
