@@ -465,25 +465,19 @@ impl QueueCell {
 
 /// Tells the channels whose messages were taken back that they may have room.
 fn tell_late(hosted: &mut Hosted, turn: &mut Turn) {
-    let Hosted { queue, ports, cancelled, .. } = hosted;
-    for id in turn.effects.late.drain(..) {
-        let (outbox, notice) = if let Some(port) = ports.get(&id) {
-            (port.outbox.clone(), Notice::MessagesTakenBack { consumer: port.consumer })
-        } else if let Some(at) = cancelled.iter().position(|(cancelled, _)| *cancelled == id) {
-            let consumer = cancelled[at].1.consumer;
-            let outbox = cancelled[at].1.outbox.clone();
-            if queue.unacked_of(id) == 0 {
-                cancelled.swap_remove(at);
-                (outbox, Notice::ConsumerCancelled { consumer })
-            } else {
-                (outbox, Notice::MessagesTakenBack { consumer })
-            }
-        } else {
-            continue;
+    for (id, count) in turn.effects.late.drain(..) {
+        let of_cancelled = |hosted: &Hosted| {
+            let found = hosted.cancelled.iter().find(|(cancelled, _)| *cancelled == id);
+            found.map(|(_, port)| (port.outbox.clone(), port.consumer, count))
         };
-        if outbox.notify(notice) {
+        let port = hosted.ports.get(&id).map(|port| (port.outbox.clone(), port.consumer, 0));
+        // Those of a `get` have no port: they count for no prefetch.
+        let Some((outbox, consumer, cancelled)) = port.or_else(|| of_cancelled(hosted)) else { continue };
+        if outbox.notify(Notice::MessagesTakenBack { consumer, cancelled }) {
             turn.wakes.push(outbox);
         }
+        let queue = &hosted.queue;
+        hosted.cancelled.retain(|(cancelled, _)| *cancelled != id || queue.unacked_of(id) > 0);
     }
 }
 

@@ -185,9 +185,9 @@ pub struct Effects {
     pub settled: Vec<Lsn>,
     /// Persistent messages of a durable queue that came back, for the journal.
     pub returned: Vec<Returned>,
-    /// Consumers that held messages for too long, in order: those messages are back, so their channels may have room
-    /// again. Cancelled ones and `get`s included.
-    pub late: Vec<ConsumerId>,
+    /// Consumers that held messages for too long, in order, and how many: those messages are back, so their channels
+    /// may have room again. Cancelled ones and `get`s included.
+    pub late: Vec<(ConsumerId, u64)>,
     /// The queue is to be deleted: close it and take it out of the registry.
     pub deleted: Option<DeleteReason>,
 }

@@ -128,7 +128,7 @@ pub(super) struct Told {
     pub(super) settled: Vec<u64>,
     /// Sorted.
     pub(super) returned: Vec<(u64, u32, u32)>,
-    pub(super) late: Vec<u64>,
+    pub(super) late: Vec<(u64, u64)>,
     pub(super) deleted: Option<DeleteReason>,
 }
 
@@ -533,7 +533,7 @@ impl Naive {
             if self.handing_over {
                 self.elect();
             }
-            self.told.late.push(id);
+            self.told.late.push((id, taken.len() as u64));
             back.extend(taken.into_iter().map(|(_, message)| message));
         }
         self.forget();

@@ -462,7 +462,7 @@ impl Pair {
             dead: dead.map(|d| (d.lsn.0, d.reason, d.text.map(text), d.delivery_count)).collect(),
             settled: self.out.settled.drain(..).map(|lsn| lsn.0).collect(),
             returned: self.out.returned.drain(..).map(|r| (r.lsn.0, r.delivery_count, r.returns)).collect(),
-            late: self.out.late.drain(..).map(|id| id.0).collect(),
+            late: self.out.late.drain(..).map(|(id, count)| (id.0, count)).collect(),
             deleted: self.out.deleted.take(),
         };
         told.returned.sort_unstable();
