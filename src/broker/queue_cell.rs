@@ -152,7 +152,7 @@ impl QueueCell {
         }
         for (position, publication) in publications {
             match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
-                Verdict::Accepted => {}
+                Verdict::Accepted | Verdict::Duplicate => {}
                 Verdict::Rejected(reason) => rejected.push((position, reason)),
             }
         }

@@ -39,6 +39,8 @@ pub struct Got {
 pub enum Verdict {
     /// The queue took it; what happens later is not the publisher's matter.
     Accepted,
+    /// The queue took one with the same key lately, and does not keep this one: for the publisher that is the same.
+    Duplicate,
     /// The queue refused it: the publisher gets a negative confirm.
     Rejected(RejectReason),
 }

@@ -34,6 +34,7 @@ mod consumers;
 pub mod death;
 mod delayed;
 mod dispatch;
+mod duplicates;
 mod effects;
 mod entry;
 mod expiry;
@@ -54,7 +55,9 @@ mod unacked;
 
 use std::sync::Arc;
 
-use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOptions, Timestamp};
+use crate::model::{
+    ConsumerId, Deduplication, OverflowRule, Publication, QueueName, QueueOptions, Timestamp,
+};
 
 use consumer::{Consumer, Role};
 use consumers::Consumers;
@@ -98,6 +101,8 @@ pub struct Queue {
     consumers: Consumers,
     unacked: UnackedTotal,
     totals: Totals,
+    /// Keys of messages seen lately, if duplicates are dropped.
+    seen: Option<Box<Deduplication>>,
     /// Messages on their way from a consumer; empty between calls, kept for its memory.
     taken: Vec<Entry>,
     /// Since when the queue has been unused, if it has no consumers.
@@ -108,6 +113,7 @@ impl Queue {
     /// An empty queue.
     pub fn new(name: QueueName, options: QueueOptions, limits: QueueLimits, now: Timestamp) -> Self {
         let consumers = Consumers::new(options.single_active_consumer);
+        let seen = duplicates::window(&options);
         Queue {
             name,
             options,
@@ -117,6 +123,7 @@ impl Queue {
             consumers,
             unacked: UnackedTotal::default(),
             totals: Totals::default(),
+            seen,
             taken: Vec::new(),
             idle_since: now,
         }
@@ -140,6 +147,14 @@ impl Queue {
     /// Takes a message, or refuses it. With nothing ready and a consumer with room it goes there at once;
     /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already.
     pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
+        match self.seen {
+            None => self.take(publication, now, out),
+            Some(_) => self.publish_once(publication, now, out),
+        }
+    }
+
+    /// Takes a message that is no duplicate, or refuses it.
+    fn take(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
         self.pass_time(now, out);
         if !self.ready.is_empty() && self.consumers.has_room() {
             // Those that came first go first, also when the caller has not dispatched since there is room.

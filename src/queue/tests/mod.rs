@@ -3,6 +3,7 @@
 mod consumer_timeout;
 mod consumers;
 mod delayed_retry;
+mod duplicates;
 mod expiry;
 mod order;
 mod overflow;
