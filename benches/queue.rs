@@ -88,7 +88,7 @@ fn measure(case: &Case) {
     let route = MessageRoute { exchange, routing_key: RoutingKey::new("order.new").unwrap() };
     let mut batch = |count: u64| -> Vec<Publication> {
         let mut builder = BatchBuilder::default();
-        (0..count).for_each(|_| builder.push(route.clone(), &[], &[7; 128]));
+        (0..count).for_each(|_| builder.push_content(&route, &[], &[7; 128], false));
         let messages = builder.finish(&gauge);
         let publication = |message| {
             lsn += 1;

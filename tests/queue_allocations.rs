@@ -13,7 +13,7 @@ const BATCH: u64 = 50;
 fn batch(next_lsn: &mut u64, gauge: &MemoryGauge) -> Vec<Publication> {
     let mut builder = BatchBuilder::default();
     let route = || MessageRoute { exchange: Default::default(), routing_key: Default::default() };
-    (0..BATCH).for_each(|_| builder.push(route(), &[], b"body"));
+    (0..BATCH).for_each(|_| builder.push_content(&route(), &[], b"body", false));
     let messages = builder.finish(gauge);
     let publication = |message| {
         *next_lsn += 1;

@@ -12,6 +12,9 @@ use std::sync::atomic::Ordering;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
 
+use super::purpose::Purpose;
+use super::reply_queues::is_reply_queue;
+use super::vhost::Topology;
 use super::{BrokerError, ConnectionInfo, LocalConsumer, QueueCell, Vhost};
 use crate::model::{ConnectionId, QueueName};
 use crate::queue::{ConsumerInfo, PauseReason, Readiness};
@@ -53,7 +56,7 @@ impl Vhost {
         let selection = Selection::new(after, limit)?;
         Ok(match what {
             Listed::Queues => {
-                let queues = self.queues().into_iter().filter(|queue| !queue.is_closed());
+                let queues = self.queues().into_iter().filter(|queue| !queue.is_closed() && is_listed(queue));
                 selection.page(queues, |queue, key| key.push_str(queue.name()), queue_row)
             }
             Listed::Exchanges => {
@@ -62,12 +65,14 @@ impl Vhost {
                 selection.page(
                     exchanges,
                     |exchange, key| key.push_str(exchange.name()),
-                    |row| exchange_row(row),
+                    |row| exchange_row(row, &topology),
                 )
             }
             Listed::Bindings => {
                 let topology = self.topology.read();
-                selection.page(topology.routing.bindings(), binding_key, binding_row)
+                let bindings = topology.routing.bindings();
+                let bindings = bindings.filter(|binding| !is_reply_queue(binding.destination.name()));
+                selection.page(bindings, binding_key, binding_row)
             }
             Listed::Connections => selection.page(
                 self.core().connections.all().into_iter(),
@@ -80,7 +85,7 @@ impl Vhost {
                     queue.consumers().into_iter().map(move |(local, info)| (name.clone(), local, info))
                 };
                 selection.page(
-                    self.queues().into_iter().flat_map(of_queue),
+                    self.queues().into_iter().filter(is_listed).flat_map(of_queue),
                     |(queue, _, info), key| write_key(key, format_args!("{queue}\0{:020}", info.id.0)),
                     |(queue, local, info)| consumer_row(queue, *local, info),
                 )
@@ -93,7 +98,7 @@ impl Vhost {
     /// # Errors
     /// There is none with this name for this connection.
     pub fn queue_info(&self, name: &str, by: ConnectionId) -> Result<FieldTable, BrokerError> {
-        Ok(queue_row(&self.queue(name, by)?))
+        Ok(queue_row(&self.passive_queue(name, by)?))
     }
 
     /// Facts about one exchange.
@@ -102,8 +107,14 @@ impl Vhost {
     /// There is none with this name.
     pub fn exchange_info(&self, name: &str) -> Result<FieldTable, BrokerError> {
         let topology = self.topology.read();
-        topology.routing.exchange(name).map(exchange_row).ok_or_else(|| self.no_exchange(name))
+        let found = topology.routing.exchange(name).ok_or_else(|| self.no_exchange(name))?;
+        Ok(exchange_row(found, &topology))
     }
+}
+
+/// The names of reply queues are secrets of those who are sent them.
+fn is_listed(queue: &Arc<QueueCell>) -> bool {
+    queue.purpose() != Purpose::Replies
 }
 
 /// Sorts by both ends and the routing key. Arguments can be longer than a cursor may be, so their hash stands
@@ -174,15 +185,19 @@ fn queue_row(queue: &Arc<QueueCell>) -> FieldTable {
         .with("arguments", options.arguments.clone())
 }
 
-fn exchange_row(exchange: &Exchange) -> FieldTable {
+fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
     let options = exchange.options();
-    FieldTable::new()
+    let mut row = FieldTable::new()
         .with("name", exchange.name().as_str())
         .with("type", options.kind.name())
         .with("durable", options.durable)
         .with("auto_delete", options.auto_delete)
         .with("internal", options.internal)
-        .with("arguments", options.arguments.clone())
+        .with("arguments", options.arguments.clone());
+    if let Some(delayed) = topology.messages_delayed(exchange.name()) {
+        row = row.with("messages_delayed", delayed as i64);
+    }
+    row
 }
 
 fn readiness(readiness: &Readiness) -> String {

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::pressure::Hold;
+use super::purpose::Purpose;
 use super::vhost::Vhost;
 use super::{Core, Turn};
 use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
@@ -20,6 +21,7 @@ use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
     RemoveMode, Settle, SettleError, Verdict,
 };
+use crate::routing::delay::delay_ms;
 
 /// From so many waiting publishers on, those that have gone are looked for.
 const WAITING_SWEEP: usize = 64;
@@ -29,6 +31,7 @@ pub struct QueueCell {
     id: QueueId,
     name: QueueName,
     options: QueueOptions,
+    purpose: Purpose,
     owner: Option<ConnectionId>,
     vhost: Weak<Vhost>,
     core: Arc<Core>,
@@ -72,12 +75,12 @@ impl QueueCell {
     pub(super) fn new(
         id: QueueId,
         queue: Queue,
-        name: QueueName,
-        options: QueueOptions,
+        purpose: Purpose,
         owner: Option<ConnectionId>,
         vhost: &Arc<Vhost>,
         core: &Arc<Core>,
     ) -> Arc<Self> {
+        let (name, options) = (queue.name().clone(), queue.options().clone());
         let hosted = Hosted {
             queue,
             ports: AHashMap::new(),
@@ -90,7 +93,7 @@ impl QueueCell {
             closed: false,
         };
         let (vhost, core) = (Arc::downgrade(vhost), core.clone());
-        Arc::new(QueueCell { id, name, options, owner, vhost, core, hosted: Mutex::new(hosted) })
+        Arc::new(QueueCell { id, name, options, purpose, owner, vhost, core, hosted: Mutex::new(hosted) })
     }
 
     /// Its identity.
@@ -106,6 +109,11 @@ impl QueueCell {
     /// What it was declared with.
     pub fn options(&self) -> &QueueOptions {
         &self.options
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// The connection that alone may use it, if it is exclusive.
@@ -150,7 +158,12 @@ impl QueueCell {
         if hosted.closed {
             return;
         }
-        for (position, publication) in publications {
+        let delays = self.purpose == Purpose::Delays;
+        for (position, mut publication) in publications {
+            if delays {
+                // Its own time to live begins when it goes on.
+                publication.ttl_ms = delay_ms(&publication.message.properties());
+            }
             match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
                 Verdict::Accepted | Verdict::Duplicate => {}
                 Verdict::Rejected(reason) => rejected.push((position, reason)),
@@ -159,7 +172,7 @@ impl QueueCell {
         self.carry_out(&mut hosted, turn);
         let Some(publisher) = publisher else { return };
         let limited = hosted.queue.is_limited_by_outboxes();
-        if let Some(hold) = self.core.pressure.hold(hosted.memory, limited) {
+        if let Some(hold) = self.core.pressure.hold(self.weight(&hosted), limited) {
             hosted.hold = hosted.hold.max(Some(hold));
             if hosted.waiting.is_empty() {
                 self.core.watch_pressure(self);
@@ -411,7 +424,8 @@ impl QueueCell {
         }
         self.weigh(hosted);
         self.lift_pressure(hosted, turn);
-        if let Some(deadline) = hosted.queue.next_deadline()
+        // What is overdue is due now: it must not go before what other queues have waited for longer.
+        if let Some(deadline) = hosted.queue.next_deadline().map(|deadline| deadline.max(turn.now))
             && deadline < hosted.armed
         {
             let before = std::mem::replace(&mut hosted.armed, deadline);
@@ -444,10 +458,19 @@ impl QueueCell {
         hosted.messages = messages;
     }
 
+    /// What counts for holding publishers back. Messages that wait for their time are not drained by holding up who
+    /// publishes more: only the broker's budget limits them.
+    fn weight(&self, hosted: &Hosted) -> u64 {
+        match self.purpose {
+            Purpose::Delays => 0,
+            Purpose::Ordinary | Purpose::Replies => hosted.memory,
+        }
+    }
+
     fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
         let limited = hosted.queue.is_limited_by_outboxes();
         if let Some(hold) = hosted.hold
-            && self.core.pressure.lifts(hold, hosted.memory, limited)
+            && self.core.pressure.lifts(hold, self.weight(hosted), limited)
         {
             self.tell_waiting(hosted, turn);
         }

@@ -67,7 +67,7 @@ impl NativeSession {
                 vhost.unbind_queue(&source.into(), &destination, &key, &arguments, by)?;
             }
             Request::DeclareQueue { name, passive: true, .. } => {
-                let queue = vhost.queue(&name, by)?;
+                let queue = vhost.passive_queue(&name, by)?;
                 return Ok(declared(&queue));
             }
             Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
@@ -84,7 +84,7 @@ impl NativeSession {
                 return Ok(Response::Count(messages));
             }
             Request::PurgeQueue { name } => {
-                return Ok(Response::Count(vhost.queue(&name, by)?.purge(turn)));
+                return Ok(Response::Count(vhost.purge_queue(&name, by, turn)?));
             }
             Request::QueueInfo { name } => return Ok(Response::Info(vhost.queue_info(&name, by)?)),
             Request::ExchangeInfo { name } => return Ok(Response::Info(vhost.exchange_info(&name)?)),
