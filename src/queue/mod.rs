@@ -28,6 +28,7 @@
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
 //! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
 
+mod changes;
 mod channel_window;
 mod consumer;
 mod consumers;
@@ -137,7 +138,7 @@ impl Queue {
         &self.name
     }
 
-    /// What it was declared with.
+    /// Its options: as declared, or as [`Queue::set_options`] has changed them.
     pub fn options(&self) -> &QueueOptions {
         &self.options
     }

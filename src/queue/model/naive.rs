@@ -46,11 +46,13 @@ pub enum Mutation {
     RefusedIsSeen,
     /// A duplicate makes its key stay longer.
     DuplicateRenewsKey,
+    /// A shorter time to live is for new messages only.
+    TtlForNewOnly,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 19] = [
+    pub const ALL: [Mutation; 20] = [
         Mutation::RequeueAtTail,
         Mutation::ExpireAtHeadOnly,
         Mutation::RoundRestarts,
@@ -70,6 +72,7 @@ impl Mutation {
         Mutation::DelayedNotCounted,
         Mutation::RefusedIsSeen,
         Mutation::DuplicateRenewsKey,
+        Mutation::TtlForNewOnly,
     ];
 }
 
@@ -461,6 +464,25 @@ impl Naive {
         }
     }
 
+    pub(super) fn set_options(&mut self, options: QueueOptions, now: u64) {
+        let old = std::mem::replace(&mut self.options, options);
+        if old.deduplication != self.options.deduplication {
+            self.seen.clear();
+        }
+        let shorter =
+            self.options.message_ttl_ms.filter(|ttl| old.message_ttl_ms.is_none_or(|old| *ttl < old));
+        if let Some(ttl) = shorter.filter(|_| self.mutation != Some(Mutation::TtlForNewOnly)) {
+            let held = self.consumers.iter_mut().flat_map(|c| &mut c.held).map(|(_, message)| message);
+            let delayed = self.delayed.iter_mut().map(|(_, message)| message);
+            for message in self.ready.iter_mut().chain(delayed).chain(held) {
+                let end = message.enqueued + ttl * 1000;
+                message.expires = Some(message.expires.map_or(end, |old| old.min(end)));
+            }
+        }
+        self.pass_time(now);
+        self.drop_overflow();
+    }
+
     pub(super) fn touch(&mut self, now: u64) {
         self.idle_since = now;
     }
@@ -562,6 +584,9 @@ impl Naive {
         for consumer in &self.consumers {
             let first = consumer.held.iter().filter_map(|(_, message)| message.late_at).min();
             late.extend(first.filter(|at| *at <= now).map(|at| (at, consumer.id)));
+        }
+        if late.is_empty() {
+            return;
         }
         late.sort();
         let mut back = Vec::new();

@@ -229,6 +229,7 @@ impl Pair {
             58..61 => self.now = self.now.plus_millis(choices.below(12)),
             61..63 => self.tick()?,
             _ if choices.one_in(4) => self.purge()?,
+            _ if choices.one_in(4) => self.set_options(choices),
             _ => {
                 self.machine.touch(self.now);
                 self.naive.touch(self.now.as_micros());
@@ -471,6 +472,22 @@ impl Pair {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Other options, of which only those count that can change.
+    fn set_options(&mut self, choices: &mut impl Choices) {
+        let declared = self.machine.options().clone();
+        let options = options(choices);
+        let naive = QueueOptions {
+            durable: declared.durable,
+            auto_delete: declared.auto_delete,
+            max_priority: declared.max_priority,
+            default_priority: declared.default_priority,
+            single_active_consumer: declared.single_active_consumer,
+            ..options.clone()
+        };
+        self.machine.set_options(options, self.now, &mut self.out);
+        self.naive.set_options(naive, self.now.as_micros());
     }
 
     fn purge(&mut self) -> Result<(), String> {
