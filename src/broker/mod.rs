@@ -7,6 +7,7 @@
 mod connections;
 mod counters;
 mod dead_letters;
+mod deduplication;
 mod delayed;
 mod error;
 mod limits;

@@ -31,7 +31,9 @@ impl Exchange {
             ExchangeKind::Topic => Index::Topic(TopicTrie::default()),
             ExchangeKind::Headers => Index::Headers(HeadersIndex::default()),
             ExchangeKind::ConsistentHash => Index::Hash(HashIndex::new(options.hash_on.clone())),
-            ExchangeKind::Delayed => unreachable!("a delayed exchange routes as another kind"),
+            ExchangeKind::Delayed | ExchangeKind::Deduplication => {
+                unreachable!("a kind that adds to another routes as that")
+            }
         };
         Exchange { name, options, index, delay_queue: None, bindings_from: 0, bindings_to: 0 }
     }
