@@ -57,7 +57,12 @@ impl Vhost {
         Ok(match what {
             Listed::Queues => {
                 let queues = self.queues().into_iter().filter(|queue| !queue.is_closed() && is_listed(queue));
-                selection.page(queues, |queue, key| key.push_str(queue.name()), queue_row)
+                let topology = self.topology.read();
+                selection.page(
+                    queues,
+                    |queue, key| key.push_str(queue.name()),
+                    |queue| queue_row(queue, &topology),
+                )
             }
             Listed::Exchanges => {
                 let topology = self.topology.read();
@@ -98,7 +103,8 @@ impl Vhost {
     /// # Errors
     /// There is none with this name for this connection.
     pub fn queue_info(&self, name: &str, by: ConnectionId) -> Result<FieldTable, BrokerError> {
-        Ok(queue_row(&self.passive_queue(name, by)?))
+        let queue = self.passive_queue(name, by)?;
+        Ok(queue_row(&queue, &self.topology.read()))
     }
 
     /// Facts about one exchange.
@@ -169,7 +175,7 @@ fn connection_row(info: &Arc<ConnectionInfo>) -> FieldTable {
         .with("connected_at", FieldValue::Timestamp(info.connected_at.as_secs()))
 }
 
-fn queue_row(queue: &Arc<QueueCell>) -> FieldTable {
+fn queue_row(queue: &Arc<QueueCell>, topology: &Topology) -> FieldTable {
     let (stats, options) = (queue.stats(), queue.options());
     FieldTable::new()
         .with("name", queue.name().as_str())
@@ -182,6 +188,12 @@ fn queue_row(queue: &Arc<QueueCell>) -> FieldTable {
         .with("exclusive", options.exclusive)
         .with("auto_delete", options.auto_delete)
         .with("arguments", options.arguments.clone())
+        .with("policy", policy_value(topology.policy_of(queue)))
+}
+
+/// No policy is no value: a text could be a policy's name.
+fn policy_value(policy: Option<&str>) -> FieldValue {
+    policy.map_or(FieldValue::Void, FieldValue::from)
 }
 
 fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
@@ -192,7 +204,11 @@ fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
         .with("durable", options.durable)
         .with("auto_delete", options.auto_delete)
         .with("internal", options.internal)
-        .with("arguments", options.arguments.clone());
+        .with("arguments", options.arguments.clone())
+        .with(
+            "policy",
+            policy_value(topology.policies.of_exchange(exchange.name()).map(|policy| policy.name())),
+        );
     if let Some(delayed) = topology.messages_delayed(exchange.name()) {
         row = row.with("messages_delayed", delayed as i64);
     }

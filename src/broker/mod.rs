@@ -13,6 +13,7 @@ mod error;
 mod limits;
 mod listing;
 mod outbox;
+mod policies;
 mod pressure;
 mod publish;
 mod purpose;

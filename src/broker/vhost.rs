@@ -15,6 +15,7 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, ShortStr};
 
 use super::deduplication::Window;
+use super::policies::Policies;
 use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
 use super::{BrokerError, Core, QueueCell, Turn};
@@ -41,6 +42,7 @@ pub struct Vhost {
 pub(super) struct Topology {
     pub(super) routing: RoutingTable,
     pub(super) cells: AHashMap<QueueId, Arc<QueueCell>>,
+    pub(super) policies: Policies,
     /// Of delayed exchanges, the queues in which messages wait.
     pub(super) delays: AHashMap<ExchangeName, Arc<QueueCell>>,
     /// Of exchanges that drop duplicates, the keys they have seen.
@@ -223,6 +225,10 @@ impl Vhost {
         }
         self.check_queue_count(&name)?;
         let owner = options.exclusive.then_some(by);
+        let options = match purpose {
+            Purpose::Ordinary => topology.policies.applied(&name, options),
+            Purpose::Replies | Purpose::Delays => options,
+        };
         let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
         let queue = self.host(machine, purpose, owner);
         topology.routing.add_queue(name, queue.id());
@@ -352,6 +358,8 @@ impl Vhost {
         if declared == Declared::Created {
             self.begin_delays(&mut topology, name, &options);
             topology.begin_window(name, &options);
+            let alternate = topology.policies.alternate(name, &options);
+            topology.routing.set_alternate(name, alternate);
         }
         self.publish_generation(&topology);
         Ok(declared)
@@ -476,7 +484,7 @@ impl Vhost {
         BrokerError::NoQueue { queue: ShortStr::truncated(name).into(), vhost: self.name.clone() }
     }
 
-    fn publish_generation(&self, topology: &Topology) {
+    pub(super) fn publish_generation(&self, topology: &Topology) {
         self.generation.store(topology.routing.generation(), Ordering::Release);
     }
 }
