@@ -16,7 +16,7 @@ use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
 use super::vhost::Topology;
 use super::{BrokerError, ConnectionInfo, LocalConsumer, QueueCell, Vhost};
-use crate::model::{ConnectionId, QueueName};
+use crate::model::{ConnectionId, Policy, QueueName};
 use crate::queue::{ConsumerInfo, PauseReason, Readiness};
 use crate::routing::{Binding, Exchange};
 
@@ -177,7 +177,7 @@ fn connection_row(info: &Arc<ConnectionInfo>) -> FieldTable {
 
 fn queue_row(queue: &Arc<QueueCell>, topology: &Topology) -> FieldTable {
     let (stats, options) = (queue.stats(), queue.options());
-    FieldTable::new()
+    let row = FieldTable::new()
         .with("name", queue.name().as_str())
         .with("messages", (stats.ready + stats.unacked) as i64)
         .with("messages_ready", stats.ready as i64)
@@ -187,13 +187,15 @@ fn queue_row(queue: &Arc<QueueCell>, topology: &Topology) -> FieldTable {
         .with("durable", options.durable)
         .with("exclusive", options.exclusive)
         .with("auto_delete", options.auto_delete)
-        .with("arguments", options.arguments.clone())
-        .with("policy", policy_value(topology.policy_of(queue)))
+        .with("arguments", options.arguments.clone());
+    with_policy(row, topology.policy_of(queue))
 }
 
-/// No policy is no value: a text could be a policy's name.
-fn policy_value(policy: Option<&str>) -> FieldValue {
-    policy.map_or(FieldValue::Void, FieldValue::from)
+fn with_policy(row: FieldTable, policy: Option<&Arc<Policy>>) -> FieldTable {
+    match policy {
+        Some(policy) => row.with("policy", policy.name()),
+        None => row,
+    }
 }
 
 fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
@@ -204,11 +206,8 @@ fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
         .with("durable", options.durable)
         .with("auto_delete", options.auto_delete)
         .with("internal", options.internal)
-        .with("arguments", options.arguments.clone())
-        .with(
-            "policy",
-            policy_value(topology.policies.of_exchange(exchange.name()).map(|policy| policy.name())),
-        );
+        .with("arguments", options.arguments.clone());
+    row = with_policy(row, topology.policies.of_exchange(exchange.name()));
     if let Some(delayed) = topology.messages_delayed(exchange.name()) {
         row = row.with("messages_delayed", delayed as i64);
     }

@@ -103,11 +103,11 @@ impl Vhost {
 }
 
 impl Topology {
-    /// The name of the policy that holds for a queue.
-    pub(super) fn policy_of(&self, queue: &QueueCell) -> Option<&str> {
+    /// The policy that holds for a queue; none for the broker's own.
+    pub(super) fn policy_of(&self, queue: &QueueCell) -> Option<&Arc<Policy>> {
         if queue.purpose() != Purpose::Ordinary {
             return None;
         }
-        self.policies.of_queue(queue.name(), queue.options().queue_type).map(|policy| policy.name())
+        self.policies.of_queue(queue.name(), queue.options().queue_type)
     }
 }

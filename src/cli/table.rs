@@ -67,6 +67,7 @@ fn heading(key: &str) -> String {
         "messages_ready" => "ready",
         "messages_unacknowledged" => "unacked",
         "message_bytes" => "bytes",
+        "messages_delayed" => "delayed",
         "destination_type" => "type",
         "consumer_tag" => "tag",
         "prefetch_count" => "prefetch",
