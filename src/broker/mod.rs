@@ -7,11 +7,13 @@
 mod connections;
 mod counters;
 mod dead_letters;
+mod deduplication;
 mod delayed;
 mod error;
 mod limits;
 mod listing;
 mod outbox;
+mod policies;
 mod pressure;
 mod publish;
 mod purpose;

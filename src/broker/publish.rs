@@ -9,6 +9,7 @@ use ahash::AHashMap;
 use bytes::Bytes;
 use rialto_protocol::types::RawProperties;
 
+use super::deduplication::{Claim, Seen};
 use super::purpose::Purpose;
 use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
 use crate::model::{
@@ -22,6 +23,8 @@ use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
 pub struct Targets {
     /// Each queue once.
     pub queues: Vec<Arc<QueueCell>>,
+    /// Of one message that carries a key by which its repetitions are known.
+    claim: Option<Claim>,
 }
 
 /// What looking up a route has found.
@@ -33,6 +36,9 @@ pub struct Resolved {
     pub generation: Option<u64>,
     /// The properties to store in place of those published: without `BCC`, which is nobody else's business.
     pub stored: Option<Bytes>,
+    /// The exchange has seen the message before: there are no targets, and the publisher is told that it is there.
+    /// It is not unroutable, so it does not come back if it is mandatory.
+    pub duplicate: bool,
 }
 
 /// Messages on their way into queues, collected over one read.
@@ -167,12 +173,25 @@ impl Vhost {
         }
         let queues: Vec<_> = scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
         let cacheable = scratch.cacheable && copies.is_none();
-        let generation = cacheable.then(|| topology.routing.generation());
         // A message that waits needs all of its keys when it goes on.
         let waits = |queues: &[Arc<QueueCell>]| queues.iter().all(|queue| queue.purpose() == Purpose::Delays);
         let copies = copies.filter(|_| !waits(&queues));
         let stored = copies.and_then(|copies| copies.stored(&properties));
-        Ok(Resolved { targets: Arc::new(Targets { queues }), generation, stored })
+        let mut claim = None;
+        if !queues.is_empty() {
+            match topology.claim(found, &properties, || self.core().clock.now()) {
+                Seen::NoMatter => {}
+                Seen::First(first) => claim = Some(first),
+                Seen::Before => {
+                    let targets = Arc::default();
+                    return Ok(Resolved { targets, generation: None, stored: None, duplicate: true });
+                }
+            }
+        }
+        let cacheable = cacheable && found.options().deduplication.is_none();
+        let generation = cacheable.then(|| topology.routing.generation());
+        let targets = Arc::new(Targets { queues, claim });
+        Ok(Resolved { targets, generation, stored, duplicate: false })
     }
 
     /// The queues that a message goes to which the broker itself sends on.
@@ -218,9 +237,18 @@ impl Broker {
             }
             _ => batch.publish_grouped(publisher, rejected, turn),
         }
-        batch.runs.clear();
         rejected.sort_by_key(|(position, _)| *position);
         rejected.dedup_by_key(|(position, _)| *position);
+        let mut position = 0;
+        for run in batch.runs.drain(..) {
+            // A run with a claim is one message.
+            if let Some(claim) = &run.targets.claim
+                && rejected.binary_search_by_key(&position, |(at, _)| *at).is_err()
+            {
+                claim.keep();
+            }
+            position += run.count;
+        }
     }
 }
 

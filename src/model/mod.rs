@@ -11,6 +11,7 @@ mod ids;
 mod memory;
 mod message;
 mod names;
+mod policy;
 mod queue_options;
 mod time;
 
@@ -26,6 +27,7 @@ pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};
 pub use names::{ConsumerTag, ExchangeName, QueueName, RoutingKey, VhostName};
+pub use policy::{POLICIES_MAX, POLICY_TEXT_LEN_MAX, Policy, PolicyError, PolicyTarget};
 pub use queue_options::{
     DeadLetterStrategy, DeadLetterTarget, EXPIRY_MS_MAX, Inequivalent, InvalidArgument, OverflowRule,
     QUORUM_DEFAULT_PRIORITY, QUORUM_DELIVERY_LIMIT, QUORUM_MAX_PRIORITY, QueueOptions, QueueType,

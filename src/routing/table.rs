@@ -203,6 +203,17 @@ impl RoutingTable {
         Ok(DeletedExchange { existed: true, removed: self.finish(removal) })
     }
 
+    /// Sends what matches none of an exchange's bindings to another exchange, whatever it was declared with.
+    pub fn set_alternate(&mut self, exchange: &ExchangeName, alternate: Option<ExchangeName>) {
+        if let Some(&slot) = self.exchange_slots.get(exchange) {
+            let exchange = &mut self.exchanges[slot as usize];
+            if exchange.alternate != alternate {
+                exchange.alternate = alternate;
+                self.generation += 1;
+            }
+        }
+    }
+
     /// Sends messages that are to go on from this exchange later to this queue, which routing does not know by any
     /// name.
     pub fn set_delay_queue(&mut self, exchange: &ExchangeName, queue: QueueId) {
