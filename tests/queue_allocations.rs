@@ -1,7 +1,9 @@
 //! The hot path's budget: a warm queue allocates nothing per message.
 
+use std::time::Duration;
+
 use rialto::model::{
-    BatchBuilder, ConsumerId, ConsumerTag, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueName,
+    BatchBuilder, ConsumerId, ConsumerTag, Lsn, MemoryGauge, MessageRoute, Publication, QueueName,
     QueueOptions, Timestamp,
 };
 use rialto::queue::{ConsumerSpec, Delivery, Effects, Queue, QueueLimits, Settle};
@@ -11,11 +13,11 @@ const BATCH: u64 = 50;
 fn batch(next_lsn: &mut u64, gauge: &MemoryGauge) -> Vec<Publication> {
     let mut builder = BatchBuilder::default();
     let route = || MessageRoute { exchange: Default::default(), routing_key: Default::default() };
-    (0..BATCH).for_each(|_| builder.push(route(), &[], b"body"));
+    (0..BATCH).for_each(|_| builder.push_content(&route(), &[], b"body", false));
     let messages = builder.finish(gauge);
     let publication = |message| {
         *next_lsn += 1;
-        Publication { message, lsn: Lsn(*next_lsn), priority: Priority(0), ttl_ms: None }
+        Publication { message, lsn: Lsn(*next_lsn), priority: None, ttl_ms: None }
     };
     messages.map(publication).collect()
 }
@@ -23,7 +25,9 @@ fn batch(next_lsn: &mut u64, gauge: &MemoryGauge) -> Vec<Publication> {
 #[test]
 fn a_warm_queue_allocates_nothing_per_message() {
     // Prefetch 5 makes messages wait; 0 sends them on at once.
-    for (prefetch, message_ttl_ms) in [(0, None), (5, None), (5, Some(60_000))] {
+    for (prefetch, message_ttl_ms, timeout) in
+        [(0, None, None), (5, None, None), (5, Some(60_000), None), (5, None, Some(Duration::from_secs(60)))]
+    {
         let mut now = Timestamp::from_millis(1_000_000);
         let options = QueueOptions { message_ttl_ms, ..QueueOptions::default() };
         let mut queue = Queue::new(QueueName::new("q").unwrap(), options, QueueLimits::default(), now);
@@ -38,6 +42,7 @@ fn a_warm_queue_allocates_nothing_per_message() {
                 credit: None,
                 window: 1 << 40,
                 channel_window: None,
+                timeout,
             };
             queue.add_consumer(spec, now).unwrap();
         }
@@ -66,7 +71,10 @@ fn a_warm_queue_allocates_nothing_per_message() {
             });
             now = now.plus_millis(1);
             if round >= 5 {
-                assert_eq!(measured.count_total, 0, "prefetch {prefetch}, TTL {message_ttl_ms:?}");
+                assert_eq!(
+                    measured.count_total, 0,
+                    "prefetch {prefetch}, TTL {message_ttl_ms:?}, timeout {timeout:?}"
+                );
             }
         }
         assert!(queue.stats().totals.acked >= 900);

@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::pressure::Hold;
+use super::purpose::Purpose;
 use super::vhost::Vhost;
 use super::{Core, Turn};
 use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
@@ -29,6 +30,7 @@ pub struct QueueCell {
     id: QueueId,
     name: QueueName,
     options: QueueOptions,
+    purpose: Purpose,
     owner: Option<ConnectionId>,
     vhost: Weak<Vhost>,
     core: Arc<Core>,
@@ -72,12 +74,12 @@ impl QueueCell {
     pub(super) fn new(
         id: QueueId,
         queue: Queue,
-        name: QueueName,
-        options: QueueOptions,
+        purpose: Purpose,
         owner: Option<ConnectionId>,
         vhost: &Arc<Vhost>,
         core: &Arc<Core>,
     ) -> Arc<Self> {
+        let (name, options) = (queue.name().clone(), queue.options().clone());
         let hosted = Hosted {
             queue,
             ports: AHashMap::new(),
@@ -90,7 +92,7 @@ impl QueueCell {
             closed: false,
         };
         let (vhost, core) = (Arc::downgrade(vhost), core.clone());
-        Arc::new(QueueCell { id, name, options, owner, vhost, core, hosted: Mutex::new(hosted) })
+        Arc::new(QueueCell { id, name, options, purpose, owner, vhost, core, hosted: Mutex::new(hosted) })
     }
 
     /// Its identity.
@@ -106,6 +108,11 @@ impl QueueCell {
     /// What it was declared with.
     pub fn options(&self) -> &QueueOptions {
         &self.options
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// The connection that alone may use it, if it is exclusive.
@@ -272,7 +279,7 @@ impl QueueCell {
         self.run(turn, |queue, now, effects| queue.get(getter, auto_ack, now, effects))
     }
 
-    /// Drops the ready messages and says how many there were.
+    /// Drops the ready and the delayed messages and says how many there were.
     pub fn purge(self: &Arc<Self>, turn: &mut Turn) -> u64 {
         self.run(turn, |queue, now, effects| queue.purge(now, effects)).unwrap_or(0)
     }
@@ -289,6 +296,14 @@ impl QueueCell {
     pub fn add_credit(self: &Arc<Self>, consumer: ConsumerId, messages: u32, bytes: u32, turn: &mut Turn) {
         self.run(turn, |queue, now, effects| {
             queue.add_credit(consumer, messages.into(), bytes.into());
+            queue.dispatch(now, effects);
+        });
+    }
+
+    /// Changes how many messages a consumer may hold; 0 is unlimited.
+    pub fn set_prefetch(self: &Arc<Self>, consumer: ConsumerId, prefetch: u32, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            queue.set_prefetch(consumer, prefetch);
             queue.dispatch(now, effects);
         });
     }
@@ -358,7 +373,7 @@ impl QueueCell {
             return Some(Err(refused));
         }
         self.close(&mut hosted, turn);
-        Some(Ok(stats.ready))
+        Some(Ok(stats.ready + stats.delayed))
     }
 
     /// Looks again whether waiting publishers may go on; those that are only paced may. True while some wait.
@@ -387,6 +402,9 @@ impl QueueCell {
                 turn.wakes.push(port.outbox.clone());
             }
         });
+        if !turn.effects.late.is_empty() {
+            tell_late(hosted, turn);
+        }
         for dead in turn.effects.dead.drain(..) {
             turn.dead.push_back((self.clone(), dead));
         }
@@ -448,6 +466,30 @@ impl QueueCell {
             if outbox.notify(Notice::PressureLifted(self.id)) {
                 turn.wakes.push(outbox);
             }
+        }
+    }
+}
+
+/// Tells the channels whose messages were taken back that they may have room.
+fn tell_late(hosted: &mut Hosted, turn: &mut Turn) {
+    let Hosted { queue, ports, cancelled, .. } = hosted;
+    for id in turn.effects.late.drain(..) {
+        let (outbox, notice) = if let Some(port) = ports.get(&id) {
+            (port.outbox.clone(), Notice::MessagesTakenBack { consumer: port.consumer })
+        } else if let Some(at) = cancelled.iter().position(|(cancelled, _)| *cancelled == id) {
+            let consumer = cancelled[at].1.consumer;
+            let outbox = cancelled[at].1.outbox.clone();
+            if queue.unacked_of(id) == 0 {
+                cancelled.swap_remove(at);
+                (outbox, Notice::ConsumerCancelled { consumer })
+            } else {
+                (outbox, Notice::MessagesTakenBack { consumer })
+            }
+        } else {
+            continue;
+        };
+        if outbox.notify(notice) {
+            turn.wakes.push(outbox);
         }
     }
 }

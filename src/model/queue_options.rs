@@ -4,13 +4,18 @@
 //! lists and for comparing with a later declare. Texts have RabbitMQ's shape: clients match on them.
 //!
 //! Invariants: what is here is consistent (a dead-letter key has an exchange, a quorum queue is durable).
-//! Not here: which reply code an error has, who may declare (`broker`).
+//! Not here: who may declare (`broker`).
 
 use std::fmt;
+use std::time::Duration;
 
+use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
 
-use super::{ExchangeName, QueueName, RoutingKey, VhostName};
+use super::{
+    DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType, ExchangeName, QueueName,
+    RoutingKey, VhostName,
+};
 
 /// Longest time to live or to expiry in milliseconds: ten years, as in RabbitMQ.
 pub const EXPIRY_MS_MAX: u64 = 315_360_000_000;
@@ -18,8 +23,21 @@ pub const EXPIRY_MS_MAX: u64 = 315_360_000_000;
 /// Delivery limit of a quorum queue that is declared without one, as in RabbitMQ since 4.0.
 pub const QUORUM_DELIVERY_LIMIT: u32 = 20;
 
+/// Highest priority in a quorum queue, which has all of them without asking, as in RabbitMQ since 4.3.
+pub const QUORUM_MAX_PRIORITY: u8 = 31;
+
+/// Priority that a message without one has in a quorum queue, as in RabbitMQ.
+pub const QUORUM_DEFAULT_PRIORITY: u8 = 4;
+
+/// Arguments that a quorum queue cannot have. RabbitMQ refuses some more that mean nothing here (`x-queue-mode`,
+/// `x-queue-version`, locators); those are accepted and ignored, so that old declarations go on working.
+const NOT_FOR_QUORUM: [&str; 1] = ["x-max-priority"];
+
+/// Arguments of streams. A queue that took them would seem to keep messages for an age, and does not.
+const FOR_STREAMS: [&str; 3] = ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"];
+
 /// Arguments that a later declare must repeat. Others are kept and ignored.
-const COMPARED: [&str; 13] = [
+const COMPARED: [&str; 17] = [
     "x-queue-type",
     "x-message-ttl",
     "x-expires",
@@ -33,6 +51,10 @@ const COMPARED: [&str; 13] = [
     "x-single-active-consumer",
     "x-delivery-limit",
     "x-queue-mode",
+    "x-consumer-timeout",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
 ];
 
 /// The type of queue that a client asks for. One engine serves both; they differ in rules and defaults.
@@ -51,6 +73,14 @@ impl QueueType {
         match self {
             QueueType::Classic => "classic",
             QueueType::Quorum => "quorum",
+        }
+    }
+
+    /// Its name in RabbitMQ's error texts: the module that serves it there.
+    fn module(self) -> &'static str {
+        match self {
+            QueueType::Classic => "rabbit_classic_queue",
+            QueueType::Quorum => "rabbit_quorum_queue",
         }
     }
 }
@@ -113,10 +143,17 @@ pub struct QueueOptions {
     pub dead_letter_strategy: DeadLetterStrategy,
     /// `x-max-priority`: higher priorities count as this one; 0 is no priorities.
     pub max_priority: u8,
+    /// The priority of messages that have none.
+    pub default_priority: u8,
     /// `x-single-active-consumer`.
     pub single_active_consumer: bool,
     /// `x-delivery-limit`: how often a message may come back; none is unlimited.
     pub delivery_limit: Option<u32>,
+    /// `x-consumer-timeout`: how long a consumer may hold a message, in milliseconds; none or 0 is for ever. A
+    /// consumer's own comes first.
+    pub consumer_timeout_ms: Option<u64>,
+    /// `x-delayed-retry-type`, `-min` and `-max`.
+    pub delayed_retry: Option<DelayedRetry>,
     /// All arguments as they were sent, unknown ones included.
     pub arguments: FieldTable,
 }
@@ -145,17 +182,27 @@ impl QueueOptions {
         let queue_type = match read.text("x-queue-type")? {
             None | Some("classic") => QueueType::Classic,
             Some("quorum") => QueueType::Quorum,
+            Some("stream") => return Err(InvalidArgument::Stream),
             Some(other) => {
-                let problem = format!("unsupported queue type '{other}'");
+                let problem = format!("\"unsupported queue type '{other}'\"");
                 return Err(InvalidArgument::argument("x-queue-type", problem));
             }
         };
-        if queue_type == QueueType::Quorum {
-            if !durable {
-                return Err(InvalidArgument::Property("non-durable"));
+        let quorum = queue_type == QueueType::Quorum;
+        let not_for_quorum = NOT_FOR_QUORUM.iter().filter(|_| quorum);
+        for arg in not_for_quorum.chain(&FOR_STREAMS) {
+            if arguments.get(arg).is_some() {
+                return Err(InvalidArgument::NotForType { arg, queue_type });
             }
-            if exclusive {
-                return Err(InvalidArgument::Property("exclusive-owner"));
+        }
+        if quorum {
+            // In RabbitMQ's order: the first that is wrong is named.
+            for (wrong, property) in
+                [(auto_delete, "auto-delete"), (exclusive, "exclusive-owner"), (!durable, "non-durable")]
+            {
+                if wrong {
+                    return Err(InvalidArgument::Property(property));
+                }
             }
         }
         Ok(QueueOptions {
@@ -164,10 +211,7 @@ impl QueueOptions {
             auto_delete,
             queue_type,
             message_ttl_ms: read.up_to("x-message-ttl", EXPIRY_MS_MAX, "value_too_big")?,
-            expires_ms: match read.up_to("x-expires", EXPIRY_MS_MAX, "value_too_big")? {
-                Some(0) => return Err(InvalidArgument::argument("x-expires", "{value_zero,0}".into())),
-                expires => expires,
-            },
+            expires_ms: read.positive("x-expires")?,
             max_length: read.unsigned("x-max-length")?,
             max_length_bytes: read.unsigned("x-max-length-bytes")?,
             overflow: match read.text("x-overflow")? {
@@ -185,16 +229,40 @@ impl QueueOptions {
                     return Err(InvalidArgument::argument("x-dead-letter-strategy", problem));
                 }
             },
-            max_priority: read.up_to("x-max-priority", 255, "max_value_exceeded")?.unwrap_or(0) as u8,
+            max_priority: match queue_type {
+                QueueType::Quorum => QUORUM_MAX_PRIORITY,
+                QueueType::Classic => {
+                    read.up_to("x-max-priority", 255, "max_value_exceeded")?.unwrap_or(0) as u8
+                }
+            },
+            default_priority: if quorum { QUORUM_DEFAULT_PRIORITY } else { 0 },
             single_active_consumer: read.bool("x-single-active-consumer")?.unwrap_or(false),
             delivery_limit: match read.int("x-delivery-limit")? {
-                None if queue_type == QueueType::Quorum => Some(QUORUM_DELIVERY_LIMIT),
+                None if quorum => Some(QUORUM_DELIVERY_LIMIT),
                 None | Some(-1) => None,
                 Some(limit) if limit < 0 => return Err(negative("x-delivery-limit", limit)),
                 Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
+            consumer_timeout_ms: read.up_to("x-consumer-timeout", EXPIRY_MS_MAX, "value_too_big")?,
+            delayed_retry: read.delayed_retry()?,
             arguments: arguments.clone(),
         })
+    }
+
+    /// Whether a queue with these options can be declared without a name, for the server to choose one.
+    ///
+    /// # Errors
+    /// Its type does not allow that: such a queue goes with its connection, and a quorum queue stays.
+    pub fn allow_server_name(&self) -> Result<(), InvalidArgument> {
+        match self.queue_type {
+            QueueType::Classic => Ok(()),
+            QueueType::Quorum => Err(InvalidArgument::ServerNamed { queue_type: self.queue_type }),
+        }
+    }
+
+    /// [`QueueOptions::consumer_timeout_ms`] as a duration.
+    pub fn consumer_timeout(&self) -> Option<Duration> {
+        self.consumer_timeout_ms.map(Duration::from_millis)
     }
 
     /// Whether the number of ready messages or their bytes are limited.
@@ -295,6 +363,36 @@ impl<'a> Arguments<'a> {
         }
     }
 
+    fn delayed_retry(&self) -> Result<Option<DelayedRetry>, InvalidArgument> {
+        const TYPE: &str = "x-delayed-retry-type";
+        const MAX: &str = "x-delayed-retry-max";
+        let min = self.positive("x-delayed-retry-min")?;
+        let max = self.positive(MAX)?;
+        let which = match self.text(TYPE)? {
+            // LavinMQ has no types: a minimum turns delays on for all.
+            None if min.is_some() => DelayedRetryType::All,
+            None | Some("disabled") => return Ok(None),
+            Some("all") => DelayedRetryType::All,
+            Some("failed") => DelayedRetryType::Failed,
+            Some("returned") => DelayedRetryType::Returned,
+            Some(_) => return Err(InvalidArgument::argument(TYPE, "invalid_delayed_retry_type".into())),
+        };
+        let min_ms = min.unwrap_or_else(|| max.unwrap_or(DELAYED_RETRY_MIN_MS).min(DELAYED_RETRY_MIN_MS));
+        let max_ms = max.unwrap_or(DELAYED_RETRY_MAX_MS.max(min_ms));
+        if max_ms < min_ms {
+            return Err(InvalidArgument::argument(MAX, format!("{{less_than_min,{max_ms}}}")));
+        }
+        Ok(Some(DelayedRetry { which, min_ms, max_ms }))
+    }
+
+    /// Milliseconds from 1.
+    fn positive(&self, arg: &'static str) -> Result<Option<u64>, InvalidArgument> {
+        match self.up_to(arg, EXPIRY_MS_MAX, "value_too_big")? {
+            Some(0) => Err(InvalidArgument::argument(arg, "{value_zero,0}".into())),
+            value => Ok(value),
+        }
+    }
+
     fn dead_letter(&self) -> Result<Option<DeadLetterTarget>, InvalidArgument> {
         const EXCHANGE: &str = "x-dead-letter-exchange";
         const KEY: &str = "x-dead-letter-routing-key";
@@ -330,6 +428,20 @@ pub enum InvalidArgument {
     },
     /// A property that this type of queue cannot have.
     Property(&'static str),
+    /// An argument that this type of queue cannot have.
+    NotForType {
+        /// Its name.
+        arg: &'static str,
+        /// The type.
+        queue_type: QueueType,
+    },
+    /// A queue of this type needs a name of its own.
+    ServerNamed {
+        /// The type.
+        queue_type: QueueType,
+    },
+    /// Streams are not there yet.
+    Stream,
 }
 
 impl InvalidArgument {
@@ -337,9 +449,23 @@ impl InvalidArgument {
         InvalidArgument::Argument { arg, problem }
     }
 
+    /// The code that tells the client.
+    pub fn reply_code(&self) -> ReplyCode {
+        match self {
+            InvalidArgument::Stream => ReplyCode::NotImplemented,
+            _ => ReplyCode::PreconditionFailed,
+        }
+    }
+
     /// The text for the client, as RabbitMQ words it.
     pub fn text(&self, queue: &QueueName, vhost: &VhostName) -> String {
         match self {
+            InvalidArgument::NotForType { arg, queue_type } => {
+                let module = queue_type.module();
+                format!("invalid arg '{arg}' for queue '{queue}' in vhost '{vhost}' of queue type {module}")
+            }
+            InvalidArgument::ServerNamed { .. } => self.to_string(),
+            InvalidArgument::Stream => format!("cannot declare queue '{queue}' in vhost '{vhost}': {self}"),
             InvalidArgument::Argument { arg, problem } => {
                 format!("invalid arg '{arg}' for queue '{queue}' in vhost '{vhost}': {problem}")
             }
@@ -355,6 +481,15 @@ impl fmt::Display for InvalidArgument {
         match self {
             InvalidArgument::Argument { arg, problem } => write!(f, "invalid arg '{arg}': {problem}"),
             InvalidArgument::Property(property) => write!(f, "invalid property '{property}'"),
+            InvalidArgument::NotForType { arg, queue_type } => {
+                write!(f, "invalid arg '{arg}' of queue type {}", queue_type.module())
+            }
+            InvalidArgument::ServerNamed { queue_type } => {
+                write!(f, "Cannot declare a server-named queue for type {}", queue_type.module())
+            }
+            InvalidArgument::Stream => {
+                f.write_str("queues of type 'stream' are not implemented yet; use 'quorum' or 'classic'")
+            }
         }
     }
 }
@@ -427,6 +562,7 @@ mod tests {
                 .with("x-max-priority", FieldValue::U8(255))
                 .with("x-single-active-consumer", true)
                 .with("x-delivery-limit", 3)
+                .with("x-consumer-timeout", 60_000)
                 .with("x-unknown", "kept"),
         )
         .unwrap();
@@ -438,6 +574,7 @@ mod tests {
         assert_eq!((&*target.exchange, target.routing_key.as_deref()), ("dead", Some("key")));
         assert_eq!(options.dead_letter_strategy, DeadLetterStrategy::AtLeastOnce);
         assert_eq!((options.max_priority, options.delivery_limit), (255, Some(3)));
+        assert_eq!(options.consumer_timeout_ms, Some(60_000));
         assert!(options.single_active_consumer && options.arguments.get("x-unknown").is_some());
     }
 
@@ -457,8 +594,13 @@ mod tests {
             ("x-dead-letter-routing-key", "key".into(), "routing_key_but_no_dlx_defined"),
             ("x-dead-letter-strategy", "twice".into(), "invalid_dead_letter_strategy"),
             ("x-single-active-consumer", FieldValue::I32(1), "{unacceptable_type,signedint}"),
+            ("x-consumer-timeout", FieldValue::I32(-1), "{value_negative,-1}"),
+            ("x-delayed-retry-type", "sometimes".into(), "invalid_delayed_retry_type"),
+            ("x-delayed-retry-min", FieldValue::I32(0), "{value_zero,0}"),
+            ("x-delayed-retry-max", FieldValue::I32(-1), "{value_negative,-1}"),
             ("x-delivery-limit", FieldValue::I32(-2), "{value_negative,-2}"),
-            ("x-queue-type", "stream".into(), "unsupported queue type 'stream'"),
+            ("x-queue-type", "heap".into(), "\"unsupported queue type 'heap'\""),
+            ("x-queue-type", FieldValue::I32(5), "{unacceptable_type,signedint}"),
         ] {
             assert_eq!(error(FieldTable::new().with(arg, value)), prefix(arg) + problem);
         }
@@ -479,15 +621,96 @@ mod tests {
     }
 
     #[test]
-    fn quorum_queues_are_durable_and_have_a_delivery_limit() {
+    fn quorum_queues_have_a_delivery_limit_and_priorities_without_asking() {
         let quorum = FieldTable::new().with("x-queue-type", "quorum");
-        assert_eq!(declare(quorum.clone()).unwrap().delivery_limit, Some(QUORUM_DELIVERY_LIMIT));
-        let unlimited = quorum.clone().with("x-delivery-limit", -1);
+        let options = declare(quorum.clone()).unwrap();
+        assert_eq!(options.delivery_limit, Some(QUORUM_DELIVERY_LIMIT));
+        assert_eq!((options.max_priority, options.default_priority), (31, 4));
+        let unlimited = quorum.with("x-delivery-limit", -1);
         assert_eq!(declare(unlimited).unwrap().delivery_limit, None);
-        let error = QueueOptions::from_declare(false, false, false, &quorum).unwrap_err();
-        assert_eq!(error, InvalidArgument::Property("non-durable"));
-        let error = QueueOptions::from_declare(true, true, false, &quorum).unwrap_err();
-        assert_eq!(error, InvalidArgument::Property("exclusive-owner"));
+        let classic = declare(FieldTable::new()).unwrap();
+        assert_eq!((classic.max_priority, classic.default_priority, classic.delivery_limit), (0, 0, None));
+    }
+
+    #[test]
+    fn quorum_queues_are_durable_and_stay() {
+        let quorum = FieldTable::new().with("x-queue-type", "quorum");
+        for (durable, exclusive, auto_delete, property) in [
+            (false, false, false, "non-durable"),
+            (true, true, false, "exclusive-owner"),
+            (true, false, true, "auto-delete"),
+            (false, true, true, "auto-delete"),
+        ] {
+            let error = QueueOptions::from_declare(durable, exclusive, auto_delete, &quorum).unwrap_err();
+            assert_eq!(error, InvalidArgument::Property(property));
+            assert_eq!(error.reply_code(), ReplyCode::PreconditionFailed);
+        }
+        let error = declare(quorum).unwrap().allow_server_name().unwrap_err();
+        assert_eq!(error.to_string(), "Cannot declare a server-named queue for type rabbit_quorum_queue");
+        assert_eq!(declare(FieldTable::new()).unwrap().allow_server_name(), Ok(()));
+    }
+
+    #[test]
+    fn arguments_of_another_type_are_refused_and_those_that_mean_nothing_here_are_ignored() {
+        let quorum = || FieldTable::new().with("x-queue-type", "quorum");
+        assert_eq!(
+            error(quorum().with("x-max-priority", 5)),
+            "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
+        );
+        assert_eq!(
+            error(FieldTable::new().with("x-max-age", "1h")),
+            "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
+        );
+        for arg in [
+            "x-queue-mode",
+            "x-queue-version",
+            "x-queue-master-locator",
+            "x-queue-leader-locator",
+            "x-quorum-initial-group-size",
+            "x-quorum-target-group-size",
+            "x-initial-cluster-size",
+            "x-member-placement-tag",
+            "x-max-in-memory-length",
+            "x-max-in-memory-bytes",
+            "x-consumer-disconnected-timeout",
+        ] {
+            for table in [quorum(), FieldTable::new()] {
+                assert!(declare(table.with(arg, "anything")).is_ok(), "{arg}");
+            }
+        }
+    }
+
+    #[test]
+    fn streams_are_not_implemented_and_said_to_be_so() {
+        let stream = FieldTable::new().with("x-queue-type", "stream");
+        assert_eq!(declare(stream.clone()).unwrap_err().reply_code(), ReplyCode::NotImplemented);
+        assert_eq!(
+            error(stream),
+            "cannot declare queue 'q' in vhost '/': queues of type 'stream' are not implemented yet; \
+             use 'quorum' or 'classic'"
+        );
+    }
+
+    #[test]
+    fn a_retry_delay_has_defaults_and_its_maximum_is_not_below_its_minimum() {
+        let retry = |arguments: FieldTable| {
+            let retry = declare(arguments).unwrap().delayed_retry;
+            retry.map(|retry| (retry.which, retry.min_ms, retry.max_ms))
+        };
+        let typed = |name: &str| FieldTable::new().with("x-delayed-retry-type", name);
+        assert_eq!(retry(typed("disabled").with("x-delayed-retry-min", 5)), None);
+        assert_eq!(retry(FieldTable::new().with("x-delayed-retry-max", 5)), None);
+        assert_eq!(retry(typed("failed")), Some((DelayedRetryType::Failed, 1000, 3_600_000)));
+        let both = typed("returned").with("x-delayed-retry-min", 5).with("x-delayed-retry-max", 7);
+        assert_eq!(retry(both), Some((DelayedRetryType::Returned, 5, 7)));
+        let max = typed("all").with("x-delayed-retry-max", 7);
+        assert_eq!(retry(max), Some((DelayedRetryType::All, 7, 7)));
+        let min = FieldTable::new().with("x-delayed-retry-min", 7_200_000);
+        assert_eq!(retry(min), Some((DelayedRetryType::All, 7_200_000, 7_200_000)));
+        let wrong = typed("all").with("x-delayed-retry-min", 8).with("x-delayed-retry-max", 7);
+        assert!(
+            error(wrong).ends_with("'x-delayed-retry-max' for queue 'q' in vhost '/': {less_than_min,7}")
+        );
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl DeliverWriter {
         Self { channel, prefix: prefix[..].into() }
     }
 
+    /// The channel it writes for.
+    pub fn channel(&self) -> u16 {
+        self.channel
+    }
+
     /// Writes the method and header frames of one delivery; its body follows.
     ///
     /// `property_bytes` are flags and fields, or empty for none.

@@ -23,6 +23,9 @@ pub struct MethodId {
 }
 
 impl MethodId {
+    /// No method: what a close carries whose reason is no method's.
+    pub const NONE: MethodId = MethodId { class: 0, method: 0 };
+
     /// The id in front of the payload of a method frame; `None` if that is shorter than an id.
     #[inline]
     pub fn of(payload: &[u8]) -> Option<MethodId> {
