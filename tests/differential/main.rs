@@ -95,7 +95,12 @@ fn compare(endpoints: &[Endpoint; 2], operations: u64, runs: u64) {
         );
     }
     println!("{} operations; wanted differences: {:?}", runner.performed, runner.wanted);
+    for difference in runner.texts.values() {
+        println!("\n== refused otherwise");
+        tell(difference, endpoints);
+    }
     if found.is_empty() {
+        assert!(runner.texts.is_empty(), "{} errors have other words", runner.texts.len());
         return;
     }
     let most = number("RIALTO_DIFF_SHOWN", 5) as usize;
@@ -107,8 +112,9 @@ fn compare(endpoints: &[Endpoint; 2], operations: u64, runs: u64) {
         let (trace, difference) = runner.shrink(&trace, difference);
         report(*seed, &trace, &difference, endpoints);
     }
-    for (signature, Found { seed, count, .. }) in found.iter().skip(most) {
-        println!("== {count} x {signature} (seed {seed})");
+    for (_, Found { seed, count, difference }) in found.iter().skip(most) {
+        println!("\n== {count} x (seed {seed}, step {})", difference.index);
+        tell(difference, endpoints);
     }
     panic!("{different} episodes differ, in {} ways", found.len());
 }
@@ -124,6 +130,10 @@ fn report(seed: u64, trace: &[operation::Step], difference: &Difference, endpoin
     for step in trace {
         println!("  {}.{} {:?}", step.link, step.channel, step.operation);
     }
+    tell(difference, endpoints);
+}
+
+fn tell(difference: &Difference, endpoints: &[Endpoint; 2]) {
     println!("at {}.{} {:?}:", difference.step.link, difference.step.channel, difference.step.operation);
     for (stream, ours, oracle) in difference.lines() {
         println!("  [{stream}]\n    {:>8}: {ours:?}\n    {:>8}: {oracle:?}", endpoints[0].name, endpoints[1].name);

@@ -238,6 +238,11 @@ impl Side {
         }
     }
 
+    /// Whether the broker has made up a queue's name of this number.
+    pub(crate) fn has_made(&self, name: &str) -> bool {
+        name.strip_prefix('$').and_then(|index| index.parse().ok()).is_some_and(|index: usize| index < self.made_queues.len())
+    }
+
     /// Replaces what this broker has made up by names that are the same everywhere.
     fn told(&self, line: String) -> String {
         let mut line = line;
@@ -783,8 +788,9 @@ impl Side {
             let done = control.client.call(1, Method::ExchangeDelete(delete));
             assert!(done.is_ok(), "{done:?}");
         }
-        let made = self.made_queues.clone();
-        for queue in queues.chain(made) {
+        let known = self.queues.keys().filter(|name| !name.starts_with('$')).chain(&self.made_queues).cloned();
+        let known: Vec<_> = known.collect();
+        for queue in queues.chain(known) {
             let delete = QueueDelete { queue: short(&queue), ..Default::default() };
             let done = control.client.call(1, Method::QueueDelete(delete));
             assert!(done.is_ok(), "{queue}: {done:?}");
