@@ -39,7 +39,7 @@ pub use limits::Limits;
 pub use listing::{ListPage, Listed};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
 pub use pressure::Hold;
-pub use publish::{BadExpiration, PublishBatch, Resolved, Targets};
+pub use publish::{PublishBatch, Resolved, Targets};
 pub use purpose::Purpose;
 pub use queue_cell::{QueueCell, Settled};
 pub use reply_queues::REPLY_TO;

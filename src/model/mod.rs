@@ -6,6 +6,7 @@ mod deduplication;
 mod delayed_retry;
 mod exchange_kind;
 mod exchange_options;
+mod expiration;
 mod ids;
 mod memory;
 mod message;
@@ -20,6 +21,7 @@ pub use deduplication::{
 pub use delayed_retry::{DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType};
 pub use exchange_kind::ExchangeKind;
 pub use exchange_options::{ExchangeOptions, ExchangeOptionsError, HashSource};
+pub use expiration::{BadExpiration, expiration};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};

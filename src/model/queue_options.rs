@@ -206,7 +206,8 @@ impl QueueOptions {
             }
         }
         Ok(QueueOptions {
-            durable,
+            // An exclusive queue goes with its connection, so it outlives no restart: RabbitMQ makes it transient.
+            durable: durable && !exclusive,
             exclusive,
             auto_delete,
             queue_type,

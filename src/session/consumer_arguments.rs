@@ -48,7 +48,7 @@ pub(super) fn timeout(
 pub(super) fn refused(error: &ConsumeError, queue: &QueueCell, vhost: &Vhost) -> BrokerError {
     let (queue, vhost) = (queue.name().clone(), vhost.name().clone());
     match error {
-        ConsumeError::InExclusiveUse | ConsumeError::NotAlone => {
+        ConsumeError::InExclusiveUse | ConsumeError::NotAlone | ConsumeError::SingleActive => {
             BrokerError::QueueInExclusiveUse { queue, vhost }
         }
         other => BrokerError::refused(
