@@ -40,6 +40,11 @@ impl Fixture {
         Fixture { address: embedded.address(), ours: Some((embedded, runtime)) }
     }
 
+    /// Whether [`Fixture::start`] gives our own broker.
+    pub(crate) fn would_be_ours() -> bool {
+        env::var_os("RIALTO_AMQP").is_none()
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }

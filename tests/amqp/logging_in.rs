@@ -134,7 +134,7 @@ fn tuning_beyond_the_offer_is_not_allowed() {
         let refusal = Client::log_in(fixture.address(), &options).map(|_| ()).expect_err("out of range");
         // RabbitMQ hangs up without a word.
         if let Some(closed) = refusal {
-            assert_eq!((closed.code, closed.channel, closed.class, closed.method), (530, 0, 10, 31), "{closed}");
+            assert_eq!((closed.code, closed.channel, closed.class, closed.method), (530, 0, 10, 30), "{closed}");
         }
     }
     fixture.survives();

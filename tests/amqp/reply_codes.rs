@@ -36,7 +36,12 @@ fn check(cases: &[Case]) {
     for case in cases {
         let mut client = fixture.on_channel();
         (case.provoke)(&mut client);
-        let closed = client.closed(case.channel);
+        // If this is answered, nothing was refused.
+        client.send(1, access_request());
+        let Err(closed) = client.answer_to(1, |method| matches!(method, Method::AccessRequestOk(_))) else {
+            wrong.push(format!("{}: nothing is closed", case.what));
+            continue;
+        };
         let is_right = (closed.code, closed.channel) == (case.code, case.channel)
             && (closed.class, closed.method) == case.ids
             && closed.text.contains(case.text);
@@ -319,7 +324,7 @@ fn an_unknown_exchange_type_closes_the_channel() {
     let mut client = fixture.on_channel();
     let closed = client.call(1, Method::ExchangeDeclare(declare_exchange("x", "bogus"))).expect_err("no such type");
     assert_eq!((closed.code, closed.channel, closed.class, closed.method), (406, 1, 40, 10), "{closed}");
-    assert!(closed.text.contains("invalid exchange type 'bogus'"), "{closed}");
+    assert!(closed.text.contains("exchange type 'bogus'"), "{closed}");
     client.close();
     fixture.survives();
 }
@@ -352,7 +357,8 @@ fn frame_errors_close_the_connection() {
             client.send_bytes(&frame(4, 1, b""));
         }),
         case("a frame over the limit", (501, 0), (0, 0), "FRAME_ERROR", |client| {
-            let payload = vec![0; client.frame_max as usize];
+            // RabbitMQ lets some bytes more pass.
+            let payload = vec![0; client.frame_max as usize + 1];
             client.send_bytes(&frame(3, 1, &payload));
         }),
         case("a frame that announces too much", (501, 0), (0, 0), "FRAME_ERROR", |client| {
@@ -363,15 +369,18 @@ fn frame_errors_close_the_connection() {
 
 #[test]
 fn syntax_errors_close_the_connection() {
+    if !Fixture::would_be_ours() {
+        return println!("RabbitMQ before 4 hangs up without a word");
+    }
     check(&[
-        case("a method cut short", (502, 0), (0, 0), "SYNTAX_ERROR", |client| {
+        case("a method cut short", (502, 0), (50, 10), "SYNTAX_ERROR", |client| {
             client.send_bytes(&raw_method(1, 50, 10, &[0, 0, 9, b'q']));
         }),
-        case("an unknown type of field", (502, 0), (0, 0), "SYNTAX_ERROR", |client| {
+        case("an unknown type of field", (502, 0), (50, 10), "SYNTAX_ERROR", |client| {
             let fields = [&[0, 0, 1, b'q', 0][..], &[0, 0, 0, 3, 1, b'x', b'?']].concat();
             client.send_bytes(&raw_method(1, 50, 10, &fields));
         }),
-        case("a table longer than its method", (502, 0), (0, 0), "SYNTAX_ERROR", |client| {
+        case("a table longer than its method", (502, 0), (50, 10), "SYNTAX_ERROR", |client| {
             let fields = [&[0, 0, 1, b'q', 0][..], &[0, 0, 0, 99, 1, b'x', b't', 1]].concat();
             client.send_bytes(&raw_method(1, 50, 10, &fields));
         }),
@@ -405,14 +414,17 @@ fn tables_of_absurd_depth_close_the_connection() {
 
 #[test]
 fn invalid_commands_close_the_connection() {
+    if !Fixture::would_be_ours() {
+        return println!("RabbitMQ before 4 hangs up without a word");
+    }
     check(&[
-        case("an unknown class", (503, 0), (0, 0), "COMMAND_INVALID", |client| {
+        case("an unknown class", (503, 0), (99, 10), "COMMAND_INVALID", |client| {
             client.send_bytes(&raw_method(1, 99, 10, b""));
         }),
-        case("an unknown method", (503, 0), (0, 0), "COMMAND_INVALID", |client| {
+        case("an unknown method", (503, 0), (60, 99), "COMMAND_INVALID", |client| {
             client.send_bytes(&raw_method(1, 60, 99, b""));
         }),
-        case("what only brokers say", (503, 0), (60, 31), "COMMAND_INVALID", |client| {
+        case("what only brokers say", (503, 0), (90, 11), "COMMAND_INVALID", |client| {
             say(client, Method::TxSelectOk(TxSelectOk {}));
         }),
     ]);
@@ -421,9 +433,6 @@ fn invalid_commands_close_the_connection() {
 #[test]
 fn channel_errors_close_the_connection() {
     check(&[
-        case("a channel that is not open", (504, 0), (60, 10), "CHANNEL_ERROR", |client| {
-            client.send(2, Method::BasicQos(BasicQos::default()));
-        }),
         case("a channel that is open already", (504, 0), (20, 10), "CHANNEL_ERROR", |client| {
             say(client, Method::ChannelOpen(ChannelOpen {}));
         }),
@@ -442,6 +451,16 @@ fn channel_errors_close_the_connection() {
             client.send(0, Method::ChannelOpen(ChannelOpen {}));
         }),
     ]);
+}
+
+#[test]
+fn a_method_on_a_channel_that_is_not_open_closes_the_connection() {
+    let fixture = Fixture::start();
+    let mut client = fixture.on_channel();
+    let closed = client.call(2, Method::BasicQos(BasicQos::default())).expect_err("not open");
+    assert_eq!((closed.code, closed.channel, closed.class, closed.method), (504, 0, 60, 10), "{closed}");
+    assert!(closed.text.starts_with("CHANNEL_ERROR"), "{closed}");
+    fixture.survives();
 }
 
 #[test]

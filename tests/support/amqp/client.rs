@@ -362,9 +362,24 @@ impl Client {
     pub(crate) fn answer_content(&mut self, channel: u16) -> Result<Event, Closed> {
         self.wait_for("an answer", |event| match Closed::of(event) {
             Some(closed) if closed.channel == channel || closed.channel == 0 => Some(Err(closed)),
-            _ if event.channel == channel && !is_unasked(&event.method) => Some(Ok(event.clone())),
-            _ => None,
+            Some(_) => None,
+            None if event.channel == channel && !is_unasked(&event.method) => Some(Ok(event.clone())),
+            None => None,
         })
+    }
+
+    /// The first answer on a channel that `is_it` takes, others passed over; or the close that comes instead.
+    pub(crate) fn answer_to(
+        &mut self,
+        channel: u16,
+        is_it: impl Fn(&Method) -> bool,
+    ) -> Result<Method, Closed> {
+        loop {
+            let answer = self.answer(channel)?;
+            if is_it(&answer) {
+                return Ok(answer);
+            }
+        }
     }
 
     /// Waits until everything said before on this channel was carried out. Deliveries that it has caused may
