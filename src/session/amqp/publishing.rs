@@ -15,7 +15,7 @@ use super::channel::{Channel, Mode};
 use super::fault::{Fault, Refusal};
 use super::{AmqpSession, ChannelSlot, Open, State};
 use crate::broker::{Hold, PublishBatch, REPLY_TO};
-use crate::model::{ChannelId, QueueId};
+use crate::model::{ChannelId, QueueId, expiration};
 use crate::session::publish_rules;
 
 /// Neighbouring messages of one channel in confirm mode that share a fate, or will have one when the batch is
@@ -177,8 +177,9 @@ impl AmqpSession {
             None => (batch, self.out.buffer()),
         };
         let fate = if targets.queues.is_empty() {
+            expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             if publish.mandatory {
-                put_return(number, &publish, content.properties, content.body, tuned.frame_max, returns);
+                put_return(number, &publish, properties, content.body, tuned.frame_max, returns);
             }
             Fate::Unroutable
         } else {
