@@ -41,12 +41,13 @@ pub use limits::Limits;
 pub use listing::{ListPage, Listed};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
 pub use pressure::Hold;
-pub use publish::{BadExpiration, PublishBatch, Resolved, Targets};
+pub use publish::{PublishBatch, Resolved, Targets};
 pub use purpose::Purpose;
 pub use queue_cell::{QueueCell, Settled};
 pub use reply_queues::REPLY_TO;
 pub use turn::Turn;
 pub use users::{LoginError, Users};
+pub(crate) use vhost::random_name;
 pub use vhost::{DeclaredQueue, Vhost};
 
 use crate::model::{

@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use rialto_protocol::ReplyCode;
 use rialto_protocol::types::RawProperties;
 
 use super::deduplication::{Claim, Seen};
 use super::purpose::Purpose;
 use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
-use crate::model::{BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId};
+use crate::model::{
+    BadExpiration, BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId, expiration,
+};
 use crate::queue::RejectReason;
 use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
 
@@ -65,21 +66,6 @@ struct Facts {
 struct TargetRun {
     targets: Arc<Targets>,
     count: u32,
-}
-
-/// A message that no queue can take.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid expiration '{expiration}': give milliseconds as decimal digits")]
-pub struct BadExpiration {
-    /// What the publisher wrote.
-    pub expiration: String,
-}
-
-impl BadExpiration {
-    /// The code that tells the publisher.
-    pub fn reply_code(&self) -> ReplyCode {
-        ReplyCode::PreconditionFailed
-    }
 }
 
 impl PublishBatch {
@@ -150,10 +136,7 @@ impl PublishBatch {
 
 impl Facts {
     fn of(properties: &RawProperties<'_>) -> Result<Self, BadExpiration> {
-        let ttl_ms = match properties.expiration() {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|_| BadExpiration { expiration: text.to_owned() })?),
-        };
+        let ttl_ms = expiration(properties)?;
         Ok(Facts { priority: properties.priority().map(Priority), ttl_ms })
     }
 }

@@ -24,7 +24,7 @@ use crate::model::{
     VhostName,
 };
 use crate::queue::Queue;
-use crate::routing::{Declared, Destination, RoutingTable};
+use crate::routing::{BindError, Declared, Destination, RoutingTable};
 
 /// See the module.
 #[derive(Debug)]
@@ -293,7 +293,7 @@ impl Vhost {
             if if_unused && stats.consumers > 0 {
                 return Err(BrokerError::QueueInUse { queue: queue_name, vhost });
             }
-            if if_empty && stats.ready > 0 {
+            if if_empty && stats.ready + stats.delayed > 0 {
                 return Err(BrokerError::QueueNotEmpty { queue: queue_name, vhost });
             }
             Ok(())
@@ -414,6 +414,7 @@ impl Vhost {
         arguments: FieldTable,
         by: ConnectionId,
     ) -> Result<(), BrokerError> {
+        self.check_bindable(exchange)?;
         let destination = Destination::Queue(self.queue(queue, by)?.id());
         self.bind(exchange, &destination, key, &arguments)
     }
@@ -421,7 +422,7 @@ impl Vhost {
     /// Undoes a binding. One that does not exist is fine.
     ///
     /// # Errors
-    /// The queue is not this connection's, or the default exchange is meant.
+    /// The default exchange is meant, or the binding exists and its queue is not this connection's.
     pub fn unbind_queue(
         &self,
         exchange: &ExchangeName,
@@ -430,8 +431,30 @@ impl Vhost {
         arguments: &FieldTable,
         by: ConnectionId,
     ) -> Result<(), BrokerError> {
-        let destination = Destination::Queue(self.queue(queue, by)?.id());
+        let Ok(found) = self.find_queue(queue) else { return self.check_not_default(exchange) };
+        let destination = Destination::Queue(found.id());
+        if let Err(locked) = self.queue(queue, by) {
+            // Who may not touch the queue may still undo what there is not.
+            let exists = self.topology.read().routing.has_binding(exchange, &destination, key, arguments);
+            return if exists { Err(locked) } else { self.check_not_default(exchange) };
+        }
         self.unbind(exchange, &destination, key, arguments)
+    }
+
+    /// Checks that clients may bind to an exchange, before the queue is looked at.
+    fn check_bindable(&self, exchange: &ExchangeName) -> Result<(), BrokerError> {
+        self.check_not_default(exchange)?;
+        self.check_exchange(exchange)
+    }
+
+    fn check_not_default(&self, exchange: &ExchangeName) -> Result<(), BrokerError> {
+        match exchange.is_empty() {
+            true => {
+                let error = BindError::DefaultExchange;
+                Err(BrokerError::refused(error.reply_code(), error.text(&self.name)))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Routes from one exchange into another.
@@ -490,6 +513,6 @@ impl Vhost {
 }
 
 /// 22 characters that nobody guesses, as RabbitMQ's generated names have.
-pub(super) fn random_name() -> String {
+pub(crate) fn random_name() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(22).collect()
 }

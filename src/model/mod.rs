@@ -3,8 +3,10 @@
 //! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
 
 mod deduplication;
+mod delayed_retry;
 mod exchange_kind;
 mod exchange_options;
+mod expiration;
 mod ids;
 mod memory;
 mod message;
@@ -17,8 +19,10 @@ pub use deduplication::{
     ArgumentProblem, DEDUPLICATION_KEY_LEN_MAX, DEDUPLICATION_SIZE, DEDUPLICATION_SIZE_MAX, Deduplication,
     DeduplicationKey, DeduplicationOptions,
 };
+pub use delayed_retry::{DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType};
 pub use exchange_kind::ExchangeKind;
 pub use exchange_options::{ExchangeOptions, ExchangeOptionsError, HashSource};
+pub use expiration::{BadExpiration, expiration};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};

@@ -321,6 +321,21 @@ impl RoutingTable {
         }
     }
 
+    /// Whether this binding exists: the same key and equal arguments between the same two.
+    pub fn has_binding(
+        &self,
+        source: &ExchangeName,
+        destination: &Destination,
+        routing_key: &RoutingKey,
+        arguments: &FieldTable,
+    ) -> bool {
+        let Ok((source, target)) = self.ends(source, destination) else { return false };
+        let arguments = BindingArguments::new(arguments);
+        let identity =
+            BindingIdentity { source, target: target.pack(), routing_key, arguments: arguments.as_deref() };
+        self.bindings.find(identity).is_some()
+    }
+
     fn ends(&self, source: &ExchangeName, destination: &Destination) -> Result<(u32, Target), BindError> {
         let source = self.bindable(source)?;
         let target = match destination {
