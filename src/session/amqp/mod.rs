@@ -34,8 +34,8 @@ use ahash::AHashMap;
 use bytes::{Buf, BytesMut};
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    BasicCancel, ChannelOpenOk, ConnectionBlocked, ContentHeader, Frame, FrameKind, Method, MethodId,
-    put_heartbeat, split_frame,
+    BasicCancel, ChannelOpenOk, ConnectionBlocked, ContentError, ContentHeader, Frame, FrameKind, Method,
+    MethodId, put_heartbeat, split_frame,
 };
 use rialto_protocol::types::ShortStr;
 
@@ -475,9 +475,15 @@ impl AmqpSession {
                 }
             }
             FrameKind::Header => {
+                let Some(publishing) = channel.arriving.method() else {
+                    return Err(Refusal::from(ContentError::ExpectedMethod).at(MethodId::NONE));
+                };
                 let header = ContentHeader::decode(frame.payload)
                     .map_err(|error| Fault::new(ReplyCode::SyntaxError, error.to_string(), publishing))?;
                 self.handle_content_header(number, &header, wire_len)
+            }
+            FrameKind::Body if channel.arriving.is_idle() => {
+                Err(Refusal::from(ContentError::ExpectedMethod).at(MethodId::NONE))
             }
             FrameKind::Body => self.handle_content_body(number, frame.payload, wire_len),
             FrameKind::Heartbeat => Ok(()),
