@@ -456,7 +456,8 @@ pub(crate) fn text(name: impl AsRef<str>) -> ShortStr {
 
 /// A generator of its own for everything that belongs to a name in an episode.
 fn rng_of(seed: u64, name: &str) -> Rng {
-    let folded = name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let folded =
+        name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     Rng::with_seed(folded)
 }
 

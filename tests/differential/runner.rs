@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::generator::{EXCHANGES, SINKS, QUEUES};
+use super::generator::{EXCHANGES, QUEUES, SINKS};
 use super::operation::{Operation, Step, Target};
 use super::side::{Endpoint, Observation, Order, Side};
 use super::wanted::{self, Repair};
