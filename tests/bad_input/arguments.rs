@@ -66,7 +66,7 @@ async fn a_declare_that_differs_is_refused_and_says_where() {
     peer.declare("jobs", args("x-max-length", 5i64)).await.expect("integers of any width are the same");
     let (code, text) = peer.declare("jobs", args("x-max-length", 6)).await.unwrap_err();
     assert_eq!(code, 406);
-    assert!(text.starts_with("PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'jobs' in vhost '/': received the value '6'"), "{text}");
+    assert!(text.starts_with("PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'jobs' in vhost '/': received '6' but current is '5'"), "{text}");
     let (code, text) = peer.declare("jobs", FieldTable::new()).await.unwrap_err();
     assert!((code, text.contains("received none but current is the value '5'")) == (406, true), "{text}");
     let Request::DeclareQueue { name, passive, durable, auto_delete, arguments, .. } =
