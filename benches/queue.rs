@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use rialto::model::{
-    BatchBuilder, ConsumerId, ConsumerTag, ExchangeName, Lsn, MemoryGauge, MessageRoute, Priority,
-    Publication, QueueName, QueueOptions, RoutingKey, Timestamp,
+    BatchBuilder, ConsumerId, ConsumerTag, ExchangeName, Lsn, MemoryGauge, MessageRoute, Publication,
+    QueueName, QueueOptions, RoutingKey, Timestamp,
 };
 use rialto::queue::{ConsumerSpec, Delivery, Effects, Queue, QueueLimits, Settle};
 
@@ -88,11 +88,11 @@ fn measure(case: &Case) {
     let route = MessageRoute { exchange, routing_key: RoutingKey::new("order.new").unwrap() };
     let mut batch = |count: u64| -> Vec<Publication> {
         let mut builder = BatchBuilder::default();
-        (0..count).for_each(|_| builder.push(route.clone(), &[], &[7; 128]));
+        (0..count).for_each(|_| builder.push_content(&route, &[], &[7; 128], false));
         let messages = builder.finish(&gauge);
         let publication = |message| {
             lsn += 1;
-            Publication { message, lsn: Lsn(lsn), priority: Priority(0), ttl_ms: None }
+            Publication { message, lsn: Lsn(lsn), priority: None, ttl_ms: None }
         };
         messages.map(publication).collect()
     };
@@ -112,6 +112,7 @@ fn measure(case: &Case) {
             credit: None,
             window: 1 << 40,
             channel_window: None,
+            timeout: None,
         };
         queue.add_consumer(spec, now).unwrap();
     }

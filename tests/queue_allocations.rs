@@ -1,7 +1,7 @@
 //! The hot path's budget: a warm queue allocates nothing per message.
 
 use rialto::model::{
-    BatchBuilder, ConsumerId, ConsumerTag, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueName,
+    BatchBuilder, ConsumerId, ConsumerTag, Lsn, MemoryGauge, MessageRoute, Publication, QueueName,
     QueueOptions, Timestamp,
 };
 use rialto::queue::{ConsumerSpec, Delivery, Effects, Queue, QueueLimits, Settle};
@@ -11,11 +11,11 @@ const BATCH: u64 = 50;
 fn batch(next_lsn: &mut u64, gauge: &MemoryGauge) -> Vec<Publication> {
     let mut builder = BatchBuilder::default();
     let route = || MessageRoute { exchange: Default::default(), routing_key: Default::default() };
-    (0..BATCH).for_each(|_| builder.push(route(), &[], b"body"));
+    (0..BATCH).for_each(|_| builder.push_content(&route(), &[], b"body", false));
     let messages = builder.finish(gauge);
     let publication = |message| {
         *next_lsn += 1;
-        Publication { message, lsn: Lsn(*next_lsn), priority: Priority(0), ttl_ms: None }
+        Publication { message, lsn: Lsn(*next_lsn), priority: None, ttl_ms: None }
     };
     messages.map(publication).collect()
 }
@@ -38,6 +38,7 @@ fn a_warm_queue_allocates_nothing_per_message() {
                 credit: None,
                 window: 1 << 40,
                 channel_window: None,
+                timeout: None,
             };
             queue.add_consumer(spec, now).unwrap();
         }

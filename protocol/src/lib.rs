@@ -4,6 +4,7 @@
 //! small multiple of its input; what was decoded encodes to the same bytes.
 //! Not here: what a frame *means* (the broker's `session`), who sends it when (`rialto-client`, `server`).
 
+pub mod amqp;
 pub mod native;
 pub mod reply_code;
 pub mod types;

@@ -11,7 +11,7 @@ use tracing::{debug, warn};
 use super::{Broker, QueueCell, Turn};
 use crate::model::{Message, MessageRoute, Priority, Publication};
 use crate::queue::{DeadLetter, death};
-use crate::routing::{RouteInput, Routed};
+use crate::routing::{CopyKeys, RouteInput, Routed};
 
 /// Longest properties of a dead letter, in bytes: what a message was published with and its history, which
 /// repeats the keys of its `CC` header for each death. It must fit a frame next to the largest body.
@@ -46,11 +46,13 @@ impl Broker {
         let route =
             MessageRoute { exchange: reborn.exchange.clone(), routing_key: reborn.routing_key.clone() };
         let message = Message::new(route, &properties, letter.message.body(), self.gauge());
+        // `BCC` went when the message was published. A `CC` that is no list was refused then.
+        let copies = CopyKeys::read(&message.properties()).ok().flatten().unwrap_or_default();
         let mut routed = Routed::new();
         let topology = vhost.topology.read();
         let input = RouteInput {
             exchange: &reborn.exchange,
-            routing_keys: &[&reborn.routing_key],
+            routing_keys: &copies.with(&reborn.routing_key),
             properties: message.properties(),
         };
         if let Err(missing) = topology.routing.route(&input, &mut routed) {
@@ -64,7 +66,7 @@ impl Broker {
         }
         let publication = Publication {
             lsn: self.log().reserve(1),
-            priority: Priority(message.properties().priority().unwrap_or(0)),
+            priority: message.properties().priority().map(Priority),
             ttl_ms: None, // the rewrite has moved the expiration into the history
             message,
         };

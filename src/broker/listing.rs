@@ -12,6 +12,8 @@ use std::sync::atomic::Ordering;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
 
+use super::purpose::Purpose;
+use super::reply_queues::is_reply_queue;
 use super::{BrokerError, ConnectionInfo, LocalConsumer, QueueCell, Vhost};
 use crate::model::{ConnectionId, QueueName};
 use crate::queue::{ConsumerInfo, PauseReason, Readiness};
@@ -53,7 +55,7 @@ impl Vhost {
         let selection = Selection::new(after, limit)?;
         Ok(match what {
             Listed::Queues => {
-                let queues = self.queues().into_iter().filter(|queue| !queue.is_closed());
+                let queues = self.queues().into_iter().filter(|queue| !queue.is_closed() && is_listed(queue));
                 selection.page(queues, |queue, key| key.push_str(queue.name()), queue_row)
             }
             Listed::Exchanges => {
@@ -67,7 +69,9 @@ impl Vhost {
             }
             Listed::Bindings => {
                 let topology = self.topology.read();
-                selection.page(topology.routing.bindings(), binding_key, binding_row)
+                let bindings = topology.routing.bindings();
+                let bindings = bindings.filter(|binding| !is_reply_queue(binding.destination.name()));
+                selection.page(bindings, binding_key, binding_row)
             }
             Listed::Connections => selection.page(
                 self.core().connections.all().into_iter(),
@@ -80,7 +84,7 @@ impl Vhost {
                     queue.consumers().into_iter().map(move |(local, info)| (name.clone(), local, info))
                 };
                 selection.page(
-                    self.queues().into_iter().flat_map(of_queue),
+                    self.queues().into_iter().filter(is_listed).flat_map(of_queue),
                     |(queue, _, info), key| write_key(key, format_args!("{queue}\0{:020}", info.id.0)),
                     |(queue, local, info)| consumer_row(queue, *local, info),
                 )
@@ -104,6 +108,11 @@ impl Vhost {
         let topology = self.topology.read();
         topology.routing.exchange(name).map(exchange_row).ok_or_else(|| self.no_exchange(name))
     }
+}
+
+/// The names of reply queues are secrets of those who are sent them.
+fn is_listed(queue: &Arc<QueueCell>) -> bool {
+    queue.purpose() != Purpose::Replies
 }
 
 /// Sorts by both ends and the routing key. Arguments can be longer than a cursor may be, so their hash stands

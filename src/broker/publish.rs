@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use ahash::AHashMap;
+use bytes::Bytes;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::RawProperties;
 
 use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
 use crate::model::{BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId};
 use crate::queue::RejectReason;
-use crate::routing::{RouteInput, Routed};
+use crate::routing::{CopyKeys, RouteInput, Routed};
 
 /// The queues that a route leads to. Empty: unroutable.
 #[derive(Debug, Default)]
@@ -28,6 +29,8 @@ pub struct Resolved {
     pub targets: Arc<Targets>,
     /// The topology it holds for. None: it depended on the message's headers and holds for that message only.
     pub generation: Option<u64>,
+    /// The properties to store in place of those published: without `BCC`, which is nobody else's business.
+    pub stored: Option<Bytes>,
 }
 
 /// Messages on their way into queues, collected over one read.
@@ -46,7 +49,7 @@ type Group = (Arc<QueueCell>, Vec<(u32, u32)>);
 
 #[derive(Clone, Copy, Debug)]
 struct Facts {
-    priority: Priority,
+    priority: Option<Priority>,
     ttl_ms: Option<u64>,
 }
 
@@ -86,12 +89,34 @@ impl PublishBatch {
     ) -> Result<(), BadExpiration> {
         let facts = Facts::of(properties)?;
         self.builder.push_entry(route, entry, properties.is_persistent());
+        self.add(targets, facts);
+        Ok(())
+    }
+
+    /// Adds a message from its properties, which have been checked, and its body.
+    ///
+    /// # Errors
+    /// Its expiration is no number; it is not added.
+    pub fn push_content(
+        &mut self,
+        route: &MessageRoute,
+        targets: &Arc<Targets>,
+        properties: &[u8],
+        body: &[u8],
+    ) -> Result<(), BadExpiration> {
+        let read = RawProperties::trusted(properties);
+        let facts = Facts::of(&read)?;
+        self.builder.push_content(route, properties, body, read.is_persistent());
+        self.add(targets, facts);
+        Ok(())
+    }
+
+    fn add(&mut self, targets: &Arc<Targets>, facts: Facts) {
         self.facts.push(facts);
         match self.runs.last_mut() {
             Some(run) if Arc::ptr_eq(&run.targets, targets) => run.count += 1,
             _ => self.runs.push(TargetRun { targets: targets.clone(), count: 1 }),
         }
-        Ok(())
     }
 
     /// Makes room for a run of messages that are about to be added.
@@ -122,15 +147,17 @@ impl Facts {
             None => None,
             Some(text) => Some(text.parse().map_err(|_| BadExpiration { expiration: text.to_owned() })?),
         };
-        Ok(Facts { priority: Priority(properties.priority().unwrap_or(0)), ttl_ms })
+        Ok(Facts { priority: properties.priority().map(Priority), ttl_ms })
     }
 }
 
 impl Vhost {
-    /// Finds the queues that a publish to this exchange with this key reaches.
+    /// Finds the queues that a publish to this exchange with this key, and with the keys in the message's `CC` and
+    /// `BCC` headers, reaches.
     ///
     /// # Errors
-    /// There is no such exchange, or it takes messages from other exchanges only.
+    /// There is no such exchange, or it takes messages from other exchanges only; or one of those headers is no
+    /// list of keys.
     pub fn resolve(
         &self,
         exchange: &str,
@@ -146,13 +173,19 @@ impl Vhost {
             let (exchange, vhost) = (found.name().clone(), self.name().clone());
             return Err(BrokerError::ExchangeInternal { exchange, vhost });
         }
-        let input = RouteInput { exchange, routing_keys: &[routing_key], properties };
+        let copies = CopyKeys::read(&properties)
+            .map_err(|error| BrokerError::refused(error.reply_code(), error.to_string()))?;
+        let all_keys = copies.as_ref().map(|copies| copies.with(routing_key));
+        let routing_keys = all_keys.as_deref().unwrap_or(std::slice::from_ref(&routing_key));
+        let input = RouteInput { exchange, routing_keys, properties };
         if topology.routing.route(&input, scratch).is_err() {
             return Err(self.no_exchange(exchange));
         }
         let queues = scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
-        let generation = scratch.cacheable.then(|| topology.routing.generation());
-        Ok(Resolved { targets: Arc::new(Targets { queues }), generation })
+        let cacheable = scratch.cacheable && copies.is_none();
+        let generation = cacheable.then(|| topology.routing.generation());
+        let stored = copies.and_then(|copies| copies.stored(&properties));
+        Ok(Resolved { targets: Arc::new(Targets { queues }), generation, stored })
     }
 }
 

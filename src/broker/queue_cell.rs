@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::pressure::Hold;
+use super::purpose::Purpose;
 use super::vhost::Vhost;
 use super::{Core, Turn};
 use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
@@ -29,6 +30,7 @@ pub struct QueueCell {
     id: QueueId,
     name: QueueName,
     options: QueueOptions,
+    purpose: Purpose,
     owner: Option<ConnectionId>,
     vhost: Weak<Vhost>,
     core: Arc<Core>,
@@ -72,12 +74,12 @@ impl QueueCell {
     pub(super) fn new(
         id: QueueId,
         queue: Queue,
-        name: QueueName,
-        options: QueueOptions,
+        purpose: Purpose,
         owner: Option<ConnectionId>,
         vhost: &Arc<Vhost>,
         core: &Arc<Core>,
     ) -> Arc<Self> {
+        let (name, options) = (queue.name().clone(), queue.options().clone());
         let hosted = Hosted {
             queue,
             ports: AHashMap::new(),
@@ -90,7 +92,7 @@ impl QueueCell {
             closed: false,
         };
         let (vhost, core) = (Arc::downgrade(vhost), core.clone());
-        Arc::new(QueueCell { id, name, options, owner, vhost, core, hosted: Mutex::new(hosted) })
+        Arc::new(QueueCell { id, name, options, purpose, owner, vhost, core, hosted: Mutex::new(hosted) })
     }
 
     /// Its identity.
@@ -106,6 +108,11 @@ impl QueueCell {
     /// What it was declared with.
     pub fn options(&self) -> &QueueOptions {
         &self.options
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
     }
 
     /// The connection that alone may use it, if it is exclusive.
@@ -289,6 +296,14 @@ impl QueueCell {
     pub fn add_credit(self: &Arc<Self>, consumer: ConsumerId, messages: u32, bytes: u32, turn: &mut Turn) {
         self.run(turn, |queue, now, effects| {
             queue.add_credit(consumer, messages.into(), bytes.into());
+            queue.dispatch(now, effects);
+        });
+    }
+
+    /// Changes how many messages a consumer may hold; 0 is unlimited.
+    pub fn set_prefetch(self: &Arc<Self>, consumer: ConsumerId, prefetch: u32, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            queue.set_prefetch(consumer, prefetch);
             queue.dispatch(now, effects);
         });
     }

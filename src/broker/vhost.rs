@@ -14,6 +14,8 @@ use parking_lot::RwLock;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, ShortStr};
 
+use super::purpose::Purpose;
+use super::reply_queues::is_reply_queue;
 use super::{BrokerError, Core, QueueCell, Turn};
 use crate::model::{
     ConnectionId, ExchangeName, ExchangeOptions, Inequivalent, QueueId, QueueName, QueueOptions, RoutingKey,
@@ -78,17 +80,34 @@ impl Vhost {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// The queue with this name, for this connection.
+    /// The queue with this name, for this connection to use: consume from, get, bind, delete.
     ///
     /// # Errors
     /// There is none, or it is another connection's exclusive queue.
     pub fn queue(&self, name: &str, by: ConnectionId) -> Result<Arc<QueueCell>, BrokerError> {
-        let found = self.queues.get(name).map(|entry| entry.value().clone());
-        let Some(queue) = found.filter(|queue| !queue.is_closed()) else {
-            return Err(self.no_queue(name));
-        };
-        self.check_owner(&queue, by)?;
+        let queue = self.find_queue(name)?;
+        match queue.purpose() {
+            Purpose::Ordinary => self.check_owner(&queue, by)?,
+            Purpose::Replies => return Err(self.no_queue(name)),
+        }
         Ok(queue)
+    }
+
+    /// The queue with this name, for a passive declare. A reply queue is told to whoever knows its name: that is
+    /// how a server finds out whether its client still waits (RabbitMQ tells of it: no message, one consumer).
+    ///
+    /// # Errors
+    /// As [`Vhost::queue`].
+    pub fn passive_queue(&self, name: &str, by: ConnectionId) -> Result<Arc<QueueCell>, BrokerError> {
+        match is_reply_queue(name) {
+            true => self.find_queue(name),
+            false => self.queue(name, by),
+        }
+    }
+
+    fn find_queue(&self, name: &str) -> Result<Arc<QueueCell>, BrokerError> {
+        let found = self.queues.get(name).map(|entry| entry.value().clone());
+        found.filter(|queue| !queue.is_closed()).ok_or_else(|| self.no_queue(name))
     }
 
     fn check_owner(&self, queue: &QueueCell, by: ConnectionId) -> Result<(), BrokerError> {
@@ -118,14 +137,20 @@ impl Vhost {
     ) -> Result<DeclaredQueue, BrokerError> {
         if name.is_empty() {
             let name = QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())));
-            return self.create_queue(name, options, by, turn);
+            return self.create_queue(name, options, Purpose::Ordinary, by, turn);
+        }
+        if is_reply_queue(name) {
+            // As RabbitMQ: whatever is declared, the answer tells whether it is there.
+            return Ok(DeclaredQueue { queue: self.find_queue(name)?, created: false });
         }
         if name.starts_with("amq.") {
             return Err(BrokerError::QueueNameReserved { queue: name.clone() });
         }
         match self.queue(name, by) {
             Ok(queue) => Self::redeclare(&self.name, queue, &options, turn),
-            Err(BrokerError::NoQueue { .. }) => self.create_queue(name.clone(), options, by, turn),
+            Err(BrokerError::NoQueue { .. }) => {
+                self.create_queue(name.clone(), options, Purpose::Ordinary, by, turn)
+            }
             Err(error) => Err(error),
         }
     }
@@ -150,10 +175,11 @@ impl Vhost {
         Ok(DeclaredQueue { queue, created: false })
     }
 
-    fn create_queue(
+    pub(super) fn create_queue(
         &self,
         name: QueueName,
         options: QueueOptions,
+        purpose: Purpose,
         by: ConnectionId,
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
@@ -178,9 +204,9 @@ impl Vhost {
         }
         let id = self.core.next_queue_id();
         let owner = options.exclusive.then_some(by);
-        let machine = Queue::new(name.clone(), options.clone(), limits.queue, turn.now);
+        let machine = Queue::new(name.clone(), options, limits.queue, turn.now);
         let vhost = self.this.upgrade().expect("a vhost in use is alive");
-        let queue = QueueCell::new(id, machine, name.clone(), options, owner, &vhost, &self.core);
+        let queue = QueueCell::new(id, machine, purpose, owner, &vhost, &self.core);
         topology.routing.add_queue(name.clone(), id);
         topology.cells.insert(id, queue.clone());
         if let Some(owner) = owner {

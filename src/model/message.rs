@@ -48,7 +48,8 @@ impl Message {
     /// A message on its own, in a batch of one.
     pub fn new(route: MessageRoute, properties: &[u8], body: &[u8], gauge: &MemoryGauge) -> Message {
         let mut builder = BatchBuilder::default();
-        builder.push(route, properties, body);
+        let persistent = RawProperties::trusted(properties).is_persistent();
+        builder.push_content(&route, properties, body, persistent);
         let mut messages = builder.finish(gauge);
         messages.next().expect("a batch of one has one message")
     }
@@ -162,8 +163,8 @@ pub struct Publication {
     pub message: Message,
     /// Its identity and its place.
     pub lsn: Lsn,
-    /// Its priority; queues cap it at their own maximum.
-    pub priority: Priority,
+    /// Its priority, if it has one: queues cap it at their own maximum, and have their own default.
+    pub priority: Option<Priority>,
     /// Its own time to live in milliseconds, from its `expiration` property.
     pub ttl_ms: Option<u64>,
 }
@@ -205,14 +206,14 @@ impl BatchBuilder {
         self.bytes.len() >= Self::BYTES_MAX || self.places.len() >= Self::MESSAGES_MAX
     }
 
-    /// Adds a message from checked properties and a body.
-    pub fn push(&mut self, route: MessageRoute, properties: &[u8], body: &[u8]) {
+    /// Adds a message from checked properties and a body. The properties may be those that AMQP writes for none (no
+    /// flag set) or no bytes at all, as the native protocol writes them: they are stored as they are.
+    pub fn push_content(&mut self, route: &MessageRoute, properties: &[u8], body: &[u8], persistent: bool) {
         let offset = self.bytes.len() as u32;
         self.bytes.reserve(ENTRY_HEADER_LEN + properties.len() + body.len());
         put_entry_head(EntryFlags::NONE, 0, properties.len(), body.len(), &mut self.bytes);
         self.bytes.put_slice(properties);
         self.bytes.put_slice(body);
-        let persistent = RawProperties::trusted(properties).is_persistent();
         self.place(route, offset, persistent);
     }
 
@@ -220,19 +221,12 @@ impl BatchBuilder {
     pub fn push_entry(&mut self, route: &MessageRoute, entry: &[u8], persistent: bool) {
         let offset = self.bytes.len() as u32;
         self.bytes.put_slice(entry);
-        let last = self.routes.last();
-        if last == Some(route) {
-            let route = (self.routes.len() - 1) as u16;
-            let len = entry.len() as u32;
-            self.places.push(Place { offset, len, route, persistent });
-        } else {
-            self.place(route.clone(), offset, persistent);
-        }
+        self.place(route, offset, persistent);
     }
 
-    fn place(&mut self, route: MessageRoute, offset: u32, persistent: bool) {
-        if self.routes.last() != Some(&route) {
-            self.routes.push(route);
+    fn place(&mut self, route: &MessageRoute, offset: u32, persistent: bool) {
+        if self.routes.last() != Some(route) {
+            self.routes.push(route.clone());
         }
         let len = self.bytes.len() as u32 - offset;
         self.places.push(Place { offset, len, route: (self.routes.len() - 1) as u16, persistent });
@@ -293,7 +287,7 @@ mod tests {
         let gauge = MemoryGauge::new();
         let mut builder = BatchBuilder::default();
         for (key, body) in [("a", "1"), ("a", "2"), ("b", "3")] {
-            builder.push(route(key), &[], body.as_bytes());
+            builder.push_content(&route(key), &[], body.as_bytes(), false);
         }
         let messages: Vec<_> = builder.finish(&gauge).collect();
         assert!(messages[0].is_followed_by(&messages[1]));
@@ -307,8 +301,8 @@ mod tests {
     fn memory_is_charged_until_the_last_message_goes() {
         let gauge = MemoryGauge::new();
         let mut builder = BatchBuilder::default();
-        builder.push(route("a"), &[], &[0; 1000]);
-        builder.push(route("a"), &[], b"x");
+        builder.push_content(&route("a"), &[], &[0; 1000], false);
+        builder.push_content(&route("a"), &[], b"x", false);
         let held = builder.bytes.capacity() as u64;
         assert!(held >= 2 * ENTRY_HEADER_LEN as u64 + 1001);
         let key = route_memory(&route("a")) as u64;
@@ -326,7 +320,7 @@ mod tests {
         let gauge = MemoryGauge::new();
         let mut builder = BatchBuilder::default();
         for number in 0..100 {
-            builder.push(route(&format!("{number:0>255}")), &[], b"");
+            builder.push_content(&route(&format!("{number:0>255}")), &[], b"", false);
         }
         let messages: Vec<_> = builder.finish(&gauge).collect();
         assert!(gauge.bytes() >= 100 * (255 + ENTRY_HEADER_LEN as u64));

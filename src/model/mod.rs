@@ -2,6 +2,7 @@
 //!
 //! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
 
+mod deduplication;
 mod exchange_options;
 mod ids;
 mod memory;
@@ -10,6 +11,10 @@ mod names;
 mod queue_options;
 mod time;
 
+pub use deduplication::{
+    ArgumentProblem, DEDUPLICATION_KEY_LEN_MAX, DEDUPLICATION_SIZE, DEDUPLICATION_SIZE_MAX, Deduplication,
+    DeduplicationKey, DeduplicationOptions,
+};
 pub use exchange_options::{ExchangeKind, ExchangeOptions, ExchangeOptionsError};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
@@ -17,6 +22,6 @@ pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication
 pub use names::{ConsumerTag, ExchangeName, QueueName, RoutingKey, VhostName};
 pub use queue_options::{
     DeadLetterStrategy, DeadLetterTarget, EXPIRY_MS_MAX, Inequivalent, InvalidArgument, OverflowRule,
-    QUORUM_DELIVERY_LIMIT, QueueOptions, QueueType,
+    QUORUM_DEFAULT_PRIORITY, QUORUM_DELIVERY_LIMIT, QUORUM_MAX_PRIORITY, QueueOptions, QueueType,
 };
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

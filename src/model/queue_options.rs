@@ -4,10 +4,11 @@
 //! lists and for comparing with a later declare. Texts have RabbitMQ's shape: clients match on them.
 //!
 //! Invariants: what is here is consistent (a dead-letter key has an exchange, a quorum queue is durable).
-//! Not here: which reply code an error has, who may declare (`broker`).
+//! Not here: who may declare (`broker`).
 
 use std::fmt;
 
+use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::{ExchangeName, QueueName, RoutingKey, VhostName};
@@ -17,6 +18,19 @@ pub const EXPIRY_MS_MAX: u64 = 315_360_000_000;
 
 /// Delivery limit of a quorum queue that is declared without one, as in RabbitMQ since 4.0.
 pub const QUORUM_DELIVERY_LIMIT: u32 = 20;
+
+/// Highest priority in a quorum queue, which has all of them without asking, as in RabbitMQ since 4.3.
+pub const QUORUM_MAX_PRIORITY: u8 = 31;
+
+/// Priority that a message without one has in a quorum queue, as in RabbitMQ.
+pub const QUORUM_DEFAULT_PRIORITY: u8 = 4;
+
+/// Arguments that a quorum queue cannot have. RabbitMQ refuses some more that mean nothing here (`x-queue-mode`,
+/// `x-queue-version`, locators); those are accepted and ignored, so that old declarations go on working.
+const NOT_FOR_QUORUM: [&str; 1] = ["x-max-priority"];
+
+/// Arguments of streams. A queue that took them would seem to keep messages for an age, and does not.
+const FOR_STREAMS: [&str; 3] = ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"];
 
 /// Arguments that a later declare must repeat. Others are kept and ignored.
 const COMPARED: [&str; 13] = [
@@ -51,6 +65,14 @@ impl QueueType {
         match self {
             QueueType::Classic => "classic",
             QueueType::Quorum => "quorum",
+        }
+    }
+
+    /// Its name in RabbitMQ's error texts: the module that serves it there.
+    fn module(self) -> &'static str {
+        match self {
+            QueueType::Classic => "rabbit_classic_queue",
+            QueueType::Quorum => "rabbit_quorum_queue",
         }
     }
 }
@@ -113,6 +135,8 @@ pub struct QueueOptions {
     pub dead_letter_strategy: DeadLetterStrategy,
     /// `x-max-priority`: higher priorities count as this one; 0 is no priorities.
     pub max_priority: u8,
+    /// The priority of messages that have none.
+    pub default_priority: u8,
     /// `x-single-active-consumer`.
     pub single_active_consumer: bool,
     /// `x-delivery-limit`: how often a message may come back; none is unlimited.
@@ -145,17 +169,27 @@ impl QueueOptions {
         let queue_type = match read.text("x-queue-type")? {
             None | Some("classic") => QueueType::Classic,
             Some("quorum") => QueueType::Quorum,
+            Some("stream") => return Err(InvalidArgument::Stream),
             Some(other) => {
-                let problem = format!("unsupported queue type '{other}'");
+                let problem = format!("\"unsupported queue type '{other}'\"");
                 return Err(InvalidArgument::argument("x-queue-type", problem));
             }
         };
-        if queue_type == QueueType::Quorum {
-            if !durable {
-                return Err(InvalidArgument::Property("non-durable"));
+        let quorum = queue_type == QueueType::Quorum;
+        let not_for_quorum = NOT_FOR_QUORUM.iter().filter(|_| quorum);
+        for arg in not_for_quorum.chain(&FOR_STREAMS) {
+            if arguments.get(arg).is_some() {
+                return Err(InvalidArgument::NotForType { arg, queue_type });
             }
-            if exclusive {
-                return Err(InvalidArgument::Property("exclusive-owner"));
+        }
+        if quorum {
+            // In RabbitMQ's order: the first that is wrong is named.
+            for (wrong, property) in
+                [(auto_delete, "auto-delete"), (exclusive, "exclusive-owner"), (!durable, "non-durable")]
+            {
+                if wrong {
+                    return Err(InvalidArgument::Property(property));
+                }
             }
         }
         Ok(QueueOptions {
@@ -185,16 +219,33 @@ impl QueueOptions {
                     return Err(InvalidArgument::argument("x-dead-letter-strategy", problem));
                 }
             },
-            max_priority: read.up_to("x-max-priority", 255, "max_value_exceeded")?.unwrap_or(0) as u8,
+            max_priority: match queue_type {
+                QueueType::Quorum => QUORUM_MAX_PRIORITY,
+                QueueType::Classic => {
+                    read.up_to("x-max-priority", 255, "max_value_exceeded")?.unwrap_or(0) as u8
+                }
+            },
+            default_priority: if quorum { QUORUM_DEFAULT_PRIORITY } else { 0 },
             single_active_consumer: read.bool("x-single-active-consumer")?.unwrap_or(false),
             delivery_limit: match read.int("x-delivery-limit")? {
-                None if queue_type == QueueType::Quorum => Some(QUORUM_DELIVERY_LIMIT),
+                None if quorum => Some(QUORUM_DELIVERY_LIMIT),
                 None | Some(-1) => None,
                 Some(limit) if limit < 0 => return Err(negative("x-delivery-limit", limit)),
                 Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
             arguments: arguments.clone(),
         })
+    }
+
+    /// Whether a queue with these options can be declared without a name, for the server to choose one.
+    ///
+    /// # Errors
+    /// Its type does not allow that: such a queue goes with its connection, and a quorum queue stays.
+    pub fn allow_server_name(&self) -> Result<(), InvalidArgument> {
+        match self.queue_type {
+            QueueType::Classic => Ok(()),
+            QueueType::Quorum => Err(InvalidArgument::ServerNamed { queue_type: self.queue_type }),
+        }
     }
 
     /// Whether the number of ready messages or their bytes are limited.
@@ -330,6 +381,20 @@ pub enum InvalidArgument {
     },
     /// A property that this type of queue cannot have.
     Property(&'static str),
+    /// An argument that this type of queue cannot have.
+    NotForType {
+        /// Its name.
+        arg: &'static str,
+        /// The type.
+        queue_type: QueueType,
+    },
+    /// A queue of this type needs a name of its own.
+    ServerNamed {
+        /// The type.
+        queue_type: QueueType,
+    },
+    /// Streams are not there yet.
+    Stream,
 }
 
 impl InvalidArgument {
@@ -337,9 +402,23 @@ impl InvalidArgument {
         InvalidArgument::Argument { arg, problem }
     }
 
+    /// The code that tells the client.
+    pub fn reply_code(&self) -> ReplyCode {
+        match self {
+            InvalidArgument::Stream => ReplyCode::NotImplemented,
+            _ => ReplyCode::PreconditionFailed,
+        }
+    }
+
     /// The text for the client, as RabbitMQ words it.
     pub fn text(&self, queue: &QueueName, vhost: &VhostName) -> String {
         match self {
+            InvalidArgument::NotForType { arg, queue_type } => {
+                let module = queue_type.module();
+                format!("invalid arg '{arg}' for queue '{queue}' in vhost '{vhost}' of queue type {module}")
+            }
+            InvalidArgument::ServerNamed { .. } => self.to_string(),
+            InvalidArgument::Stream => format!("cannot declare queue '{queue}' in vhost '{vhost}': {self}"),
             InvalidArgument::Argument { arg, problem } => {
                 format!("invalid arg '{arg}' for queue '{queue}' in vhost '{vhost}': {problem}")
             }
@@ -355,6 +434,15 @@ impl fmt::Display for InvalidArgument {
         match self {
             InvalidArgument::Argument { arg, problem } => write!(f, "invalid arg '{arg}': {problem}"),
             InvalidArgument::Property(property) => write!(f, "invalid property '{property}'"),
+            InvalidArgument::NotForType { arg, queue_type } => {
+                write!(f, "invalid arg '{arg}' of queue type {}", queue_type.module())
+            }
+            InvalidArgument::ServerNamed { queue_type } => {
+                write!(f, "Cannot declare a server-named queue for type {}", queue_type.module())
+            }
+            InvalidArgument::Stream => {
+                f.write_str("queues of type 'stream' are not implemented yet; use 'quorum' or 'classic'")
+            }
         }
     }
 }
@@ -458,7 +546,8 @@ mod tests {
             ("x-dead-letter-strategy", "twice".into(), "invalid_dead_letter_strategy"),
             ("x-single-active-consumer", FieldValue::I32(1), "{unacceptable_type,signedint}"),
             ("x-delivery-limit", FieldValue::I32(-2), "{value_negative,-2}"),
-            ("x-queue-type", "stream".into(), "unsupported queue type 'stream'"),
+            ("x-queue-type", "heap".into(), "\"unsupported queue type 'heap'\""),
+            ("x-queue-type", FieldValue::I32(5), "{unacceptable_type,signedint}"),
         ] {
             assert_eq!(error(FieldTable::new().with(arg, value)), prefix(arg) + problem);
         }
@@ -479,15 +568,74 @@ mod tests {
     }
 
     #[test]
-    fn quorum_queues_are_durable_and_have_a_delivery_limit() {
+    fn quorum_queues_have_a_delivery_limit_and_priorities_without_asking() {
         let quorum = FieldTable::new().with("x-queue-type", "quorum");
-        assert_eq!(declare(quorum.clone()).unwrap().delivery_limit, Some(QUORUM_DELIVERY_LIMIT));
-        let unlimited = quorum.clone().with("x-delivery-limit", -1);
+        let options = declare(quorum.clone()).unwrap();
+        assert_eq!(options.delivery_limit, Some(QUORUM_DELIVERY_LIMIT));
+        assert_eq!((options.max_priority, options.default_priority), (31, 4));
+        let unlimited = quorum.with("x-delivery-limit", -1);
         assert_eq!(declare(unlimited).unwrap().delivery_limit, None);
-        let error = QueueOptions::from_declare(false, false, false, &quorum).unwrap_err();
-        assert_eq!(error, InvalidArgument::Property("non-durable"));
-        let error = QueueOptions::from_declare(true, true, false, &quorum).unwrap_err();
-        assert_eq!(error, InvalidArgument::Property("exclusive-owner"));
+        let classic = declare(FieldTable::new()).unwrap();
+        assert_eq!((classic.max_priority, classic.default_priority, classic.delivery_limit), (0, 0, None));
+    }
+
+    #[test]
+    fn quorum_queues_are_durable_and_stay() {
+        let quorum = FieldTable::new().with("x-queue-type", "quorum");
+        for (durable, exclusive, auto_delete, property) in [
+            (false, false, false, "non-durable"),
+            (true, true, false, "exclusive-owner"),
+            (true, false, true, "auto-delete"),
+            (false, true, true, "auto-delete"),
+        ] {
+            let error = QueueOptions::from_declare(durable, exclusive, auto_delete, &quorum).unwrap_err();
+            assert_eq!(error, InvalidArgument::Property(property));
+            assert_eq!(error.reply_code(), ReplyCode::PreconditionFailed);
+        }
+        let error = declare(quorum).unwrap().allow_server_name().unwrap_err();
+        assert_eq!(error.to_string(), "Cannot declare a server-named queue for type rabbit_quorum_queue");
+        assert_eq!(declare(FieldTable::new()).unwrap().allow_server_name(), Ok(()));
+    }
+
+    #[test]
+    fn arguments_of_another_type_are_refused_and_those_that_mean_nothing_here_are_ignored() {
+        let quorum = || FieldTable::new().with("x-queue-type", "quorum");
+        assert_eq!(
+            error(quorum().with("x-max-priority", 5)),
+            "invalid arg 'x-max-priority' for queue 'q' in vhost '/' of queue type rabbit_quorum_queue"
+        );
+        assert_eq!(
+            error(FieldTable::new().with("x-max-age", "1h")),
+            "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"
+        );
+        for arg in [
+            "x-queue-mode",
+            "x-queue-version",
+            "x-queue-master-locator",
+            "x-queue-leader-locator",
+            "x-quorum-initial-group-size",
+            "x-quorum-target-group-size",
+            "x-initial-cluster-size",
+            "x-member-placement-tag",
+            "x-max-in-memory-length",
+            "x-max-in-memory-bytes",
+            "x-consumer-disconnected-timeout",
+        ] {
+            for table in [quorum(), FieldTable::new()] {
+                assert!(declare(table.with(arg, "anything")).is_ok(), "{arg}");
+            }
+        }
+    }
+
+    #[test]
+    fn streams_are_not_implemented_and_said_to_be_so() {
+        let stream = FieldTable::new().with("x-queue-type", "stream");
+        assert_eq!(declare(stream.clone()).unwrap_err().reply_code(), ReplyCode::NotImplemented);
+        assert_eq!(
+            error(stream),
+            "cannot declare queue 'q' in vhost '/': queues of type 'stream' are not implemented yet; \
+             use 'quorum' or 'classic'"
+        );
     }
 
     #[test]

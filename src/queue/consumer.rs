@@ -4,6 +4,7 @@
 //! Not here: whose turn it is (`consumers`), giving (`dispatch`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::model::{ConsumerId, ConsumerTag};
 
@@ -32,6 +33,9 @@ pub struct ConsumerSpec {
     pub window: u64,
     /// The limit of its channel. Not for auto-ack consumers.
     pub channel_window: Option<Arc<ChannelWindow>>,
+    /// How long it may hold a message before the message goes back to the queue. None: the queue's own
+    /// `x-consumer-timeout`, if it has one.
+    pub timeout: Option<Duration>,
 }
 
 /// What a consumer is ready to receive. A message goes while both are above zero, so the bytes may be
@@ -142,6 +146,7 @@ impl Consumer {
             credit: None,
             window: 0,
             channel_window: None,
+            timeout: None,
         };
         Consumer { role: Role::Getter, ..Consumer::new(spec, age) }
     }

@@ -37,7 +37,8 @@ impl Entry {
             (own, queue) => own.or(queue),
         };
         let expires = ttl_ms.map_or(Timestamp::NEVER, |ttl| now.plus_millis(ttl));
-        let priority = priority.0.min(options.max_priority);
+        let priority =
+            priority.map_or(options.default_priority, |priority| priority.0).min(options.max_priority);
         Entry { lsn, held: Held { message, expires, enqueued: now, returns: 0, body_len: 0, priority } }
     }
 }

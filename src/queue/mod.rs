@@ -364,6 +364,7 @@ impl Queue {
     pub fn stats(&self) -> QueueStats {
         QueueStats {
             ready: self.ready.len() as u64,
+            delayed: 0,
             unacked: self.unacked.count,
             ready_bytes: self.ready.memory(),
             ready_body_bytes: self.ready.body_bytes(),

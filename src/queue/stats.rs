@@ -22,6 +22,8 @@ pub(super) fn memory_of(message: &Message) -> u64 {
 pub struct QueueStats {
     /// Messages that wait.
     pub ready: u64,
+    /// Messages that came back and wait until they may be delivered again (`x-delayed-retry-type`).
+    pub delayed: u64,
     /// Messages delivered and not settled.
     pub unacked: u64,
     /// Bytes of the ready messages, with [`MESSAGE_OVERHEAD`] for each.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rialto_protocol::amqp::{HeaderCheck, PROTOCOL_HEADER, check_protocol_header};
 use rialto_protocol::native::{PREFACE, PrefaceCheck, check_preface};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -17,7 +18,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::Shared;
 use super::read_buffer::ReadBuffer;
 use crate::broker::Outbox;
-use crate::model::Timestamp;
+use crate::session::Session;
+use crate::session::amqp::AmqpSession;
 use crate::session::native::NativeSession;
 
 /// How long a peer may take to hear the last words.
@@ -40,79 +42,98 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shar
     let handshake = shared.options.session.handshake_timeout;
     let accepted_at = shared.now();
     let greeted = tokio::select! {
-        greeted = timeout(handshake, greet(&mut stream, &mut input)) => greeted,
+        greeted = timeout(handshake, greet(&mut stream, peer, &mut input)) => greeted,
         () = shared.stop.cancelled() => return,
     };
-    match greeted {
-        Ok(Ok(true)) => {}
-        Ok(Ok(false)) => return,
+    let greeting = match greeted {
+        Ok(Ok(Greeting::Over)) => return,
+        Ok(Ok(greeting)) => greeting,
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "connection ended before it began"),
         Err(_) => return tracing::info!(%peer, "connection closed: it said nothing in the handshake timeout"),
-    }
-    if let Err(error) = Driver::new(stream, peer, input, accepted_at, shared).run().await {
+    };
+    let outbox = Arc::new(Outbox::new());
+    let (broker, options) = (shared.broker.clone(), shared.options.session.clone());
+    let session: Box<dyn Session> = match greeting {
+        Greeting::Amqp => Box::new(AmqpSession::new(broker, options, peer, outbox.clone(), accepted_at)),
+        _ => Box::new(NativeSession::new(broker, options, peer, outbox.clone(), accepted_at)),
+    };
+    let driver = Driver { stream, input, session, outbox, shared };
+    if let Err(error) = driver.run().await {
         tracing::debug!(%peer, %error, "connection lost");
     }
     tracing::debug!(%peer, "connection ended");
 }
 
-/// Reads the first bytes. True: the native protocol follows.
-async fn greet(stream: &mut TcpStream, input: &mut ReadBuffer) -> io::Result<bool> {
+/// What the first bytes of a connection announce.
+enum Greeting {
+    /// The native protocol; its preface has been read.
+    Native,
+    /// AMQP 0-9-1; its protocol header has been read.
+    Amqp,
+    /// Something else, which has been answered; or the peer has ended.
+    Over,
+}
+
+/// Reads the first bytes, which decide the protocol.
+async fn greet(stream: &mut TcpStream, peer: SocketAddr, input: &mut ReadBuffer) -> io::Result<Greeting> {
     loop {
         stream.readable().await?;
         match input.read(stream) {
-            Ok(0) => return Ok(false),
+            Ok(0) => return Ok(Greeting::Over),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(error),
         }
-        match check_preface(&input.bytes) {
-            PrefaceCheck::NeedMore => {}
-            PrefaceCheck::Accepted => {
+        match (check_preface(&input.bytes), check_protocol_header(&input.bytes)) {
+            (PrefaceCheck::Accepted, _) => {
                 let _ = input.bytes.split_to(PREFACE.len());
-                return Ok(true);
+                return Ok(Greeting::Native);
             }
-            PrefaceCheck::OtherVersion { .. } | PrefaceCheck::NotNative => {
-                let answer = refusal(&input.bytes);
+            (_, HeaderCheck::Accepted) => {
+                let _ = input.bytes.split_to(PROTOCOL_HEADER.len());
+                return Ok(Greeting::Amqp);
+            }
+            (PrefaceCheck::NeedMore, _) | (_, HeaderCheck::NeedMore) => {}
+            (PrefaceCheck::OtherVersion { .. } | PrefaceCheck::NotNative, HeaderCheck::Refused) => {
+                let (what, answer) = refusal(&input.bytes);
+                tracing::info!(%peer, "connection refused: its first bytes look like {what}");
                 stream.write_all(answer).await?;
                 hang_up(stream, input).await?;
-                return Ok(false);
+                return Ok(Greeting::Over);
             }
         }
     }
 }
 
-/// What to say to a peer that speaks something else.
-fn refusal(first: &[u8]) -> &'static [u8] {
+/// What a peer seems to speak instead, and what to say to it: each protocol answers a version that it does not have
+/// with the one it has, and AMQP 0-9-1 (section 4.2.2) answers everything else.
+fn refusal(first: &[u8]) -> (&'static str, &'static [u8]) {
     const HTTP: [&[u8]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
     if HTTP.iter().any(|method| first.starts_with(method)) {
-        return b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-                 This port speaks the Rialto protocol, not HTTP.\n";
+        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
+                 This port speaks AMQP 0-9-1 and the Rialto protocol, not HTTP.\n";
+        return ("HTTP, which is not spoken here", answer);
     }
-    &PREFACE
+    if first.starts_with(&PREFACE[..6]) {
+        return ("another version of the Rialto protocol", &PREFACE);
+    }
+    let what = match first {
+        [0x16, 0x03, ..] => "TLS, which is not configured here; connect without it",
+        [b'A', b'M', b'Q', b'P', ..] => "another version of AMQP; this broker speaks 0-9-1",
+        _ => "no protocol that is spoken here",
+    };
+    (what, &PROTOCOL_HEADER)
 }
 
 struct Driver<'a> {
     stream: TcpStream,
     input: ReadBuffer,
-    session: NativeSession,
+    session: Box<dyn Session>,
     outbox: Arc<Outbox>,
     shared: &'a Shared,
 }
 
-impl<'a> Driver<'a> {
-    fn new(
-        stream: TcpStream,
-        peer: SocketAddr,
-        input: ReadBuffer,
-        accepted_at: Timestamp,
-        shared: &'a Shared,
-    ) -> Self {
-        let outbox = Arc::new(Outbox::new());
-        let (broker, options) = (shared.broker.clone(), shared.options.session.clone());
-        let session = NativeSession::new(broker, options, peer, outbox.clone(), accepted_at);
-        Driver { stream, input, session, outbox, shared }
-    }
-
+impl Driver<'_> {
     async fn run(mut self) -> io::Result<()> {
         // What came with the preface.
         self.session.handle_input(&mut self.input.bytes, self.shared.now());

@@ -13,7 +13,7 @@ use crate::config::{ListenAddress, Settings};
 use crate::model::VhostName;
 use crate::queue::QueueLimits;
 use crate::routing::RoutingLimits;
-use crate::session::SessionOptions;
+use crate::session::{AmqpOptions, SessionOptions};
 
 /// Why the broker could not serve.
 #[derive(Debug, Error)]
@@ -109,6 +109,7 @@ fn options(settings: &Settings) -> ServerOptions {
             handshake_timeout: server.handshake_timeout,
             publish_window: protocol.publish_window.as_u32(),
             page_rows_max: protocol.list_page_max,
+            amqp: AmqpOptions::default(),
         }),
         connections_max: server.connections_max as usize,
         read_chunk: server.read_chunk.as_usize(),

@@ -1,13 +1,70 @@
 //! Connections as state machines: bytes and time in, bytes and broker operations out.
 //!
-//! Methods come in families: `handle_*` takes input, `poll_*` gives output, the others are questions.
+//! Both protocols are a [`Session`]: `native` speaks `protocol/SPEC.md`, `amqp` AMQP 0-9-1 in RabbitMQ's dialect.
 //! Invariants: no IO, no clock, no task, no wait; every rule of exchanges and queues is called, never repeated.
 //! Not here: sockets and timers (`server`), frames as values (`rialto_protocol`).
 
+pub mod amqp;
+mod consumer_arguments;
+mod departure;
 pub mod native;
 mod options;
+mod publish_rules;
 mod route_cache;
+mod settles;
+mod turn_box;
 mod write_queue;
 
-pub use options::SessionOptions;
+use bytes::BytesMut;
+
+pub use options::{AmqpOptions, SessionOptions};
 pub use write_queue::WriteQueue;
+
+use crate::model::Timestamp;
+
+/// Output from which on nothing more is carried out or read until the peer has read some of it. A request of
+/// twenty bytes can ask for an answer of a million times that.
+const UNREAD_ANSWERS_MAX: usize = 4 << 20;
+
+/// Bytes that may wait for the socket before no more deliveries are encoded.
+const OUTPUT_HIGH: usize = 512 << 10;
+
+/// From this length on, a stretch of bytes is sent from where it is instead of being copied.
+const SLICE_LEAST: usize = 16 << 10;
+
+/// A connection, from its first frame to its end. Methods come in families: `handle_*` takes input, `poll_*` gives
+/// output, the others are questions. A driver writes what [`Session::poll_output`] gives after every call.
+pub trait Session: Send {
+    /// Takes what was read, as far as it makes whole frames, and does what it says. Stops early when the output
+    /// has become too long: see [`Session::has_stalled_input`].
+    fn handle_input(&mut self, input: &mut BytesMut, now: Timestamp);
+
+    /// Hears what others put into the outbox besides deliveries. Call it when the outbox wakes.
+    fn handle_outbox(&mut self, now: Timestamp);
+
+    /// Looks at the time: heartbeats due, a peer that is silent, a login or a close that takes too long.
+    fn handle_time(&mut self, now: Timestamp);
+
+    /// The broker stops: says so to the client and ends.
+    fn handle_shutdown(&mut self, reason: &str, now: Timestamp);
+
+    /// The peer is gone: gives everything back.
+    fn handle_disconnect(&mut self, now: Timestamp);
+
+    /// What to write next: answers, then deliveries, as many as fit. Call it again after each write.
+    fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue;
+
+    /// When [`Session::handle_time`] has something to do next.
+    fn next_deadline(&self) -> Option<Timestamp>;
+
+    /// Whether to read on. Not while the peer leaves too many answers unread, nor while it must not publish and
+    /// its protocol has no other way to say so.
+    fn wants_input(&self) -> bool;
+
+    /// Whether to call [`Session::handle_input`] again without having read more: the output was too long to go on,
+    /// and some of it has been written since.
+    fn has_stalled_input(&self) -> bool;
+
+    /// Whether it has ended: write what is left of the output, then close the socket.
+    fn is_finished(&self) -> bool;
+}

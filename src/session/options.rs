@@ -29,6 +29,26 @@ pub struct SessionOptions {
     pub publish_window: u32,
     /// Most rows in a page of a list.
     pub page_rows_max: u32,
+    /// What holds for AMQP connections only.
+    pub amqp: AmqpOptions,
+}
+
+/// What holds for AMQP connections only.
+#[derive(Clone, Debug)]
+pub struct AmqpOptions {
+    /// Longest frame that is offered, its 8 bytes of framing included.
+    pub frame_max: u32,
+    /// Time between heartbeats that is offered, in whole seconds; none: no heartbeats unless the client wishes them.
+    pub heartbeat: Option<Duration>,
+    /// `product` in the server's properties. Some clients behave differently towards `RabbitMQ`.
+    pub announce_product: String,
+    /// `version` in the server's properties.
+    pub announce_version: String,
+    /// How long a consumer may hold a message without settling it; none: for ever. Queues and consumers may say
+    /// otherwise with `x-consumer-timeout`.
+    pub consumer_timeout: Option<Duration>,
+    /// Bytes of a connection's messages that no queue has yet: bodies that are still arriving, and transactions.
+    pub uncommitted_max: u64,
 }
 
 impl SessionOptions {
@@ -53,6 +73,20 @@ impl Default for SessionOptions {
             handshake_timeout: Duration::from_secs(10),
             publish_window: 1 << 20,
             page_rows_max: native::PAGE_ROWS_MAX,
+            amqp: AmqpOptions::default(),
+        }
+    }
+}
+
+impl Default for AmqpOptions {
+    fn default() -> Self {
+        AmqpOptions {
+            frame_max: 131_072,
+            heartbeat: Some(Duration::from_secs(60)),
+            announce_product: "Rialto".to_owned(),
+            announce_version: env!("CARGO_PKG_VERSION").to_owned(),
+            consumer_timeout: Some(Duration::from_secs(30 * 60)),
+            uncommitted_max: 64 << 20,
         }
     }
 }

@@ -9,7 +9,7 @@ use rialto_protocol::types::{RawProperties, ShortStr};
 
 use crate::broker::{BrokerError, Resolved, Targets, Vhost};
 use crate::model::{ExchangeName, MessageRoute, RoutingKey};
-use crate::routing::Routed;
+use crate::routing::{CopyKeys, Routed};
 
 /// An exchange, a routing key, and the queues they lead to.
 #[derive(Debug)]
@@ -28,22 +28,39 @@ impl RouteSlot {
     /// many queues, and a client may have very many routes.
     const TARGETS_MAX: usize = 256;
 
-    /// Looks up the queues that a message with these properties goes to.
-    pub(super) fn resolve(
+    /// The queues that a message with these properties goes to: those that are known, unless the message itself has
+    /// a say in it.
+    pub(super) fn find(
+        &mut self,
+        vhost: &Vhost,
+        properties: RawProperties<'_>,
+        scratch: &mut Routed,
+    ) -> Result<Resolved, BrokerError> {
+        match self.known_targets(vhost) {
+            Some(targets) if !CopyKeys::are_in(&properties) => {
+                Ok(Resolved { targets, generation: Some(vhost.generation()), stored: None })
+            }
+            _ => self.resolve(vhost, properties, scratch),
+        }
+    }
+
+    fn resolve(
         &mut self,
         vhost: &Vhost,
         properties: RawProperties<'_>,
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
         let resolved = vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, scratch)?;
-        if resolved.targets.queues.len() <= Self::TARGETS_MAX {
-            self.known = resolved.generation.map(|generation| (generation, resolved.targets.clone()));
+        if resolved.targets.queues.len() <= Self::TARGETS_MAX
+            && let Some(generation) = resolved.generation
+        {
+            self.known = Some((generation, resolved.targets.clone()));
         }
         Ok(resolved)
     }
 
-    /// The queues, if they are known and do not depend on the message.
-    pub(super) fn known_targets(&self, vhost: &Vhost) -> Option<Arc<Targets>> {
+    /// The queues, if they are known. Not for messages with [`CopyKeys`].
+    fn known_targets(&self, vhost: &Vhost) -> Option<Arc<Targets>> {
         let (generation, targets) = self.known.as_ref()?;
         (*generation == vhost.generation()).then(|| targets.clone())
     }

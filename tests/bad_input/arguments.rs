@@ -39,7 +39,7 @@ async fn every_invalid_queue_argument_is_refused_in_rabbitmqs_words() {
         ("x-single-active-consumer", 1.into(), "{unacceptable_type,"),
         ("x-delivery-limit", (-2).into(), "{value_negative,-2}"),
         ("x-delivery-limit", "never".into(), "{unacceptable_type,longstr}"),
-        ("x-queue-type", "tape".into(), "unsupported queue type 'tape'"),
+        ("x-queue-type", "tape".into(), "\"unsupported queue type 'tape'\""),
         ("x-queue-type", 1.into(), "{unacceptable_type,"),
     ] {
         let (code, text) = peer.declare("jobs", args(arg, value)).await.unwrap_err();

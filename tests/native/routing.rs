@@ -1,6 +1,6 @@
 //! Where messages go: exchange types, exchanges behind exchanges, and what happens when nobody wants one.
 
-use rialto_client::{Client, FieldTable, Message, Outcome};
+use rialto_client::{Client, FieldTable, FieldValue, Message, Outcome};
 
 use crate::support::peer::Peer;
 use crate::support::*;
@@ -251,4 +251,26 @@ async fn a_new_binding_counts_for_the_very_next_message() {
     client.queue("q0").delete().await.unwrap();
     publisher.publish("m").await.unwrap().await.unwrap().accepted().unwrap();
     assert_eq!((depth(&client, "q1").await, depth(&client, "q2").await), ((3, 0), (2, 0)));
+}
+
+#[tokio::test]
+async fn copies_are_routed_and_blind_ones_are_not_shown() {
+    let (_broker, client) = start_and_connect().await;
+    for queue in ["own", "cc", "bcc"] {
+        client.queue(queue).declare().await.unwrap();
+    }
+    let keys = |key: &str| FieldValue::Array(vec![key.into()]);
+    let copied = || Message::new("m").header("CC", keys("cc")).header("BCC", keys("bcc"));
+    // Between two plain ones, whose route is known by then.
+    publish(&client, "", "own", "before").await;
+    publish(&client, "", "own", copied()).await;
+    publish(&client, "", "own", "after").await;
+    assert_eq!(drain(&client, "own").await, ["before", "m", "after"]);
+    assert_eq!(drain(&client, "cc").await, ["m"]);
+    let blind = client.queue("bcc").get().await.unwrap().unwrap();
+    assert!(blind.header("CC").is_some() && blind.header("BCC").is_none());
+    let refused = outcome(&client, "", "own", Message::new("m").header("CC", "no list")).await;
+    let Outcome::Rejected { code, reason } = refused else { panic!("{refused:?}") };
+    assert_eq!(code, 406);
+    assert_eq!(&*reason, r#"invalid message: {unacceptable_type_in_header,"CC",longstr}"#);
 }

@@ -331,6 +331,16 @@ pub(crate) fn parse_table<'a>(what: &'static str, input: &'a [u8]) -> Parsed<'a,
     table_at(what, input, 0)
 }
 
+/// Reads a value with its type octet in front.
+pub(crate) fn parse_value(input: &[u8]) -> Parsed<'_, FieldValue> {
+    value_at(input, 1)
+}
+
+/// Steps over a value with its type octet in front.
+pub(crate) fn skip_value(input: &[u8]) -> Parsed<'_, ()> {
+    walk_value(input, 1)
+}
+
 /// Writes bytes behind their four-byte length.
 pub(crate) fn put_long_bytes(bytes: &[u8], out: &mut impl BufMut) {
     out.put_u32(bytes.len() as u32);

@@ -6,11 +6,13 @@
 mod error;
 mod field;
 mod properties;
+mod raw_table;
 mod short_str;
 
 pub use error::{WireError, WireResult};
 pub use field::{FieldTable, FieldValue, TABLE_DEPTH_MAX, check_table};
 pub use properties::{Properties, RawProperties};
+pub use raw_table::{RawField, RawTable};
 pub use short_str::{ShortStr, TooLong};
 
 pub(crate) use error::{Parsed, finish, labelled};

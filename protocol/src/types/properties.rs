@@ -11,6 +11,7 @@ use nom::number::complete::{be_u8, be_u16, be_u32, be_u64};
 
 use super::error::{Parsed, WireError, WireResult, finish, labelled};
 use super::field::{FieldTable, check_table, parse_table};
+use super::raw_table::{RawField, RawTable};
 use super::short_str::{ShortStr, parse_short_str, put_short_str};
 
 const CONTENT_TYPE: u16 = 1 << 15;
@@ -261,6 +262,26 @@ impl<'a> RawProperties<'a> {
         self.text(USER_ID)
     }
 
+    /// Seconds since the Unix epoch.
+    pub fn timestamp(&self) -> Option<u64> {
+        self.field(TIMESTAMP).and_then(|field| field.try_into().ok()).map(u64::from_be_bytes)
+    }
+
+    /// Whether there is a table of headers: the cheapest question to begin with.
+    pub fn has_headers(&self) -> bool {
+        self.flags & HEADERS != 0
+    }
+
+    /// The headers one by one, none decoded.
+    pub fn raw_headers(&self) -> RawTable<'a> {
+        RawTable::new(self.field(HEADERS).unwrap_or_default())
+    }
+
+    /// One header, found without decoding the others.
+    pub fn header(&self, name: &str) -> Option<RawField<'a>> {
+        self.raw_headers().find(|field| field.name == name)
+    }
+
     /// The headers, decoded.
     pub fn headers(&self) -> Option<FieldTable> {
         FieldTable::decode(self.field(HEADERS)?).ok()
@@ -364,7 +385,11 @@ mod tests {
         assert_eq!(raw.correlation_id(), Some("c-1"));
         assert_eq!(raw.message_id(), Some("m-1"));
         assert_eq!(raw.user_id(), Some("guest"));
+        assert_eq!(raw.timestamp(), Some(1_700_000_000));
         assert_eq!(raw.headers(), properties.headers);
+        assert!(raw.has_headers() && !RawProperties::EMPTY.has_headers());
+        assert_eq!(raw.header("k").and_then(|field| field.decode()), Some("v".into()));
+        assert_eq!((raw.header("other"), RawProperties::EMPTY.header("k")), (None, None));
     }
 
     #[test]

@@ -26,11 +26,13 @@ pub enum Mutation {
     HastyHandOver,
     /// A requeued message gets a new time to live.
     RequeueRenewsExpiry,
+    /// A message without a priority has priority 0 in every queue.
+    DefaultPriorityIgnored,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 9] = [
+    pub const ALL: [Mutation; 10] = [
         Mutation::RequeueAtTail,
         Mutation::ExpireAtHeadOnly,
         Mutation::RoundRestarts,
@@ -40,6 +42,7 @@ impl Mutation {
         Mutation::ConsumerPriorityIgnored,
         Mutation::HastyHandOver,
         Mutation::RequeueRenewsExpiry,
+        Mutation::DefaultPriorityIgnored,
     ];
 }
 
@@ -48,6 +51,7 @@ impl Mutation {
 pub(super) struct NaiveMessage {
     pub(super) lsn: u64,
     pub(super) place: u64,
+    pub(super) own_priority: Option<u8>,
     pub(super) priority: u8,
     pub(super) ttl_ms: Option<u64>,
     pub(super) expires: Option<u64>,
@@ -134,7 +138,11 @@ impl Naive {
 
     /// Whether it was accepted.
     pub(super) fn publish(&mut self, mut message: NaiveMessage, now: u64) -> bool {
-        message.priority = message.priority.min(self.options.max_priority);
+        let priority = match self.mutation {
+            Some(Mutation::DefaultPriorityIgnored) => message.own_priority.unwrap_or(0),
+            _ => message.own_priority.unwrap_or(self.options.default_priority),
+        };
+        message.priority = priority.min(self.options.max_priority);
         message.ttl_ms = [message.ttl_ms, self.options.message_ttl_ms].into_iter().flatten().min();
         message.expires = message.ttl_ms.map(|ttl| now + ttl * 1000);
         self.dispatch(now);

@@ -142,6 +142,7 @@ fn options(choices: &mut impl Choices) -> QueueOptions {
         durable: choices.one_in(2),
         auto_delete: choices.one_in(8),
         max_priority: choices.one_of(&[0, 0, 0, 1, 3, 255]),
+        default_priority: choices.one_of(&[0, 0, 4]),
         message_ttl_ms: choices.one_of(&[None, None, None, None, Some(0), Some(15), Some(60)]),
         expires_ms: choices.one_of(&[None, None, None, Some(1), Some(40)]),
         max_length: choices.one_of(&[None, None, None, Some(0), Some(1), Some(5), Some(20)]),
@@ -226,13 +227,14 @@ impl Pair {
         let persistent = choices.one_in(2);
         let ttl_ms =
             choices.one_of(&[None, None, None, None, Some(0), Some(5), Some(20), Some(50), Some(500)]);
-        let priority = choices.one_of(&[0, 0, 1, 2, 3, 9, 255]);
+        let priority = choices.one_of(&[None, Some(0), Some(1), Some(2), Some(3), Some(9), Some(255)]);
         let properties = Properties { delivery_mode: persistent.then_some(2), ..Properties::default() };
         let message = Message::new(self.route.clone(), &properties.encoded(), &body, &self.gauge);
         let naive = NaiveMessage {
             lsn,
             place: lsn,
-            priority,
+            own_priority: priority,
+            priority: 0,
             ttl_ms,
             expires: None,
             returns: 0,
@@ -241,7 +243,8 @@ impl Pair {
             persistent,
             enqueued: self.now.as_micros(),
         };
-        let publication = Publication { message, lsn: Lsn(lsn), priority: Priority(priority), ttl_ms };
+        let priority = priority.map(Priority);
+        let publication = Publication { message, lsn: Lsn(lsn), priority, ttl_ms };
         let verdict = self.machine.publish(publication, self.now, &mut self.out);
         let accepted = self.naive.publish(naive, self.now.as_micros());
         same("publish: accepted", verdict == Verdict::Accepted, accepted)
@@ -327,6 +330,7 @@ impl Pair {
             credit: credit.map(|(messages, bytes)| Credit { messages, bytes }),
             window,
             channel_window: channel.map(|channel: usize| self.windows[channel].clone()),
+            timeout: None,
         };
         let naive = NaiveConsumer {
             id,

@@ -45,6 +45,7 @@ fn spec(id: u64) -> ConsumerSpec {
         credit: None,
         window: u64::MAX,
         channel_window: None,
+        timeout: None,
     }
 }
 
@@ -52,7 +53,7 @@ impl Host {
     fn publication(&mut self) -> Publication {
         let lsn = Lsn(self.next_lsn);
         self.next_lsn += 1;
-        Publication { message: message(b"0123456789"), lsn, priority: Priority(0), ttl_ms: None }
+        Publication { message: message(b"0123456789"), lsn, priority: None, ttl_ms: None }
     }
 
     /// Publishes a message of ten bytes.
@@ -66,7 +67,7 @@ impl Host {
     }
 
     fn publish_with(&mut self, priority: u8, ttl_ms: Option<u64>) -> Verdict {
-        let publication = Publication { priority: Priority(priority), ttl_ms, ..self.publication() };
+        let publication = Publication { priority: Some(Priority(priority)), ttl_ms, ..self.publication() };
         self.queue.publish(publication, self.now, &mut self.out)
     }
 

@@ -6,9 +6,10 @@ use rialto_protocol::native::{Closing, Command};
 
 use super::channel::{Channel, ChannelSlot};
 use super::{NativeSession, State};
-use crate::broker::{QueueCell, Turn};
+use crate::broker::QueueCell;
 use crate::model::{ChannelId, ConsumerId};
 use crate::session::SessionOptions;
+use crate::session::departure::leave_queues;
 
 impl NativeSession {
     /// Ends the connection with a reason. What was read before the reason arose is carried out.
@@ -85,14 +86,4 @@ fn consumers_of(channel: Channel) -> Vec<(Arc<QueueCell>, ConsumerId)> {
     let consumers = channel.consumers.into_values().map(|consumer| (consumer.queue, consumer.id));
     let getters = channel.gets.getters.into_values().map(|(getter, queue)| (queue, getter));
     consumers.chain(getters).collect()
-}
-
-/// Takes consumers out of their queues, with one step for each queue.
-fn leave_queues(leaving: impl IntoIterator<Item = (Arc<QueueCell>, ConsumerId)>, turn: &mut Turn) {
-    let mut leaving: Vec<_> = leaving.into_iter().collect();
-    leaving.sort_unstable_by_key(|(queue, id)| (queue.id(), *id));
-    for same in leaving.chunk_by(|(one, _), (other, _)| one.id() == other.id()) {
-        let ids: Vec<_> = same.iter().map(|(_, id)| *id).collect();
-        same[0].0.consumers_gone(&ids, turn);
-    }
 }

@@ -6,26 +6,14 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{
     self, Consume, DeliveredRun, EntryFlags, Kind, Place, Response, Settle, put_entry_head,
 };
-use rialto_protocol::types::{FieldTable, ShortStr};
+use rialto_protocol::types::ShortStr;
 
 use super::channel::{ChannelSlot, Consumer};
 use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, place_of};
-use crate::broker::{BrokerError, LocalConsumer, QueueCell, Settled};
-use crate::model::{ChannelId, ConsumerId, ConsumerTag};
-use crate::queue::{self, ChannelWindow, ConsumeError, ConsumerSpec, Credit, Delivery, SettleError};
-
-/// Settlements of one read, in order, neighbours of one consumer together.
-#[derive(Debug, Default)]
-pub(super) struct PendingSettles(Vec<PendingSettle>);
-
-#[derive(Debug)]
-struct PendingSettle {
-    channel: ChannelId,
-    consumer: u32,
-    id: ConsumerId,
-    queue: Arc<QueueCell>,
-    ranges: Vec<Settled>,
-}
+use crate::broker::{BrokerError, LocalConsumer, Settled};
+use crate::model::{ChannelId, ConsumerTag};
+use crate::queue::{self, ChannelWindow, ConsumerSpec, Credit, Delivery, SettleError};
+use crate::session::consumer_arguments;
 
 impl NativeSession {
     pub(super) fn handle_settle(&mut self, place: Place, settle: Settle) -> Result<(), Fault> {
@@ -53,20 +41,8 @@ impl NativeSession {
             let text = format!("there has been no consumer {} on this channel", settle.consumer);
             return Err(channel_fault(ReplyCode::PreconditionFailed, text, place));
         };
-        let ranges = settle.ranges.iter().map(|&(first, last)| Settled {
-            first,
-            last,
-            settlement: settlement.clone(),
-        });
-        match settles.0.last_mut() {
-            Some(last) if last.id == consumer.id => last.ranges.extend(ranges),
-            _ => settles.0.push(PendingSettle {
-                channel: number,
-                consumer: settle.consumer,
-                id: consumer.id,
-                queue: consumer.queue.clone(),
-                ranges: ranges.collect(),
-            }),
+        for &range in &settle.ranges {
+            settles.push(number, settle.consumer, (consumer.id, &consumer.queue), range, &settlement);
         }
         Ok(())
     }
@@ -169,18 +145,19 @@ impl NativeSession {
             tag: ConsumerTag::from(tag.clone()),
             auto_ack: consume.auto_ack,
             exclusive: consume.exclusive,
-            priority: priority(&consume.arguments)?,
+            priority: consumer_arguments::priority(&consume.arguments)?,
             prefetch: consume.prefetch,
             credit: consume
                 .credit
                 .map(|(messages, bytes)| Credit { messages: messages.into(), bytes: bytes.into() }),
             window,
             channel_window: channel.window.clone(),
+            timeout: None,
         };
         let local = LocalConsumer { channel: number, number: consume.consumer };
         match queue.consume(spec, local, &self.outbox, &mut self.turn.0) {
             Some(Ok(())) => {}
-            Some(Err(error)) => return Err(consume_refused(&error, &queue, open)),
+            Some(Err(error)) => return Err(consumer_arguments::refused(&error, &queue, &open.vhost)),
             None => return Err(open.vhost.no_queue(queue.name())),
         }
         open.consumers += 1;
@@ -294,31 +271,6 @@ impl NativeSession {
         }
         Ok(())
     }
-}
-
-fn consume_refused(error: &ConsumeError, queue: &QueueCell, open: &Open) -> BrokerError {
-    let (queue, vhost) = (queue.name().clone(), open.vhost.name().clone());
-    match error {
-        ConsumeError::InExclusiveUse | ConsumeError::NotAlone => {
-            BrokerError::QueueInExclusiveUse { queue, vhost }
-        }
-        other => BrokerError::refused(
-            ReplyCode::AccessRefused,
-            format!("queue '{queue}' in vhost '{vhost}': {other}"),
-        ),
-    }
-}
-
-/// `x-priority`, as RabbitMQ takes it: any integer.
-fn priority(arguments: &FieldTable) -> Result<i32, BrokerError> {
-    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
-    value.as_int().and_then(|n| i32::try_from(n).ok()).ok_or_else(|| {
-        let text = format!(
-            "invalid arg 'x-priority': {value} of type '{}' is not a 32-bit integer",
-            value.type_name()
-        );
-        BrokerError::refused(ReplyCode::PreconditionFailed, text)
-    })
 }
 
 /// What an entry of a delivery says about it.

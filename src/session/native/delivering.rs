@@ -12,16 +12,10 @@ use super::{NativeSession, State};
 use crate::broker::{DeliveryRun, LocalConsumer, Notice};
 use crate::model::{ChannelId, Message, MessageRoute};
 use crate::queue::Delivery;
-use crate::session::WriteQueue;
-
-/// Bytes that may wait for the socket before no more deliveries are encoded.
-const OUTPUT_HIGH: usize = 512 << 10;
+use crate::session::{OUTPUT_HIGH, SLICE_LEAST, WriteQueue};
 
 /// A delivery frame is ended when it has become this long: the client can start on it.
 const FRAME_TARGET: usize = 128 << 10;
-
-/// From this length on, a stretch of entries is sent from where it is instead of being copied.
-const SLICE_LEAST: usize = 16 << 10;
 
 /// Deliveries taken from a run at a time, so that large messages do not fill the output far past its mark.
 const CHUNK_MAX: usize = 1024;

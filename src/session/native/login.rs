@@ -9,12 +9,12 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
 use rialto_protocol::types::{FieldTable, FieldValue};
 
-use super::consuming::PendingSettles;
 use super::{Fault, NativeSession, Open, State, connection_fault, unexpected};
 use crate::broker::{BrokerError, ConnectionInfo, LoginError, PublishBatch};
 use crate::model::VhostName;
 use crate::routing::Routed;
 use crate::session::route_cache::RouteCache;
+use crate::session::settles::PendingSettles;
 
 impl NativeSession {
     pub(super) fn handle_login(&mut self, place: Place, command: Command) -> Result<(), Fault> {

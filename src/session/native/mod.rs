@@ -32,15 +32,16 @@ use rialto_protocol::native::{Closing, Command, FrameError, Kind, Place, RawFram
 use rialto_protocol::types::ShortStr;
 
 use super::route_cache::RouteCache;
-use super::{SessionOptions, WriteQueue};
+use super::settles::PendingSettles;
+use super::turn_box::TurnBox;
+use super::{Session, SessionOptions, UNREAD_ANSWERS_MAX, WriteQueue};
 use crate::broker::{
-    Broker, ConnectionGuard, Hold, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Turn, Vhost,
+    Broker, ConnectionGuard, Hold, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Vhost,
 };
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
 use channel::{Channel, ChannelSlot};
-use consuming::PendingSettles;
 use publishing::Tracked;
 
 /// See the module.
@@ -63,19 +64,6 @@ pub struct NativeSession {
     stalled: bool,
     /// Somebody wants the connection closed. Done between frames, when no handler relies on its being open.
     close_wanted: Option<String>,
-}
-
-/// Output from which on nothing more is carried out or read until the peer has read some of it. A request of
-/// twenty bytes can ask for an answer of a million times that.
-const UNREAD_ANSWERS_MAX: usize = 4 << 20;
-
-/// Keeps [`Turn`] out of the derived `Debug`.
-struct TurnBox(Turn);
-
-impl std::fmt::Debug for TurnBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Turn")
-    }
 }
 
 #[derive(Debug)]
@@ -154,7 +142,7 @@ impl NativeSession {
             peer,
             outbox,
             out: WriteQueue::default(),
-            turn: TurnBox(Turn::new()),
+            turn: TurnBox::default(),
             state: State::Login { until },
             now,
             last_heard: now,
@@ -164,10 +152,10 @@ impl NativeSession {
             close_wanted: None,
         }
     }
+}
 
-    /// Takes what was read, as far as it makes whole frames, and does what it says. Stops early when the output
-    /// has become too long: see [`NativeSession::has_stalled_input`].
-    pub fn handle_input(&mut self, input: &mut BytesMut, now: Timestamp) {
+impl Session for NativeSession {
+    fn handle_input(&mut self, input: &mut BytesMut, now: Timestamp) {
         if !std::mem::take(&mut self.stalled) {
             self.last_heard = now;
         }
@@ -196,16 +184,14 @@ impl NativeSession {
         self.turn.0.finish(&self.broker);
     }
 
-    /// Hears what others put into the outbox besides deliveries. Call it when the outbox wakes.
-    pub fn handle_outbox(&mut self, now: Timestamp) {
+    fn handle_outbox(&mut self, now: Timestamp) {
         self.begin(now);
         self.take_outbox();
         self.close_if_wanted();
         self.turn.0.finish(&self.broker);
     }
 
-    /// Looks at the time: heartbeats due, a peer that is silent, a login or a close that takes too long.
-    pub fn handle_time(&mut self, now: Timestamp) {
+    fn handle_time(&mut self, now: Timestamp) {
         self.begin(now);
         match &self.state {
             State::Login { until } if *until <= now => self.finish(),
@@ -227,8 +213,7 @@ impl NativeSession {
         self.turn.0.finish(&self.broker);
     }
 
-    /// When [`NativeSession::handle_time`] has something to do next.
-    pub fn next_deadline(&self) -> Option<Timestamp> {
+    fn next_deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::Login { until } | State::Closing { until, .. } => Some(*until),
             State::Open(open) => {
@@ -239,8 +224,7 @@ impl NativeSession {
         }
     }
 
-    /// The broker stops: says so to the client and ends.
-    pub fn handle_shutdown(&mut self, reason: &str, now: Timestamp) {
+    fn handle_shutdown(&mut self, reason: &str, now: Timestamp) {
         self.begin(now);
         match self.state {
             State::Login { .. } => self.finish(),
@@ -253,16 +237,14 @@ impl NativeSession {
         self.turn.0.finish(&self.broker);
     }
 
-    /// The peer is gone: gives everything back.
-    pub fn handle_disconnect(&mut self, now: Timestamp) {
+    fn handle_disconnect(&mut self, now: Timestamp) {
         self.begin(now);
         self.release();
         self.finish();
         self.turn.0.finish(&self.broker);
     }
 
-    /// What to write next: answers, then deliveries, as many as fit. Call it again after each write.
-    pub fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
+    fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
         if matches!(self.state, State::Open(_)) {
             self.begin(now);
             self.fill_output();
@@ -276,22 +258,20 @@ impl NativeSession {
         &mut self.out
     }
 
-    /// Whether to read on. Not while the peer leaves too many answers unread.
-    pub fn wants_input(&self) -> bool {
+    fn wants_input(&self) -> bool {
         !matches!(self.state, State::Finished) && self.out.len() < UNREAD_ANSWERS_MAX
     }
 
-    /// Whether to call [`NativeSession::handle_input`] again without having read more: the output was too long to
-    /// go on, and some of it has been written since.
-    pub fn has_stalled_input(&self) -> bool {
+    fn has_stalled_input(&self) -> bool {
         self.stalled && self.wants_input()
     }
 
-    /// Whether it has ended: write what is left of the output, then close the socket.
-    pub fn is_finished(&self) -> bool {
+    fn is_finished(&self) -> bool {
         matches!(self.state, State::Finished)
     }
+}
 
+impl NativeSession {
     /// Connections live by the time that drivers tell; messages live by the broker's clock, which a test may
     /// move by an hour without any peer being silent for so long.
     fn begin(&mut self, now: Timestamp) {

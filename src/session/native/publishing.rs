@@ -12,6 +12,7 @@ use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
 use crate::broker::{BrokerError, Hold, Resolved};
 use crate::model::{ChannelId, MessageRoute};
 use crate::queue::RejectReason;
+use crate::routing::CopyKeys;
 use crate::session::SessionOptions;
 use crate::session::route_cache::RouteSlot;
 
@@ -136,7 +137,7 @@ impl NativeSession {
         };
         let exhausted = self.broker.memory_exhausted();
         // Looked up once for the run, unless it depends on each message's headers.
-        let mut fixed = slot.known_targets(vhost);
+        let mut fixed = None;
         // The count is bounded by the entries' bytes, as the run's reader has checked.
         batch.reserve(run.count as usize, run.entries.len());
         for entry in run.walk() {
@@ -150,13 +151,15 @@ impl NativeSession {
                 Fate::Rejected { code: ReplyCode::ResourceError, reason }
             } else {
                 let resolved;
+                let mut stored = None;
                 let targets = match &fixed {
-                    Some(targets) => Ok(targets),
-                    None => {
-                        resolved = slot.resolve(vhost, properties, scratch);
-                        if let Ok(Resolved { targets, generation: Some(_) }) = &resolved {
+                    Some(targets) if !CopyKeys::are_in(&properties) => Ok(targets),
+                    _ => {
+                        resolved = slot.find(vhost, properties, scratch);
+                        if let Ok(Resolved { targets, generation: Some(_), .. }) = &resolved {
                             fixed = Some(targets.clone());
                         }
+                        stored = resolved.as_ref().ok().and_then(|resolved| resolved.stored.as_deref());
                         resolved.as_ref().map(|resolved| &resolved.targets)
                     }
                 };
@@ -165,8 +168,11 @@ impl NativeSession {
                     Ok(targets) if targets.queues.is_empty() => Fate::Unroutable,
                     Ok(targets) => {
                         let position = batch.len() as u32;
-                        let bytes = entry_bytes(run, &entry);
-                        match batch.push(&slot.route, targets, bytes, &properties) {
+                        let pushed = match stored {
+                            None => batch.push(&slot.route, targets, entry_bytes(run, &entry), &properties),
+                            Some(stored) => batch.push_content(&slot.route, targets, stored, entry.body),
+                        };
+                        match pushed {
                             Ok(()) => Fate::Batched { position },
                             Err(error) => {
                                 Fate::Rejected { code: error.reply_code(), reason: error.to_string() }

@@ -67,14 +67,14 @@ impl NativeSession {
                 vhost.unbind_queue(&source.into(), &destination, &key, &arguments, by)?;
             }
             Request::DeclareQueue { name, passive: true, .. } => {
-                let queue = vhost.queue(&name, by)?;
+                let queue = vhost.passive_queue(&name, by)?;
                 return Ok(declared(&queue));
             }
             Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
                 let name = QueueName::from(name);
                 let options = QueueOptions::from_declare(durable, exclusive, auto_delete, &arguments)
                     .map_err(|error| {
-                        BrokerError::refused(ReplyCode::PreconditionFailed, error.text(&name, vhost.name()))
+                        BrokerError::refused(error.reply_code(), error.text(&name, vhost.name()))
                     })?;
                 let queue = vhost.declare_queue(&name, options, by, turn)?.queue;
                 return Ok(declared(&queue));

@@ -1,0 +1,80 @@
+//! The methods that come with every message, read without allocating.
+
+use super::MethodId;
+use super::fields::FieldReader;
+use crate::amqp::MethodError;
+use crate::types::{WireError, WireResult};
+
+/// `basic.publish`, borrowed from its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BasicPublishRef<'a> {
+    /// Where it is published to.
+    pub exchange: &'a str,
+    /// What exchanges route it by.
+    pub routing_key: &'a str,
+    /// Return it if it reaches no queue.
+    pub mandatory: bool,
+    /// Return it if no consumer takes it at once.
+    pub immediate: bool,
+}
+
+impl<'a> BasicPublishRef<'a> {
+    /// Reads the payload of a method frame that holds `basic.publish`; any other method is an error.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, MethodError> {
+        decode(MethodId::BASIC_PUBLISH, payload, |fields| {
+            fields.short("a reserved field")?;
+            Ok(Self {
+                exchange: fields.borrowed_shortstr("exchange")?,
+                routing_key: fields.borrowed_shortstr("routing_key")?,
+                mandatory: fields.bit("mandatory")?,
+                immediate: fields.bit("immediate")?,
+            })
+        })
+    }
+}
+
+/// `basic.deliver`, borrowed from its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BasicDeliverRef<'a> {
+    /// The consumer that it is for.
+    pub consumer_tag: &'a str,
+    /// Its number on the channel.
+    pub delivery_tag: u64,
+    /// Whether it was delivered before.
+    pub redelivered: bool,
+    /// Where it was published to.
+    pub exchange: &'a str,
+    /// The routing key that it was published with.
+    pub routing_key: &'a str,
+}
+
+impl<'a> BasicDeliverRef<'a> {
+    /// Reads the payload of a method frame that holds `basic.deliver`; any other method is an error.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, MethodError> {
+        decode(MethodId::BASIC_DELIVER, payload, |fields| {
+            Ok(Self {
+                consumer_tag: fields.borrowed_shortstr("consumer_tag")?,
+                delivery_tag: fields.longlong("delivery_tag")?,
+                redelivered: fields.bit("redelivered")?,
+                exchange: fields.borrowed_shortstr("exchange")?,
+                routing_key: fields.borrowed_shortstr("routing_key")?,
+            })
+        })
+    }
+}
+
+#[inline]
+fn decode<'a, T>(
+    expected: MethodId,
+    payload: &'a [u8],
+    read: impl FnOnce(&mut FieldReader<'a>) -> WireResult<T>,
+) -> Result<T, MethodError> {
+    let id = MethodId::of(payload).ok_or(MethodError::NoId)?;
+    if id != expected {
+        let error = WireError::BadValue { what: "method id", value: id.method.into() };
+        return Err(MethodError::Fields { id, error });
+    }
+    let mut fields = FieldReader::new(&payload[4..]);
+    let value = read(&mut fields).and_then(|value| fields.end().map(|()| value));
+    value.map_err(|error| MethodError::Fields { id, error })
+}

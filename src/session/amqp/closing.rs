@@ -1,0 +1,127 @@
+//! All ways in which an AMQP connection or one of its channels ends.
+
+use std::time::Duration;
+
+use rialto_protocol::amqp::{ChannelClose, ConnectionClose, Method};
+
+use super::channel::{Channel, ChannelSlot, Mode};
+use super::fault::Fault;
+use super::{AmqpSession, CLOSE_TIMEOUT, State};
+use crate::broker::Turn;
+use crate::model::ChannelId;
+use crate::session::departure::leave_queues;
+
+impl AmqpSession {
+    /// Ends the connection with a reason. What was read before the reason arose is carried out.
+    pub(super) fn close(&mut self, fault: &Fault) {
+        if matches!(self.state, State::Closing { .. } | State::Finished) {
+            return;
+        }
+        let text = fault.reply_text();
+        tracing::info!(peer = %self.peer, code = fault.code.number(), %text, method = fault.method.name(), "closing connection");
+        self.release();
+        self.say(
+            0,
+            Method::ConnectionClose(ConnectionClose {
+                reply_code: fault.code.number(),
+                reply_text: text,
+                class_id: fault.method.class,
+                method_id: fault.method.method,
+            }),
+        );
+        self.await_end(CLOSE_TIMEOUT);
+    }
+
+    /// Hears and says nothing for a while, then ends.
+    pub(super) fn close_silently(&mut self, delay: Duration) {
+        self.await_end(delay);
+    }
+
+    fn await_end(&mut self, time: Duration) {
+        let frame_max = self.frame_max().unwrap_or(self.options.login_frame_max);
+        self.state = State::Closing { until: self.now.plus(time), frame_max };
+    }
+
+    /// Nothing more is heard; what is in the output is still written.
+    pub(super) fn finish(&mut self) {
+        self.state = State::Finished;
+    }
+
+    /// Gives back everything that the connection holds.
+    pub(super) fn release(&mut self) {
+        if !matches!(self.state, State::Open(_)) {
+            return;
+        }
+        self.flush();
+        let turn = &mut self.turn.0;
+        if let State::Open(open) = &mut self.state {
+            let slots: Vec<_> = open.channels.drain().map(|(_, slot)| slot).collect();
+            let channels = slots.into_iter().filter_map(|slot| match slot {
+                ChannelSlot::Open(channel) => Some(*channel),
+                ChannelSlot::Closing => None,
+            });
+            leave(channels, turn);
+            open.consumers = 0;
+            open.uncommitted = 0;
+            open.vhost.delete_exclusive_queues(open.id, turn);
+        }
+        self.sending = Default::default();
+    }
+
+    /// Closes a channel because of an error. The connection goes on.
+    pub(super) fn close_channel_with(&mut self, number: ChannelId, fault: &Fault) {
+        if !matches!(self.state, State::Open(_)) {
+            return;
+        }
+        let text = fault.reply_text();
+        tracing::info!(
+            peer = %self.peer, channel = number.0, code = fault.code.number(), %text, method = fault.method.name(),
+            "closing channel"
+        );
+        self.flush();
+        self.release_channel(number);
+        let open = self.open();
+        open.channels.insert(number, ChannelSlot::Closing);
+        open.count_channels();
+        self.say(
+            number.0,
+            Method::ChannelClose(ChannelClose {
+                reply_code: fault.code.number(),
+                reply_text: text,
+                class_id: fault.method.class,
+                method_id: fault.method.method,
+            }),
+        );
+    }
+
+    /// Gives back everything that a channel holds: consumers end, unacked messages return, and what was neither
+    /// published nor committed is forgotten.
+    pub(super) fn release_channel(&mut self, number: ChannelId) {
+        let turn = &mut self.turn.0;
+        let State::Open(open) = &mut self.state else { return };
+        let Some(channel) = open.channel_mut(number) else { return };
+        let channel = std::mem::take(channel);
+        open.consumers -= channel.tags.len();
+        open.uncommitted -= channel.uncommitted();
+        leave([channel], turn);
+        // Nothing more can arrive for it; what has arrived is back in its queue.
+        self.forget_deliveries_of(number);
+    }
+}
+
+impl Channel {
+    /// Bytes of its messages that no queue has yet.
+    pub(super) fn uncommitted(&self) -> u64 {
+        let transaction = match &self.mode {
+            Mode::Transaction(transaction) => transaction.bytes,
+            Mode::Plain | Mode::Confirm { .. } => 0,
+        };
+        self.arriving.held_bytes() as u64 + transaction
+    }
+}
+
+/// Takes the consumers of channels out of their queues.
+fn leave(channels: impl IntoIterator<Item = Channel>, turn: &mut Turn) {
+    let consumers = channels.into_iter().flat_map(|channel| channel.consumers.into_values());
+    leave_queues(consumers.map(|consumer| (consumer.queue, consumer.id)), turn);
+}

@@ -1,0 +1,363 @@
+//! Publishing: from frames to a batch, and from its fate to confirms.
+//!
+//! A message that is whole in one read is copied once, into the batch. Confirms are cumulative: what a read has
+//! brought is confirmed with one `basic.ack` for each channel, unless a queue has refused something.
+
+use bytes::{Bytes, BytesMut};
+use rialto_protocol::ReplyCode;
+use rialto_protocol::amqp::{
+    Assembled, BasicAck, BasicNack, BasicPublishRef, BasicReturn, ContentAssembler, ContentHeader, Method,
+    MethodId, put_body, put_content_header,
+};
+use rialto_protocol::types::{RawProperties, ShortStr};
+
+use super::channel::{Channel, Mode};
+use super::fault::{Fault, Refusal};
+use super::{AmqpSession, ChannelSlot, Open, State};
+use crate::broker::{Hold, PublishBatch, REPLY_TO};
+use crate::model::{ChannelId, QueueId};
+use crate::session::publish_rules;
+
+/// Neighbouring messages of one channel in confirm mode that share a fate, or will have one when the batch is
+/// published.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    channel: ChannelId,
+    first: u64,
+    count: u32,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// In the batch, from this position on.
+    Batched { position: u32 },
+    /// No queue wants it, which is nobody's fault: it is confirmed, as in RabbitMQ.
+    Unroutable,
+}
+
+impl AmqpSession {
+    /// A publish begins; its content follows.
+    pub(super) fn begin_publish(
+        &mut self,
+        number: ChannelId,
+        payload: &[u8],
+        wire_len: usize,
+    ) -> Result<(), Fault> {
+        BasicPublishRef::decode(payload)?;
+        let open = self.open();
+        open.spend_allowance(wire_len);
+        if let Some(channel) = open.channel_mut(number) {
+            channel.arriving.begin(payload);
+        }
+        Ok(())
+    }
+
+    pub(super) fn handle_content_header(
+        &mut self,
+        number: ChannelId,
+        header: &ContentHeader<'_>,
+        wire_len: usize,
+    ) -> Result<(), Fault> {
+        let size_max = u64::from(self.options.message_size_max);
+        let size = header.body_size;
+        self.assemble(number, wire_len, |arriving| {
+            let whole = arriving.header(header)?;
+            match size > size_max {
+                true => {
+                    let text = format!("message size {size} is larger than configured max size {size_max}");
+                    Err(Refusal::new(ReplyCode::PreconditionFailed, text))
+                }
+                false => Ok(whole),
+            }
+        })
+    }
+
+    pub(super) fn handle_content_body(
+        &mut self,
+        number: ChannelId,
+        payload: &[u8],
+        wire_len: usize,
+    ) -> Result<(), Fault> {
+        let Some(mut arriving) = self.take_arriving(number, wire_len) else { return Ok(()) };
+        let before = arriving.held_bytes();
+        let outcome = match arriving.body(payload) {
+            Ok(Some(content)) => self.publish(number, &content),
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
+        };
+        self.put_arriving(number, arriving, before, outcome)
+    }
+
+    fn assemble(
+        &mut self,
+        number: ChannelId,
+        wire_len: usize,
+        step: impl FnOnce(&mut ContentAssembler) -> Result<Option<Assembled<'_>>, Refusal>,
+    ) -> Result<(), Fault> {
+        let Some(mut arriving) = self.take_arriving(number, wire_len) else { return Ok(()) };
+        let before = arriving.held_bytes();
+        let outcome = match step(&mut arriving) {
+            Ok(Some(content)) => self.publish(number, &content),
+            Ok(None) => Ok(()),
+            Err(refusal) => Err(refusal),
+        };
+        self.put_arriving(number, arriving, before, outcome)
+    }
+
+    fn take_arriving(&mut self, number: ChannelId, wire_len: usize) -> Option<ContentAssembler> {
+        let open = self.open();
+        open.spend_allowance(wire_len);
+        open.channel_mut(number).map(|channel| std::mem::take(&mut channel.arriving))
+    }
+
+    fn put_arriving(
+        &mut self,
+        number: ChannelId,
+        arriving: ContentAssembler,
+        before: usize,
+        outcome: Result<(), Refusal>,
+    ) -> Result<(), Fault> {
+        let max = self.options.amqp.uncommitted_max;
+        let open = self.open();
+        let held = arriving.held_bytes();
+        if let Some(channel) = open.channel_mut(number) {
+            channel.arriving = arriving;
+            open.uncommitted = open.uncommitted + held as u64 - before as u64;
+        }
+        outcome.map_err(|refusal| refusal.at(MethodId::BASIC_PUBLISH))?;
+        match held > before && open.uncommitted > max {
+            true => Err(too_much_uncommitted(max).at(MethodId::BASIC_PUBLISH)),
+            false => Ok(()),
+        }
+    }
+
+    fn publish(&mut self, number: ChannelId, content: &Assembled<'_>) -> Result<(), Refusal> {
+        let publish = BasicPublishRef::decode(content.method)
+            .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
+        if publish.immediate {
+            return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
+        }
+        let exhausted = self.broker.memory_exhausted();
+        let uncommitted_max = self.options.amqp.uncommitted_max;
+        let State::Open(open) = &mut self.state else { return Ok(()) };
+        let Open { vhost, guard, tuned, channels, routes, batch, scratch, tracked, uncommitted, .. } = &mut **open;
+        let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
+        let slot = routes.slot(publish.exchange, publish.routing_key);
+        let given = RawProperties::trusted(content.properties);
+        let resolved = slot.find(vhost, given, scratch)?;
+        publish_rules::check_user_id(&given, &guard.info().user)?;
+        let targets = &resolved.targets;
+        let mut properties = resolved.stored.as_deref().unwrap_or(content.properties);
+        let with_reply_queue;
+        if given.reply_to() == Some(REPLY_TO) {
+            with_reply_queue = reply_to_queue(channel, properties)?;
+            properties = &with_reply_queue;
+        }
+        if exhausted {
+            let text = "the broker's memory is exhausted; publish again later";
+            return Err(Refusal::new(ReplyCode::ResourceError, text));
+        }
+        let transaction = match &mut channel.mode {
+            Mode::Transaction(transaction) => Some(&mut **transaction),
+            Mode::Plain | Mode::Confirm { .. } => None,
+        };
+        let is_transaction = transaction.is_some();
+        let (batch, returns) = match transaction {
+            Some(transaction) => {
+                let len = (content.body.len() + properties.len()) as u64 + MESSAGE_COST;
+                transaction.bytes += len;
+                *uncommitted += len;
+                if *uncommitted > uncommitted_max {
+                    return Err(too_much_uncommitted(uncommitted_max));
+                }
+                transaction.buffers()
+            }
+            None => (batch, self.out.buffer()),
+        };
+        let fate = if targets.queues.is_empty() {
+            if publish.mandatory {
+                put_return(number, &publish, content.properties, content.body, tuned.frame_max, returns);
+            }
+            Fate::Unroutable
+        } else {
+            let position = batch.len() as u32;
+            batch
+                .push_content(&slot.route, targets, properties, content.body)
+                .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
+            Fate::Batched { position }
+        };
+        if let Mode::Confirm { next } = &mut channel.mode {
+            track(tracked, number, *next, fate);
+            *next += 1;
+        }
+        if !is_transaction && batch.is_full() {
+            self.flush_publishes();
+        }
+        Ok(())
+    }
+
+    /// Publishes what was collected and confirms it.
+    pub(super) fn flush_publishes(&mut self) {
+        let window = self.options.publish_window;
+        let State::Open(open) = &mut self.state else { return };
+        let Open { batch, rejected, tracked, .. } = &mut **open;
+        self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
+        tell_confirms(tracked, rejected, self.out.buffer());
+        rejected.clear();
+        open.hold_back(self.turn.0.take_congested(), window);
+    }
+
+    /// Publishes one batch of a transaction. What queues refuse is nobody's matter: transactions are not confirmed.
+    pub(super) fn publish_committed(&mut self, mut batch: PublishBatch) {
+        let window = self.options.publish_window;
+        let State::Open(open) = &mut self.state else { return };
+        self.broker.publish(&mut batch, &self.outbox, &mut open.rejected, &mut self.turn.0);
+        open.rejected.clear();
+        open.hold_back(self.turn.0.take_congested(), window);
+    }
+
+    pub(super) fn select_confirms(&mut self, number: ChannelId, no_wait: bool) -> Result<(), Refusal> {
+        if let Some(channel) = self.open().channel_mut(number) {
+            match &channel.mode {
+                Mode::Plain => channel.mode = Mode::Confirm { next: 1 },
+                Mode::Confirm { .. } => {}
+                Mode::Transaction(_) => {
+                    let text = "cannot switch from tx to confirm mode";
+                    return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+                }
+            }
+        }
+        self.answer(number, no_wait, Method::ConfirmSelectOk(Default::default()));
+        Ok(())
+    }
+}
+
+/// What a message in a transaction counts for besides its bytes: its places in the batch.
+const MESSAGE_COST: u64 = 128;
+
+fn too_much_uncommitted(max: u64) -> Refusal {
+    let text = format!(
+        "more than {max} bytes of messages that are still arriving or not committed (amqp.uncommitted_max); \
+         commit more often"
+    );
+    Refusal::new(ReplyCode::ResourceError, text)
+}
+
+impl Open {
+    fn spend_allowance(&mut self, wire_len: usize) {
+        if !self.held_by.is_empty() {
+            self.held_allowance = self.held_allowance.saturating_sub(wire_len as u32);
+        }
+    }
+
+    fn hold_back(
+        &mut self,
+        congested: impl Iterator<Item = (QueueId, Hold)>,
+        window: u32,
+    ) {
+        let was_free = self.held_by.is_empty();
+        self.held_by.extend(congested);
+        if was_free {
+            self.held_allowance = window;
+        }
+    }
+}
+
+/// The properties with the channel's own reply address instead of the name that stands for it.
+fn reply_to_queue(channel: &Channel, properties: &[u8]) -> Result<Bytes, Refusal> {
+    let Some(queue) = &channel.reply_queue else {
+        let text = "fast reply consumer does not exist";
+        return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+    };
+    let mut properties = RawProperties::trusted(properties).decode();
+    properties.reply_to = Some(queue.name().short().clone());
+    Ok(properties.encoded())
+}
+
+fn put_return(
+    channel: ChannelId,
+    publish: &BasicPublishRef<'_>,
+    properties: &[u8],
+    body: &[u8],
+    frame_max: u32,
+    out: &mut BytesMut,
+) {
+    let returned = BasicReturn {
+        reply_code: ReplyCode::NoRoute.number(),
+        reply_text: ShortStr::truncated(ReplyCode::NoRoute.name()),
+        exchange: ShortStr::truncated(publish.exchange),
+        routing_key: ShortStr::truncated(publish.routing_key),
+    };
+    Method::BasicReturn(returned).encode(channel.0, out);
+    put_content_header(channel.0, body.len() as u64, properties, out);
+    put_body(channel.0, body, frame_max, out);
+}
+
+fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, fate: Fate) {
+    if let Some(last) = tracked.last_mut()
+        && last.channel == channel
+    {
+        let together = match (last.fate, fate) {
+            (Fate::Batched { position }, Fate::Batched { position: next }) => position + last.count == next,
+            (Fate::Unroutable, Fate::Unroutable) => true,
+            _ => false,
+        };
+        if together {
+            last.count += 1;
+            return;
+        }
+    }
+    tracked.push(Tracked { channel, first: sequence, count: 1, fate });
+}
+
+/// Confirms in ranges, in order: a refused message ends a range and is told on its own.
+fn tell_confirms(
+    tracked: &mut Vec<Tracked>,
+    rejected: &[(u32, crate::queue::RejectReason)],
+    out: &mut BytesMut,
+) {
+    let mut rejected = rejected.iter().map(|(position, _)| *position).peekable();
+    let mut pending: Option<(ChannelId, u64, u64)> = None;
+    for Tracked { channel, first, count, fate } in tracked.drain(..) {
+        let last = first + u64::from(count) - 1;
+        let mut next = first;
+        if let Fate::Batched { position } = fate {
+            // Those before belong to channels that do not want to know.
+            while rejected.next_if(|at| *at < position).is_some() {}
+            while let Some(at) = rejected.next_if(|at| *at < position + count) {
+                let refused = first + u64::from(at - position);
+                if refused > next {
+                    extend(&mut pending, channel, next, refused - 1, out);
+                }
+                put_ack(pending.take(), out);
+                let nack = BasicNack { delivery_tag: refused, multiple: false, requeue: false };
+                Method::BasicNack(nack).encode(channel.0, out);
+                next = refused + 1;
+            }
+        }
+        if next <= last {
+            extend(&mut pending, channel, next, last, out);
+        }
+    }
+    put_ack(pending, out);
+}
+
+fn extend(
+    pending: &mut Option<(ChannelId, u64, u64)>,
+    channel: ChannelId,
+    first: u64,
+    last: u64,
+    out: &mut BytesMut,
+) {
+    match pending {
+        Some((of, _, end)) if *of == channel && *end + 1 == first => *end = last,
+        _ => put_ack(pending.replace((channel, first, last)), out),
+    }
+}
+
+fn put_ack(range: Option<(ChannelId, u64, u64)>, out: &mut BytesMut) {
+    if let Some((channel, first, last)) = range {
+        Method::BasicAck(BasicAck { delivery_tag: last, multiple: last > first }).encode(channel.0, out);
+    }
+}

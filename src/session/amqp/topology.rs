@@ -1,0 +1,203 @@
+//! Exchanges, queues and bindings: from methods to the broker's operations and back to answers.
+
+use std::sync::Arc;
+
+use rialto_protocol::ReplyCode;
+use rialto_protocol::amqp::{
+    ExchangeBind, ExchangeDeclare, ExchangeDelete, ExchangeUnbind, Method, QueueBind, QueueDeclare,
+    QueueDeclareOk, QueueDelete, QueueDeleteOk, QueuePurge, QueuePurgeOk, QueueUnbind,
+};
+use rialto_protocol::types::ShortStr;
+
+use super::fault::Refusal;
+use super::{AmqpSession, State};
+use crate::broker::{BrokerError, QueueCell, REPLY_TO};
+use crate::model::{ChannelId, ExchangeName, ExchangeOptions, QueueName, QueueOptions, RoutingKey};
+use crate::routing::Destination;
+
+impl AmqpSession {
+    pub(super) fn declare_exchange(
+        &mut self,
+        number: ChannelId,
+        declare: ExchangeDeclare,
+    ) -> Result<(), Refusal> {
+        let name = ExchangeName::from(clean(declare.exchange));
+        let vhost = &self.open().vhost;
+        not_default(&name)?;
+        if declare.passive {
+            vhost.check_exchange(&name)?;
+        } else {
+            let options = ExchangeOptions::from_arguments(
+                &declare.kind,
+                declare.durable,
+                declare.auto_delete,
+                declare.internal,
+                declare.arguments,
+            )
+            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&name, vhost.name())))?;
+            vhost.declare_exchange(&name, options)?;
+        }
+        self.answer(number, declare.no_wait, Method::ExchangeDeclareOk(Default::default()));
+        Ok(())
+    }
+
+    pub(super) fn delete_exchange(
+        &mut self,
+        number: ChannelId,
+        delete: ExchangeDelete,
+    ) -> Result<(), Refusal> {
+        let name = ExchangeName::from(clean(delete.exchange));
+        self.open().vhost.delete_exchange(&name, delete.if_unused)?;
+        self.answer(number, delete.no_wait, Method::ExchangeDeleteOk(Default::default()));
+        Ok(())
+    }
+
+    pub(super) fn bind_exchange(&mut self, number: ChannelId, bind: ExchangeBind) -> Result<(), Refusal> {
+        let source = ExchangeName::from(clean(bind.source));
+        let destination = Destination::Exchange(ExchangeName::from(clean(bind.destination)));
+        self.open().vhost.bind(&source, &destination, bind.routing_key.into(), &bind.arguments)?;
+        self.answer(number, bind.no_wait, Method::ExchangeBindOk(Default::default()));
+        Ok(())
+    }
+
+    pub(super) fn unbind_exchange(
+        &mut self,
+        number: ChannelId,
+        unbind: ExchangeUnbind,
+    ) -> Result<(), Refusal> {
+        let source = ExchangeName::from(clean(unbind.source));
+        let destination = Destination::Exchange(ExchangeName::from(clean(unbind.destination)));
+        let key = RoutingKey::from(unbind.routing_key);
+        self.open().vhost.unbind(&source, &destination, &key, &unbind.arguments)?;
+        self.answer(number, unbind.no_wait, Method::ExchangeUnbindOk(Default::default()));
+        Ok(())
+    }
+
+    pub(super) fn declare_queue(&mut self, number: ChannelId, declare: QueueDeclare) -> Result<(), Refusal> {
+        let name = QueueName::from(clean(declare.queue));
+        let queue = if declare.passive {
+            let name = self.named_queue(number, name.into())?;
+            self.passive_queue(number, &name)?
+        } else {
+            let turn = &mut self.turn.0;
+            let State::Open(open) = &mut self.state else { return Ok(()) };
+            let QueueDeclare { durable, exclusive, auto_delete, arguments, .. } = &declare;
+            let options = QueueOptions::from_declare(*durable, *exclusive, *auto_delete, arguments).map_err(|error| {
+                BrokerError::refused(error.reply_code(), error.text(&name, open.vhost.name()))
+            })?;
+            open.vhost.declare_queue(&name, options, open.id, turn)?.queue
+        };
+        let stats = queue.stats();
+        let name = queue.name().short().clone();
+        if let Some(channel) = self.open().channel_mut(number) {
+            channel.last_queue = name.clone();
+        }
+        let declared = QueueDeclareOk {
+            queue: name,
+            message_count: count(stats.ready),
+            consumer_count: count(stats.consumers),
+        };
+        self.answer(number, declare.no_wait, Method::QueueDeclareOk(declared));
+        Ok(())
+    }
+
+    fn passive_queue(
+        &mut self,
+        number: ChannelId,
+        name: &str,
+    ) -> Result<Arc<QueueCell>, Refusal> {
+        let open = self.open();
+        if name == REPLY_TO {
+            // Asking whether one's own replies could arrive.
+            let reply_queue = open.channel_mut(number).and_then(|channel| channel.reply_queue.clone());
+            return reply_queue.ok_or_else(|| open.vhost.no_queue(name).into());
+        }
+        Ok(open.vhost.passive_queue(name, open.id)?)
+    }
+
+    pub(super) fn bind_queue(&mut self, number: ChannelId, bind: QueueBind) -> Result<(), Refusal> {
+        let key = self.binding_key(number, &bind.queue, bind.routing_key);
+        let queue = self.named_queue(number, clean(bind.queue))?;
+        let source = ExchangeName::from(clean(bind.exchange));
+        let open = self.open();
+        open.vhost.bind_queue(&source, &queue, key, bind.arguments, open.id)?;
+        self.answer(number, bind.no_wait, Method::QueueBindOk(Default::default()));
+        Ok(())
+    }
+
+    pub(super) fn unbind_queue(&mut self, number: ChannelId, unbind: QueueUnbind) -> Result<(), Refusal> {
+        let key = self.binding_key(number, &unbind.queue, unbind.routing_key);
+        let queue = self.named_queue(number, clean(unbind.queue))?;
+        let source = ExchangeName::from(clean(unbind.exchange));
+        let open = self.open();
+        match open.vhost.unbind_queue(&source, &queue, &key, &unbind.arguments, open.id) {
+            // What was never bound is unbound already.
+            Ok(()) | Err(BrokerError::NoQueue { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.say(number.0, Method::QueueUnbindOk(Default::default()));
+        Ok(())
+    }
+
+    pub(super) fn purge_queue(&mut self, number: ChannelId, purge: &QueuePurge) -> Result<(), Refusal> {
+        let name = self.named_queue(number, clean(purge.queue.clone()))?;
+        let turn = &mut self.turn.0;
+        let State::Open(open) = &mut self.state else { return Ok(()) };
+        let message_count = count(open.vhost.queue(&name, open.id)?.purge(turn));
+        self.answer(number, purge.no_wait, Method::QueuePurgeOk(QueuePurgeOk { message_count }));
+        Ok(())
+    }
+
+    pub(super) fn delete_queue(&mut self, number: ChannelId, delete: &QueueDelete) -> Result<(), Refusal> {
+        let name = self.named_queue(number, clean(delete.queue.clone()))?;
+        let turn = &mut self.turn.0;
+        let State::Open(open) = &mut self.state else { return Ok(()) };
+        let messages = open.vhost.delete_queue(&name, delete.if_unused, delete.if_empty, open.id, turn)?;
+        let message_count = count(messages);
+        self.answer(number, delete.no_wait, Method::QueueDeleteOk(QueueDeleteOk { message_count }));
+        Ok(())
+    }
+
+    /// The queue that a method names: an empty name is the channel's last declared one (AMQP 0-9-1, `queue.bind`).
+    pub(super) fn named_queue(&mut self, number: ChannelId, name: ShortStr) -> Result<ShortStr, Refusal> {
+        if !name.is_empty() {
+            return Ok(name);
+        }
+        let last = self.open().channel_mut(number).map(|channel| channel.last_queue.clone()).unwrap_or_default();
+        match last.is_empty() {
+            true => Err(Refusal::new(ReplyCode::NotFound, "no previously declared queue")),
+            false => Ok(last),
+        }
+    }
+
+    /// With neither a queue nor a key, the key too is the name of the last declared queue.
+    fn binding_key(&mut self, number: ChannelId, queue: &str, key: ShortStr) -> RoutingKey {
+        if queue.is_empty()
+            && key.is_empty()
+            && let Some(channel) = self.open().channel_mut(number)
+        {
+            return RoutingKey::from(channel.last_queue.clone());
+        }
+        RoutingKey::from(key)
+    }
+}
+
+fn not_default(exchange: &ExchangeName) -> Result<(), Refusal> {
+    match exchange.is_empty() {
+        true => Err(Refusal::new(ReplyCode::AccessRefused, "operation not permitted on the default exchange")),
+        false => Ok(()),
+    }
+}
+
+/// Names lose their line breaks, as in RabbitMQ: they are written into logs and lists.
+fn clean(name: ShortStr) -> ShortStr {
+    match name.contains(['\r', '\n']) {
+        true => ShortStr::truncated(name.replace(['\r', '\n'], "")),
+        false => name,
+    }
+}
+
+/// A count as the wire has it.
+pub(super) fn count(messages: u64) -> u32 {
+    u32::try_from(messages).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,97 @@
+//! `tx`: publishes and acknowledgements that are carried out together, or not at all.
+//!
+//! Routes are found when a message is published, as in RabbitMQ; returns of unroutable messages wait for the commit.
+//! A rollback forgets the publishes and puts the acknowledged messages back among the unacknowledged ones: it does
+//! not requeue them.
+
+use bytes::BytesMut;
+use rialto_protocol::ReplyCode;
+use rialto_protocol::amqp::Method;
+
+use super::channel::Mode;
+use super::fault::Refusal;
+use super::unacked::Taken;
+use super::{AmqpSession, State};
+use crate::broker::PublishBatch;
+use crate::model::ChannelId;
+use crate::queue::Settle;
+
+/// What waits for the commit.
+#[derive(Debug, Default)]
+pub(super) struct Transaction {
+    /// In order; each as large as a batch may be.
+    batches: Vec<PublishBatch>,
+    /// Encoded.
+    returns: BytesMut,
+    pub(super) settles: Vec<(Taken, Settle)>,
+    /// What it counts for in the connection's limit.
+    pub(super) bytes: u64,
+}
+
+impl Transaction {
+    /// Where the next message goes, and its return.
+    pub(super) fn buffers(&mut self) -> (&mut PublishBatch, &mut BytesMut) {
+        if self.batches.last().is_none_or(PublishBatch::is_full) {
+            self.batches.push(PublishBatch::default());
+        }
+        (self.batches.last_mut().expect("just pushed"), &mut self.returns)
+    }
+}
+
+impl AmqpSession {
+    pub(super) fn select_transactions(&mut self, number: ChannelId) -> Result<(), Refusal> {
+        if let Some(channel) = self.open().channel_mut(number) {
+            match &channel.mode {
+                Mode::Plain => channel.mode = Mode::Transaction(Box::default()),
+                Mode::Transaction(_) => {}
+                Mode::Confirm { .. } => {
+                    let text = "cannot switch from confirm to tx mode";
+                    return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+                }
+            }
+        }
+        self.say(number.0, Method::TxSelectOk(Default::default()));
+        Ok(())
+    }
+
+    pub(super) fn commit(&mut self, number: ChannelId) -> Result<(), Refusal> {
+        let Transaction { batches, returns, settles, bytes: _ } = self.take_transaction(number)?;
+        for batch in batches {
+            self.publish_committed(batch);
+        }
+        self.out.buffer().extend_from_slice(&returns);
+        if let State::Open(open) = &mut self.state {
+            for (taken, settlement) in settles {
+                open.collect_settle(number, taken, &settlement);
+            }
+        }
+        self.flush_settles();
+        self.say(number.0, Method::TxCommitOk(Default::default()));
+        Ok(())
+    }
+
+    pub(super) fn roll_back(&mut self, number: ChannelId) -> Result<(), Refusal> {
+        let transaction = self.take_transaction(number)?;
+        if let Some(channel) = self.open().channel_mut(number) {
+            for (taken, _) in transaction.settles {
+                channel.unacked.put_back(taken);
+            }
+        }
+        self.say(number.0, Method::TxRollbackOk(Default::default()));
+        Ok(())
+    }
+
+    /// Ends the present transaction; the next one begins.
+    fn take_transaction(&mut self, number: ChannelId) -> Result<Transaction, Refusal> {
+        let open = self.open();
+        let taken = match open.channel_mut(number).map(|channel| &mut channel.mode) {
+            Some(Mode::Transaction(transaction)) => std::mem::take(&mut **transaction),
+            _ => {
+                let text = "channel is not transactional";
+                return Err(Refusal::new(ReplyCode::PreconditionFailed, text));
+            }
+        };
+        open.uncommitted -= taken.bytes;
+        Ok(taken)
+    }
+}

@@ -1,0 +1,55 @@
+//! What a consumer may ask for in its arguments, and how a queue's refusal of it reads.
+
+use std::time::Duration;
+
+use rialto_protocol::ReplyCode;
+use rialto_protocol::types::FieldTable;
+
+use crate::broker::{BrokerError, QueueCell, Vhost};
+use crate::queue::ConsumeError;
+
+/// `x-priority`, as RabbitMQ takes it: any integer.
+pub(super) fn priority(arguments: &FieldTable) -> Result<i32, BrokerError> {
+    let Some(value) = arguments.get("x-priority") else { return Ok(0) };
+    value.as_int().and_then(|n| i32::try_from(n).ok()).ok_or_else(|| {
+        let text = format!(
+            "invalid arg 'x-priority': {value} of type '{}' is not a 32-bit integer",
+            value.type_name()
+        );
+        BrokerError::refused(ReplyCode::PreconditionFailed, text)
+    })
+}
+
+/// How long a consumer of this queue may hold a message: what it says itself with `x-consumer-timeout`, else what
+/// its queue does, else the default.
+pub(super) fn timeout(
+    arguments: &FieldTable,
+    queue: &QueueCell,
+    default: Option<Duration>,
+) -> Result<Option<Duration>, BrokerError> {
+    const ARGUMENT: &str = "x-consumer-timeout";
+    let Some(value) = arguments.get(ARGUMENT) else {
+        return Ok(queue.options().consumer_timeout_ms.map(Duration::from_millis).or(default));
+    };
+    value.as_int().and_then(|ms| u64::try_from(ms).ok()).map(|ms| Some(Duration::from_millis(ms))).ok_or_else(|| {
+        let text = format!(
+            "invalid arg '{ARGUMENT}': {value} of type '{}' is no number of milliseconds",
+            value.type_name()
+        );
+        BrokerError::refused(ReplyCode::PreconditionFailed, text)
+    })
+}
+
+/// What to say when a queue does not take a consumer.
+pub(super) fn refused(error: &ConsumeError, queue: &QueueCell, vhost: &Vhost) -> BrokerError {
+    let (queue, vhost) = (queue.name().clone(), vhost.name().clone());
+    match error {
+        ConsumeError::InExclusiveUse | ConsumeError::NotAlone => {
+            BrokerError::QueueInExclusiveUse { queue, vhost }
+        }
+        other => BrokerError::refused(
+            ReplyCode::AccessRefused,
+            format!("queue '{queue}' in vhost '{vhost}': {other}"),
+        ),
+    }
+}

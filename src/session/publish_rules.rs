@@ -1,0 +1,17 @@
+//! What a publisher may not write into a message's properties, whichever protocol it speaks.
+
+use rialto_protocol::ReplyCode;
+use rialto_protocol::types::RawProperties;
+
+use crate::broker::BrokerError;
+
+/// Consumers may rely on a user id that they find: nobody sends one that is not his own.
+pub(super) fn check_user_id(properties: &RawProperties<'_>, user: &str) -> Result<(), BrokerError> {
+    match properties.user_id() {
+        Some(claimed) if claimed != user => {
+            let text = format!("user_id property set to '{claimed}' but authenticated user was '{user}'");
+            Err(BrokerError::refused(ReplyCode::PreconditionFailed, text))
+        }
+        _ => Ok(()),
+    }
+}
