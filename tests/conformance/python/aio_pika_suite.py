@@ -207,7 +207,7 @@ async def a_consumer_is_told_when_its_queue_goes(connection):
             told.append(record.getMessage())
 
     listener = Listener()
-    logging.getLogger("aio_pika").addHandler(listener)
+    logging.getLogger().addHandler(listener)
     tag = await queue.consume(lambda _: None)
     other = await connection.channel()
     await (await other.get_queue(queue.name)).delete(if_unused=False, if_empty=False)
@@ -216,7 +216,7 @@ async def a_consumer_is_told_when_its_queue_goes(connection):
         return any(tag in text and "cancelled by the broker" in text for text in told)
 
     check("aio-pika was told", await until(is_told, "basic.cancel"))
-    logging.getLogger("aio_pika").removeHandler(listener)
+    logging.getLogger().removeHandler(listener)
 
 
 @suite.scenario

@@ -166,7 +166,6 @@ def simple_queues(connection):
             check("Empty is raised", False)
         except queue.Empty:
             check("Empty is raised", True)
-        queue.queue.delete()
 
 
 @suite.scenario
@@ -177,7 +176,10 @@ def errors_have_their_classes(connection):
     refused("404", NotFound, 404, with_channel(lambda c: c.queue_declare("conformance.none", passive=True)))
     shared = name("shared")
     connection.channel().queue_declare(shared, exclusive=True, auto_delete=False)
-    refused("406", PreconditionFailed, 406, with_channel(lambda c: c.queue_declare(shared, exclusive=True, durable=True, auto_delete=False)))
+    open_to_all = name("queue")
+    connection.channel().queue_declare(open_to_all, auto_delete=False)
+    refused("406", PreconditionFailed, 406, with_channel(lambda c: c.queue_declare(open_to_all, durable=True, auto_delete=False)))
+    connection.channel().queue_delete(open_to_all)
     refused("403", AccessRefused, 403, with_channel(lambda c: c.exchange_declare("amq.nonsense", "direct")))
     with Connection(broker_url()) as stranger:
         refused("405", ResourceLocked, 405, lambda: stranger.channel().queue_declare(shared, passive=True))
@@ -186,7 +188,7 @@ def errors_have_their_classes(connection):
 
 @suite.scenario
 def a_wrong_password(connection):
-    wrong = Connection(broker_url(), password="wrong", userid="guest")
+    wrong = Connection(broker_url().replace("guest:guest", "guest:wrong"))
     refused("403", AccessRefused, 403, wrong.connect)
 
 
@@ -266,13 +268,15 @@ def a_later_qos_acts_on_the_live_consumer(connection):
     queue.declare()
     producer = Producer(connection.channel())
     held = []
-    consumer = Consumer(channel, [queue], callbacks=[lambda body, message: held.append(message)], prefetch_count=2)
+    consumer = Consumer(channel, [queue], callbacks=[lambda body, message: held.append(message)])
+    by_channel = not connection.qos_semantics_matches_spec
+    consumer.qos(prefetch_count=2, apply_global=by_channel)
     consumer.consume()
     for n in range(10):
         producer.publish(n, routing_key=queue.name)
     drain(connection, lambda: len(held) == 2, "two held")
     drain(connection, lambda: queue(producer.channel).queue_declare(passive=True).message_count == 8, "eight ready")
-    consumer.qos(prefetch_count=6, apply_global=connection.qos_semantics_matches_spec is False)
+    consumer.qos(prefetch_count=6, apply_global=by_channel)
     drain(connection, lambda: len(held) == 6, "six held")
     check("six held", (len(held), queue(producer.channel).queue_declare(passive=True).message_count), (6, 4))
 
