@@ -1,5 +1,7 @@
 //! The hot path's budget: a warm queue allocates nothing per message.
 
+use std::time::Duration;
+
 use rialto::model::{
     BatchBuilder, ConsumerId, ConsumerTag, Lsn, MemoryGauge, MessageRoute, Publication, QueueName,
     QueueOptions, Timestamp,
@@ -23,7 +25,9 @@ fn batch(next_lsn: &mut u64, gauge: &MemoryGauge) -> Vec<Publication> {
 #[test]
 fn a_warm_queue_allocates_nothing_per_message() {
     // Prefetch 5 makes messages wait; 0 sends them on at once.
-    for (prefetch, message_ttl_ms) in [(0, None), (5, None), (5, Some(60_000))] {
+    for (prefetch, message_ttl_ms, timeout) in
+        [(0, None, None), (5, None, None), (5, Some(60_000), None), (5, None, Some(Duration::from_secs(60)))]
+    {
         let mut now = Timestamp::from_millis(1_000_000);
         let options = QueueOptions { message_ttl_ms, ..QueueOptions::default() };
         let mut queue = Queue::new(QueueName::new("q").unwrap(), options, QueueLimits::default(), now);
@@ -38,7 +42,7 @@ fn a_warm_queue_allocates_nothing_per_message() {
                 credit: None,
                 window: 1 << 40,
                 channel_window: None,
-                timeout: None,
+                timeout,
             };
             queue.add_consumer(spec, now).unwrap();
         }
@@ -67,7 +71,10 @@ fn a_warm_queue_allocates_nothing_per_message() {
             });
             now = now.plus_millis(1);
             if round >= 5 {
-                assert_eq!(measured.count_total, 0, "prefetch {prefetch}, TTL {message_ttl_ms:?}");
+                assert_eq!(
+                    measured.count_total, 0,
+                    "prefetch {prefetch}, TTL {message_ttl_ms:?}, timeout {timeout:?}"
+                );
             }
         }
         assert!(queue.stats().totals.acked >= 900);

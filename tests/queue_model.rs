@@ -29,7 +29,16 @@ fn the_machine_does_what_its_naive_twin_does() {
     if tried >= 100 {
         let Tally { operations, delivered, acked, returned, rejected, expired, .. } = total;
         let Tally {
-            max_length, delivery_limit, refused, paused, settle_errors, consume_errors, deleted, ..
+            max_length,
+            late,
+            delayed,
+            delivery_limit,
+            refused,
+            paused,
+            settle_errors,
+            consume_errors,
+            deleted,
+            ..
         } = total;
         for (rule, count) in [
             ("operations", operations),
@@ -39,6 +48,8 @@ fn the_machine_does_what_its_naive_twin_does() {
             ("rejected", rejected),
             ("expired", expired),
             ("maxlen", max_length),
+            ("held for too long", late),
+            ("delayed", delayed),
             ("delivery limit", delivery_limit),
             ("refused", refused),
             ("not active", paused[0]),

@@ -6,12 +6,14 @@
 //! Invariant: a target panics only when the code under test is wrong.
 #![deny(missing_docs, unsafe_code)]
 
+mod amqp;
 mod config;
 mod protocol;
 mod queue;
 mod routing;
 mod session;
 
+pub use amqp::{amqp_frames, amqp_methods};
 pub use config::config_text;
 pub use protocol::{field_tables, native_frames, native_roundtrip};
 pub use queue::queue_ops;
@@ -30,4 +32,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("queue_ops", queue_ops),
     ("native_session", native_session),
     ("config_text", config_text),
+    ("amqp_frames", amqp_frames),
+    ("amqp_methods", amqp_methods),
 ];

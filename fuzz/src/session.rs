@@ -11,6 +11,7 @@ use bytes::{Bytes, BytesMut};
 use rialto::broker::{Broker, Limits, Outbox, Turn};
 use rialto::model::{ConnectionId, ManualClock, Timestamp};
 use rialto::session::SessionOptions;
+use rialto::session::Session;
 use rialto::session::native::NativeSession;
 use rialto_protocol::native::*;
 use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};

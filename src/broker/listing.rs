@@ -171,10 +171,11 @@ fn queue_row(queue: &Arc<QueueCell>) -> FieldTable {
     let (stats, options) = (queue.stats(), queue.options());
     FieldTable::new()
         .with("name", queue.name().as_str())
-        .with("messages", (stats.ready + stats.unacked) as i64)
+        .with("messages", (stats.ready + stats.delayed + stats.unacked) as i64)
         .with("messages_ready", stats.ready as i64)
+        .with("messages_delayed", stats.delayed as i64)
         .with("messages_unacknowledged", stats.unacked as i64)
-        .with("message_bytes", (stats.ready_bytes + stats.unacked_bytes) as i64)
+        .with("message_bytes", (stats.ready_bytes + stats.delayed_bytes + stats.unacked_bytes) as i64)
         .with("consumers", stats.consumers as i64)
         .with("durable", options.durable)
         .with("exclusive", options.exclusive)

@@ -44,6 +44,7 @@ pub use queue_cell::{QueueCell, Settled};
 pub use reply_queues::REPLY_TO;
 pub use turn::Turn;
 pub use users::{LoginError, Users};
+pub(crate) use vhost::random_name;
 pub use vhost::{DeclaredQueue, Vhost};
 
 use crate::model::{

@@ -39,6 +39,11 @@ pub enum Notice {
         /// The consumer.
         consumer: LocalConsumer,
     },
+    /// It has held messages for too long: they are back in the queue and count no more for its channel's prefetch.
+    MessagesTakenBack {
+        /// The consumer.
+        consumer: LocalConsumer,
+    },
     /// This queue takes messages again.
     PressureLifted(QueueId),
     /// The broker or an operator wants the connection to close.
@@ -69,7 +74,9 @@ impl Outgoing {
     pub fn forget_channel(&mut self, channel: ChannelId) {
         let mut kept = Outgoing { notices: mem::take(&mut self.notices), ..Outgoing::default() };
         kept.notices.retain(|notice| match notice {
-            Notice::ConsumerCancelled { consumer } => consumer.channel != channel,
+            Notice::ConsumerCancelled { consumer } | Notice::MessagesTakenBack { consumer } => {
+                consumer.channel != channel
+            }
             _ => true,
         });
         for run in self.runs.drain(..) {

@@ -279,7 +279,7 @@ impl QueueCell {
         self.run(turn, |queue, now, effects| queue.get(getter, auto_ack, now, effects))
     }
 
-    /// Drops the ready messages and says how many there were.
+    /// Drops the ready and the delayed messages and says how many there were.
     pub fn purge(self: &Arc<Self>, turn: &mut Turn) -> u64 {
         self.run(turn, |queue, now, effects| queue.purge(now, effects)).unwrap_or(0)
     }
@@ -373,7 +373,7 @@ impl QueueCell {
             return Some(Err(refused));
         }
         self.close(&mut hosted, turn);
-        Some(Ok(stats.ready))
+        Some(Ok(stats.ready + stats.delayed))
     }
 
     /// Looks again whether waiting publishers may go on; those that are only paced may. True while some wait.
@@ -402,6 +402,9 @@ impl QueueCell {
                 turn.wakes.push(port.outbox.clone());
             }
         });
+        if !turn.effects.late.is_empty() {
+            tell_late(hosted, turn);
+        }
         for dead in turn.effects.dead.drain(..) {
             turn.dead.push_back((self.clone(), dead));
         }
@@ -463,6 +466,30 @@ impl QueueCell {
             if outbox.notify(Notice::PressureLifted(self.id)) {
                 turn.wakes.push(outbox);
             }
+        }
+    }
+}
+
+/// Tells the channels whose messages were taken back that they may have room.
+fn tell_late(hosted: &mut Hosted, turn: &mut Turn) {
+    let Hosted { queue, ports, cancelled, .. } = hosted;
+    for id in turn.effects.late.drain(..) {
+        let (outbox, notice) = if let Some(port) = ports.get(&id) {
+            (port.outbox.clone(), Notice::MessagesTakenBack { consumer: port.consumer })
+        } else if let Some(at) = cancelled.iter().position(|(cancelled, _)| *cancelled == id) {
+            let consumer = cancelled[at].1.consumer;
+            let outbox = cancelled[at].1.outbox.clone();
+            if queue.unacked_of(id) == 0 {
+                cancelled.swap_remove(at);
+                (outbox, Notice::ConsumerCancelled { consumer })
+            } else {
+                (outbox, Notice::MessagesTakenBack { consumer })
+            }
+        } else {
+            continue;
+        };
+        if outbox.notify(notice) {
+            turn.wakes.push(outbox);
         }
     }
 }

@@ -242,7 +242,7 @@ impl Vhost {
             if if_unused && stats.consumers > 0 {
                 return Err(BrokerError::QueueInUse { queue: queue_name, vhost });
             }
-            if if_empty && stats.ready > 0 {
+            if if_empty && stats.ready + stats.delayed > 0 {
                 return Err(BrokerError::QueueNotEmpty { queue: queue_name, vhost });
             }
             Ok(())
@@ -416,6 +416,6 @@ impl Vhost {
 }
 
 /// 22 characters that nobody guesses, as RabbitMQ's generated names have.
-pub(super) fn random_name() -> String {
+pub(crate) fn random_name() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(22).collect()
 }

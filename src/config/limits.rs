@@ -18,24 +18,26 @@ pub(super) struct OutOfLimits {
 
 /// Checks every number of the settings, and those that depend on each other.
 pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
-    let Settings { server, protocol, memory, queues, topology, store, auth, vhosts, log: _ } = settings;
+    let Settings { server, protocol, amqp, memory, queues, topology, store, auth, vhosts, log: _ } = settings;
 
     let second = Duration::from_secs(1);
     let day = Duration::from_secs(24 * 60 * 60);
     let times = [
         ("server.handshake_timeout", server.handshake_timeout, Duration::from_millis(100)..=day),
         ("server.shutdown_grace", server.shutdown_grace, Duration::ZERO..=day),
+        ("amqp.consumer_timeout", amqp.consumer_timeout, Duration::ZERO..=day * 365),
     ];
     for (key, value, range) in times {
         within(key, value, range, |time| humantime::format_duration(*time).to_string())?;
     }
     // AMQP carries the heartbeat as whole seconds in 16 bits.
-    if !protocol.heartbeat.is_zero() {
+    for (key, heartbeat) in [("protocol.heartbeat", protocol.heartbeat), ("amqp.heartbeat", amqp.heartbeat)] {
+        if heartbeat.is_zero() {
+            continue;
+        }
         let range = second..=Duration::from_secs(u16::MAX.into());
-        within("protocol.heartbeat", protocol.heartbeat, range, |time| {
-            humantime::format_duration(*time).to_string()
-        })
-        .map_err(|error| OutOfLimits { problem: format!("{}, or 0 for none", error.problem), ..error })?;
+        within(key, heartbeat, range, |time| humantime::format_duration(*time).to_string())
+            .map_err(|error| OutOfLimits { problem: format!("{}, or 0 for none", error.problem), ..error })?;
     }
 
     // Lengths on the wire are 32 bits wide; AMQP 0-9-1 (section 1.2) sets 4096 as the least frame-max.
@@ -46,6 +48,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("protocol.frame_max_before_login", protocol.frame_max_before_login, Size::kib(4)..=Size::mib(1)),
         ("protocol.message_size_max", protocol.message_size_max, Size::new(1)..=longest),
         ("protocol.publish_window", protocol.publish_window, Size::kib(64)..=longest),
+        ("amqp.frame_max", amqp.frame_max, Size::kib(4)..=longest),
+        ("amqp.uncommitted_max", amqp.uncommitted_max, Size::mib(1)..=Size::gib(1 << 20)),
         ("memory.budget", memory.budget, Size::mib(1)..=Size::gib(1 << 20)),
         ("memory.queue_budget", memory.queue_budget, Size::kib(64)..=Size::gib(1 << 20)),
         ("memory.outbox", memory.outbox, Size::kib(64)..=longest),
@@ -104,6 +108,19 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
                 protocol.frame_max, protocol.message_size_max
             ),
         );
+    }
+    if amqp.uncommitted_max < protocol.message_size_max {
+        return refuse(
+            "amqp.uncommitted_max",
+            format!(
+                "no message of protocol.message_size_max ({}) could arrive; write at least that",
+                protocol.message_size_max
+            ),
+        );
+    }
+    short("amqp.announce_product", &amqp.announce_product)?;
+    if !amqp.announce_version.is_empty() {
+        short("amqp.announce_version", &amqp.announce_version)?;
     }
     if protocol.frame_max_before_login > protocol.frame_max {
         return refuse(

@@ -21,8 +21,8 @@ pub use listen_address::{ListenAddress, ListenAddressError};
 pub use log::{LogFormat, LogLevel};
 pub use secret::Secret;
 pub use settings::{
-    AuthSettings, LogSettings, MemorySettings, ProtocolSettings, QueueSettings, ServerSettings, Settings,
-    StoreSettings, TopologySettings, UserSettings, VhostSettings,
+    AmqpSettings, AuthSettings, LogSettings, MemorySettings, ProtocolSettings, QueueSettings, ServerSettings,
+    Settings, StoreSettings, TopologySettings, UserSettings, VhostSettings,
 };
 pub use sources::{ENVIRONMENT_PREFIX, FILE_NAME, Loaded, Overrides, Sources, load, parse_text};
 pub use units::Size;

@@ -20,6 +20,8 @@ pub struct Settings {
     pub server: ServerSettings,
     /// What a peer may say, and how much of it.
     pub protocol: ProtocolSettings,
+    /// What holds for AMQP clients only.
+    pub amqp: AmqpSettings,
     /// How much memory messages may take.
     pub memory: MemorySettings,
     /// Limits of queues and of what is delivered from them.
@@ -113,6 +115,39 @@ impl Default for ProtocolSettings {
             consumers_per_channel_max: 1000,
             consumers_per_connection_max: 10_000,
             list_page_max: 1000,
+        }
+    }
+}
+
+/// `[amqp]`: what holds for AMQP clients only. What holds for both protocols is in `[protocol]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AmqpSettings {
+    /// Longest frame that the broker proposes; clients may choose any from 4 KiB.
+    pub frame_max: Size,
+    /// Time between heartbeats that the broker proposes; a peer silent for two of them is gone. Zero: none.
+    #[serde(with = "units::duration")]
+    pub heartbeat: Duration,
+    /// How long a consumer may hold a message without acknowledging it. Zero: for ever.
+    #[serde(with = "units::duration")]
+    pub consumer_timeout: Duration,
+    /// Bytes of one connection's messages that are still arriving or not committed.
+    pub uncommitted_max: Size,
+    /// The product that clients are told.
+    pub announce_product: String,
+    /// The version that clients are told; empty: the broker's own.
+    pub announce_version: String,
+}
+
+impl Default for AmqpSettings {
+    fn default() -> Self {
+        Self {
+            frame_max: Size::kib(128),
+            heartbeat: Duration::from_secs(60),
+            consumer_timeout: Duration::from_secs(30 * 60),
+            uncommitted_max: Size::mib(64),
+            announce_product: "Rialto".to_owned(),
+            announce_version: String::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
 
 mod deduplication;
+mod delayed_retry;
 mod exchange_options;
 mod ids;
 mod memory;
@@ -15,6 +16,7 @@ pub use deduplication::{
     ArgumentProblem, DEDUPLICATION_KEY_LEN_MAX, DEDUPLICATION_SIZE, DEDUPLICATION_SIZE_MAX, Deduplication,
     DeduplicationKey, DeduplicationOptions,
 };
+pub use delayed_retry::{DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType};
 pub use exchange_options::{ExchangeKind, ExchangeOptions, ExchangeOptionsError};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};

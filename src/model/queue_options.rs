@@ -7,11 +7,15 @@
 //! Not here: who may declare (`broker`).
 
 use std::fmt;
+use std::time::Duration;
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
 
-use super::{ExchangeName, QueueName, RoutingKey, VhostName};
+use super::{
+    DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType, ExchangeName, QueueName,
+    RoutingKey, VhostName,
+};
 
 /// Longest time to live or to expiry in milliseconds: ten years, as in RabbitMQ.
 pub const EXPIRY_MS_MAX: u64 = 315_360_000_000;
@@ -33,7 +37,7 @@ const NOT_FOR_QUORUM: [&str; 1] = ["x-max-priority"];
 const FOR_STREAMS: [&str; 3] = ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"];
 
 /// Arguments that a later declare must repeat. Others are kept and ignored.
-const COMPARED: [&str; 13] = [
+const COMPARED: [&str; 17] = [
     "x-queue-type",
     "x-message-ttl",
     "x-expires",
@@ -47,6 +51,10 @@ const COMPARED: [&str; 13] = [
     "x-single-active-consumer",
     "x-delivery-limit",
     "x-queue-mode",
+    "x-consumer-timeout",
+    "x-delayed-retry-type",
+    "x-delayed-retry-min",
+    "x-delayed-retry-max",
 ];
 
 /// The type of queue that a client asks for. One engine serves both; they differ in rules and defaults.
@@ -141,6 +149,11 @@ pub struct QueueOptions {
     pub single_active_consumer: bool,
     /// `x-delivery-limit`: how often a message may come back; none is unlimited.
     pub delivery_limit: Option<u32>,
+    /// `x-consumer-timeout`: how long a consumer may hold a message, in milliseconds; none or 0 is for ever. A
+    /// consumer's own comes first.
+    pub consumer_timeout_ms: Option<u64>,
+    /// `x-delayed-retry-type`, `-min` and `-max`.
+    pub delayed_retry: Option<DelayedRetry>,
     /// All arguments as they were sent, unknown ones included.
     pub arguments: FieldTable,
 }
@@ -198,10 +211,7 @@ impl QueueOptions {
             auto_delete,
             queue_type,
             message_ttl_ms: read.up_to("x-message-ttl", EXPIRY_MS_MAX, "value_too_big")?,
-            expires_ms: match read.up_to("x-expires", EXPIRY_MS_MAX, "value_too_big")? {
-                Some(0) => return Err(InvalidArgument::argument("x-expires", "{value_zero,0}".into())),
-                expires => expires,
-            },
+            expires_ms: read.positive("x-expires")?,
             max_length: read.unsigned("x-max-length")?,
             max_length_bytes: read.unsigned("x-max-length-bytes")?,
             overflow: match read.text("x-overflow")? {
@@ -233,6 +243,8 @@ impl QueueOptions {
                 Some(limit) if limit < 0 => return Err(negative("x-delivery-limit", limit)),
                 Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
+            consumer_timeout_ms: read.up_to("x-consumer-timeout", EXPIRY_MS_MAX, "value_too_big")?,
+            delayed_retry: read.delayed_retry()?,
             arguments: arguments.clone(),
         })
     }
@@ -246,6 +258,11 @@ impl QueueOptions {
             QueueType::Classic => Ok(()),
             QueueType::Quorum => Err(InvalidArgument::ServerNamed { queue_type: self.queue_type }),
         }
+    }
+
+    /// [`QueueOptions::consumer_timeout_ms`] as a duration.
+    pub fn consumer_timeout(&self) -> Option<Duration> {
+        self.consumer_timeout_ms.map(Duration::from_millis)
     }
 
     /// Whether the number of ready messages or their bytes are limited.
@@ -343,6 +360,36 @@ impl<'a> Arguments<'a> {
             None => {
                 Err(InvalidArgument::argument(arg, format!("{{unacceptable_type,{}}}", value.type_name())))
             }
+        }
+    }
+
+    fn delayed_retry(&self) -> Result<Option<DelayedRetry>, InvalidArgument> {
+        const TYPE: &str = "x-delayed-retry-type";
+        const MAX: &str = "x-delayed-retry-max";
+        let min = self.positive("x-delayed-retry-min")?;
+        let max = self.positive(MAX)?;
+        let which = match self.text(TYPE)? {
+            // LavinMQ has no types: a minimum turns delays on for all.
+            None if min.is_some() => DelayedRetryType::All,
+            None | Some("disabled") => return Ok(None),
+            Some("all") => DelayedRetryType::All,
+            Some("failed") => DelayedRetryType::Failed,
+            Some("returned") => DelayedRetryType::Returned,
+            Some(_) => return Err(InvalidArgument::argument(TYPE, "invalid_delayed_retry_type".into())),
+        };
+        let min_ms = min.unwrap_or_else(|| max.unwrap_or(DELAYED_RETRY_MIN_MS).min(DELAYED_RETRY_MIN_MS));
+        let max_ms = max.unwrap_or(DELAYED_RETRY_MAX_MS.max(min_ms));
+        if max_ms < min_ms {
+            return Err(InvalidArgument::argument(MAX, format!("{{less_than_min,{max_ms}}}")));
+        }
+        Ok(Some(DelayedRetry { which, min_ms, max_ms }))
+    }
+
+    /// Milliseconds from 1.
+    fn positive(&self, arg: &'static str) -> Result<Option<u64>, InvalidArgument> {
+        match self.up_to(arg, EXPIRY_MS_MAX, "value_too_big")? {
+            Some(0) => Err(InvalidArgument::argument(arg, "{value_zero,0}".into())),
+            value => Ok(value),
         }
     }
 
@@ -515,6 +562,7 @@ mod tests {
                 .with("x-max-priority", FieldValue::U8(255))
                 .with("x-single-active-consumer", true)
                 .with("x-delivery-limit", 3)
+                .with("x-consumer-timeout", 60_000)
                 .with("x-unknown", "kept"),
         )
         .unwrap();
@@ -526,6 +574,7 @@ mod tests {
         assert_eq!((&*target.exchange, target.routing_key.as_deref()), ("dead", Some("key")));
         assert_eq!(options.dead_letter_strategy, DeadLetterStrategy::AtLeastOnce);
         assert_eq!((options.max_priority, options.delivery_limit), (255, Some(3)));
+        assert_eq!(options.consumer_timeout_ms, Some(60_000));
         assert!(options.single_active_consumer && options.arguments.get("x-unknown").is_some());
     }
 
@@ -545,6 +594,10 @@ mod tests {
             ("x-dead-letter-routing-key", "key".into(), "routing_key_but_no_dlx_defined"),
             ("x-dead-letter-strategy", "twice".into(), "invalid_dead_letter_strategy"),
             ("x-single-active-consumer", FieldValue::I32(1), "{unacceptable_type,signedint}"),
+            ("x-consumer-timeout", FieldValue::I32(-1), "{value_negative,-1}"),
+            ("x-delayed-retry-type", "sometimes".into(), "invalid_delayed_retry_type"),
+            ("x-delayed-retry-min", FieldValue::I32(0), "{value_zero,0}"),
+            ("x-delayed-retry-max", FieldValue::I32(-1), "{value_negative,-1}"),
             ("x-delivery-limit", FieldValue::I32(-2), "{value_negative,-2}"),
             ("x-queue-type", "heap".into(), "\"unsupported queue type 'heap'\""),
             ("x-queue-type", FieldValue::I32(5), "{unacceptable_type,signedint}"),
@@ -635,6 +688,28 @@ mod tests {
             error(stream),
             "cannot declare queue 'q' in vhost '/': queues of type 'stream' are not implemented yet; \
              use 'quorum' or 'classic'"
+        );
+    }
+
+    #[test]
+    fn a_retry_delay_has_defaults_and_its_maximum_is_not_below_its_minimum() {
+        let retry = |arguments: FieldTable| {
+            let retry = declare(arguments).unwrap().delayed_retry;
+            retry.map(|retry| (retry.which, retry.min_ms, retry.max_ms))
+        };
+        let typed = |name: &str| FieldTable::new().with("x-delayed-retry-type", name);
+        assert_eq!(retry(typed("disabled").with("x-delayed-retry-min", 5)), None);
+        assert_eq!(retry(FieldTable::new().with("x-delayed-retry-max", 5)), None);
+        assert_eq!(retry(typed("failed")), Some((DelayedRetryType::Failed, 1000, 3_600_000)));
+        let both = typed("returned").with("x-delayed-retry-min", 5).with("x-delayed-retry-max", 7);
+        assert_eq!(retry(both), Some((DelayedRetryType::Returned, 5, 7)));
+        let max = typed("all").with("x-delayed-retry-max", 7);
+        assert_eq!(retry(max), Some((DelayedRetryType::All, 7, 7)));
+        let min = FieldTable::new().with("x-delayed-retry-min", 7_200_000);
+        assert_eq!(retry(min), Some((DelayedRetryType::All, 7_200_000, 7_200_000)));
+        let wrong = typed("all").with("x-delayed-retry-min", 8).with("x-delayed-retry-max", 7);
+        assert!(
+            error(wrong).ends_with("'x-delayed-retry-max' for queue 'q' in vhost '/': {less_than_min,7}")
         );
     }
 

@@ -10,6 +10,7 @@ use crate::model::{ConsumerId, ConsumerTag};
 
 use super::channel_window::ChannelWindow;
 use super::effects::Delivery;
+use super::hold_times::HoldTimes;
 use super::unacked::Unacked;
 
 /// A consumer as it asks to be added.
@@ -33,8 +34,8 @@ pub struct ConsumerSpec {
     pub window: u64,
     /// The limit of its channel. Not for auto-ack consumers.
     pub channel_window: Option<Arc<ChannelWindow>>,
-    /// How long it may hold a message before the message goes back to the queue. None: the queue's own
-    /// `x-consumer-timeout`, if it has one.
+    /// How long it may hold a message before the message goes back to the queue, up to a 64th late. Zero is
+    /// for ever. None: the queue's own `x-consumer-timeout`, if it has one.
     pub timeout: Option<Duration>,
 }
 
@@ -98,6 +99,8 @@ pub(super) struct Consumer {
     window_left: i64,
     pub(super) channel_window: Option<Arc<ChannelWindow>>,
     pub(super) unacked: Unacked,
+    /// How long it has held them, if that is limited.
+    pub(super) hold: Option<HoldTimes>,
     /// Assigned, not yet taken by the broker.
     pub(super) outgoing: Vec<Delivery>,
     /// It stands in the round if and only if this is `Ready`.
@@ -113,7 +116,8 @@ struct Balance {
 }
 
 impl Consumer {
-    pub(super) fn new(spec: ConsumerSpec, age: u64) -> Consumer {
+    /// `timeout` is the queue's own.
+    pub(super) fn new(spec: ConsumerSpec, timeout: Option<Duration>, age: u64) -> Consumer {
         let credit =
             spec.credit.map(|credit| Balance { messages: credit.messages, bytes: signed(credit.bytes) });
         Consumer {
@@ -129,13 +133,14 @@ impl Consumer {
             window_left: signed(spec.window),
             channel_window: spec.channel_window.filter(|_| !spec.auto_ack),
             unacked: Unacked::default(),
+            hold: HoldTimes::new(spec.timeout.or(timeout).filter(|_| !spec.auto_ack)),
             outgoing: Vec::new(),
             readiness: Readiness::Paused(PauseReason::NotActive),
             age,
         }
     }
 
-    pub(super) fn getter(id: ConsumerId, age: u64) -> Consumer {
+    pub(super) fn getter(id: ConsumerId, timeout: Option<Duration>, age: u64) -> Consumer {
         let spec = ConsumerSpec {
             id,
             tag: ConsumerTag::default(),
@@ -148,7 +153,7 @@ impl Consumer {
             channel_window: None,
             timeout: None,
         };
-        Consumer { role: Role::Getter, ..Consumer::new(spec, age) }
+        Consumer { role: Role::Getter, ..Consumer::new(spec, timeout, age) }
     }
 
     /// Why it may not have another message; `active` is false while another one is the single active consumer.

@@ -11,9 +11,9 @@
 //! Invariants: a consumer stands in its ring exactly once if it is `Ready`, else not at all; only the active
 //! consumer can be ready if the queue has one. Not here: when a consumer has room (`consumer`).
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
-use crate::model::ConsumerId;
+use crate::model::{ConsumerId, Timestamp};
 
 use super::consumer::{Consumer, PauseReason, Readiness, Role};
 
@@ -41,6 +41,8 @@ pub(super) struct Consumers {
     handing_over: bool,
     /// Consumers that were given something since the last [`Consumers::take_deliveries`].
     touched: Vec<Slot>,
+    /// When consumers that hold messages are to be looked at for late ones; each once at most.
+    holds: BTreeSet<(Timestamp, ConsumerId)>,
     /// How many consume.
     consuming: usize,
     /// How many are paused because their outboxes are full.
@@ -160,6 +162,9 @@ impl Consumers {
         if let Ok(at) = self.position(consumer.id) {
             self.index.remove(at);
         }
+        if let Some(hold) = &consumer.hold {
+            self.holds.remove(&(hold.armed, consumer.id));
+        }
         self.free.push(slot);
         consumer
     }
@@ -169,6 +174,50 @@ impl Consumers {
         if self.get(slot).is_spent() {
             self.remove(slot);
         }
+    }
+
+    /// A consumer was given the message with this tag, which it holds from now on.
+    pub(super) fn start_hold(&mut self, slot: Slot, tag: u64, now: Timestamp) {
+        let consumer = self.slots[slot as usize].as_mut().expect("a slot in use has a consumer");
+        let Some(hold) = &mut consumer.hold else { return };
+        hold.given(tag, now);
+        if hold.armed == Timestamp::NEVER
+            && let Some(at) = hold.next(consumer.unacked.first_tag())
+        {
+            hold.armed = at;
+            self.holds.insert((at, consumer.id));
+        }
+    }
+
+    /// When some consumer has to be looked at for late messages; perhaps it has none then.
+    pub(super) fn next_hold(&self) -> Option<Timestamp> {
+        self.holds.first().map(|(at, _)| *at)
+    }
+
+    /// The next consumer that holds late messages, and the last tag of them. In order of how late they are, then
+    /// of identity.
+    pub(super) fn next_late(&mut self, now: Timestamp) -> Option<(Slot, u64)> {
+        while self.next_hold().is_some_and(|at| at <= now) {
+            let (at, id) = self.holds.pop_first()?;
+            let slot = self.find(id).expect("a consumer that is gone is not looked at");
+            let consumer = self.slots[slot as usize].as_mut().expect("a slot in use has a consumer");
+            let hold = consumer.hold.as_mut().expect("it was looked at because its time is limited");
+            hold.armed = Timestamp::NEVER;
+            // Most often they have been settled since.
+            let Some(next) = hold.next(consumer.unacked.first_tag()) else { continue };
+            if next > at {
+                hold.armed = next;
+                self.holds.insert((next, id));
+            } else if let Some(last) = hold.take_due(now) {
+                // What it holds besides.
+                if let Some(next) = hold.next(consumer.unacked.first_tag()) {
+                    hold.armed = next;
+                    self.holds.insert((next, id));
+                }
+                return Some((slot, last));
+            }
+        }
+        None
     }
 
     /// Decides who is active: to be called when a consumer came or went, or the active one holds nothing more.

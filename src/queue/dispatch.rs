@@ -14,16 +14,16 @@ impl Queue {
     /// Gives ready messages to consumers with room, until one or the other is used up. To be called once after
     /// a batch of publishes, settlements, credit, or any other change; then [`Queue::take_deliveries`].
     pub fn dispatch(&mut self, now: Timestamp, out: &mut Effects) {
-        self.expire(now, out);
+        self.pass_time(now, out);
         while !self.ready.is_empty() {
             let Some(slot) = self.consumers.next() else { break };
             let entry = self.ready.pop().expect("a queue that is not empty has a first message");
-            self.give(slot, entry, out);
+            self.give(slot, entry, now, out);
         }
     }
 
     /// Gives a message to the consumer whose turn it is.
-    pub(super) fn give(&mut self, slot: Slot, entry: Entry, out: &mut Effects) {
+    pub(super) fn give(&mut self, slot: Slot, entry: Entry, now: Timestamp, out: &mut Effects) {
         self.totals.delivered += 1;
         self.totals.redelivered += u64::from(entry.held.returns > 0);
         let journalled = self.is_journalled(&entry.held.message);
@@ -41,6 +41,7 @@ impl Queue {
             self.unacked.add(&entry);
             consumer.outgoing.push(Delivery::sharing(&entry, tag));
             consumer.unacked.push(entry);
+            self.consumers.start_hold(slot, tag, now);
         }
         self.consumers.served(slot);
     }
@@ -50,15 +51,15 @@ impl Delivery {
     /// The only delivery of a message that is not kept.
     pub(super) fn new(entry: Entry, tag: u64) -> Delivery {
         let Entry { lsn, held } = entry;
-        let delivery_count = held.returns;
-        Delivery { message: held.message, lsn, tag, delivery_count, redelivered: delivery_count > 0 }
+        let (delivery_count, returns) = (held.failures, held.returns);
+        Delivery { message: held.message, lsn, tag, delivery_count, returns, redelivered: returns > 0 }
     }
 
     /// A delivery of a message that is kept until it is settled.
     pub(super) fn sharing(entry: &Entry, tag: u64) -> Delivery {
         let Entry { lsn, ref held } = *entry;
-        let delivery_count = held.returns;
+        let (delivery_count, returns) = (held.failures, held.returns);
         let message = held.message.clone();
-        Delivery { message, lsn, tag, delivery_count, redelivered: delivery_count > 0 }
+        Delivery { message, lsn, tag, delivery_count, returns, redelivered: returns > 0 }
     }
 }

@@ -17,8 +17,10 @@ pub struct Delivery {
     pub lsn: Lsn,
     /// The consumer's own tag, counting up from 1; 0 for a `get` with auto-ack.
     pub tag: u64,
-    /// How often it was delivered before and came back.
+    /// How often a delivery of it failed: `x-delivery-count`.
     pub delivery_count: u32,
+    /// How often it was delivered before and came back, failed or not: `x-acquired-count`.
+    pub returns: u32,
     /// Whether it was delivered before.
     pub redelivered: bool,
 }
@@ -54,8 +56,11 @@ pub enum RejectReason {
 pub enum Settle {
     /// Done with.
     Ack,
-    /// Back to their old places.
+    /// Back to their old places; the delivery has failed, which `x-delivery-limit` counts.
     Requeue,
+    /// Back to their old places, but the messages are not to blame: the limit does not count it. What RabbitMQ
+    /// since 4.3 makes of `basic.nack`, while `basic.reject` counts.
+    Release,
     /// Not wanted: dead letters, with what the consumer says about it.
     Reject {
         /// Why, in the consumer's words.
@@ -102,7 +107,9 @@ pub enum ConsumeError {
 pub enum RemoveMode {
     /// It only stops receiving: what it holds can still be settled.
     Cancel,
-    /// It is gone: what it holds goes back to the old places.
+    /// It is gone: what it holds goes back to the old places, as failed deliveries. Also if it closed its channel
+    /// in good order: that is how many clients end after an exception, and a message that causes one must not
+    /// come back for ever. RabbitMQ counts it too.
     Gone,
 }
 
@@ -143,7 +150,7 @@ pub struct DeadLetter {
     pub reason: DeathReason,
     /// What the rejecting consumer said about it.
     pub text: Option<ShortStr>,
-    /// How often it was delivered and came back.
+    /// How often a delivery of it failed.
     pub delivery_count: u32,
 }
 
@@ -152,8 +159,10 @@ pub struct DeadLetter {
 pub struct Returned {
     /// The message.
     pub lsn: Lsn,
-    /// How often it was delivered and came back, this time included.
+    /// How often a delivery of it failed, this time included.
     pub delivery_count: u32,
+    /// How often it was delivered and came back, this time included.
+    pub returns: u32,
 }
 
 /// Why a queue wants to be deleted.
@@ -176,6 +185,9 @@ pub struct Effects {
     pub settled: Vec<Lsn>,
     /// Persistent messages of a durable queue that came back, for the journal.
     pub returned: Vec<Returned>,
+    /// Consumers that held messages for too long, in order: those messages are back, so their channels may have room
+    /// again. Cancelled ones and `get`s included.
+    pub late: Vec<ConsumerId>,
     /// The queue is to be deleted: close it and take it out of the registry.
     pub deleted: Option<DeleteReason>,
 }
@@ -192,6 +204,7 @@ impl Effects {
             && self.cancelled.is_empty()
             && self.settled.is_empty()
             && self.returned.is_empty()
+            && self.late.is_empty()
             && self.deleted.is_none()
     }
 
@@ -201,6 +214,7 @@ impl Effects {
         self.cancelled.clear();
         self.settled.clear();
         self.returned.clear();
+        self.late.clear();
         self.deleted = None;
     }
 }

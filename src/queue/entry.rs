@@ -23,6 +23,8 @@ pub(super) struct Held {
     pub(super) enqueued: Timestamp,
     /// How often it was delivered and came back.
     pub(super) returns: u32,
+    /// How often that was a failed delivery: what `x-delivery-limit` counts.
+    pub(super) failures: u32,
     /// Length of its body, read when it becomes ready: later the bytes are cold.
     pub(super) body_len: u32,
     /// Already capped at the queue's maximum.
@@ -39,6 +41,9 @@ impl Entry {
         let expires = ttl_ms.map_or(Timestamp::NEVER, |ttl| now.plus_millis(ttl));
         let priority =
             priority.map_or(options.default_priority, |priority| priority.0).min(options.max_priority);
-        Entry { lsn, held: Held { message, expires, enqueued: now, returns: 0, body_len: 0, priority } }
+        Entry {
+            lsn,
+            held: Held { message, expires, enqueued: now, returns: 0, failures: 0, body_len: 0, priority },
+        }
     }
 }

@@ -11,8 +11,8 @@
 //!            +-------+ \      dispatch, get         +---------+   ack
 //!            | ready |--+------------------------>  | unacked | ------> done
 //!            +-------+ <--------------------------  +---------+
-//!                |      requeue, consumer gone           |
-//!                |      (delivery count + 1)             |
+//!                |      requeue, consumer gone or        |
+//!                |      too slow (delivery count + 1)    |
 //!                |                                       |
 //!                | expired, over x-max-length            | rejected, over x-delivery-limit,
 //!                v                                       v expired while it was out
@@ -21,7 +21,9 @@
 //!
 //! A consumer with auto-ack, and a `get` with it, lead from ready to done.
 //!
-//! Invariants: a message is in exactly one of ready or unacked; it is delivered in order of priority, then LSN,
+//! With `x-delayed-retry-type`, a message that comes back waits for some time before it is ready again.
+//!
+//! Invariants: a message is in exactly one of ready, delayed or unacked; it is delivered in order of priority, then LSN,
 //! and never after its deadline; whatever happens to it, it leaves the queue once, and that is told once.
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
 //! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
@@ -30,10 +32,12 @@ mod channel_window;
 mod consumer;
 mod consumers;
 pub mod death;
+mod delayed;
 mod dispatch;
 mod effects;
 mod entry;
 mod expiry;
+mod hold_times;
 mod lane;
 #[doc(hidden)]
 pub mod model;
@@ -54,6 +58,7 @@ use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOption
 
 use consumer::{Consumer, Role};
 use consumers::Consumers;
+use delayed::Delayed;
 use entry::Entry;
 use ready::Ready;
 use stats::UnackedTotal;
@@ -89,6 +94,7 @@ pub struct Queue {
     options: QueueOptions,
     limits: QueueLimits,
     ready: Ready,
+    delayed: Delayed,
     consumers: Consumers,
     unacked: UnackedTotal,
     totals: Totals,
@@ -107,6 +113,7 @@ impl Queue {
             options,
             limits,
             ready: Ready::default(),
+            delayed: Delayed::default(),
             consumers,
             unacked: UnackedTotal::default(),
             totals: Totals::default(),
@@ -133,7 +140,7 @@ impl Queue {
     /// Takes a message, or refuses it. With nothing ready and a consumer with room it goes there at once;
     /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already.
     pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
-        self.expire(now, out);
+        self.pass_time(now, out);
         if !self.ready.is_empty() && self.consumers.has_room() {
             // Those that came first go first, also when the caller has not dispatched since there is room.
             self.dispatch(now, out);
@@ -143,7 +150,7 @@ impl Queue {
         {
             self.totals.published += 1;
             let entry = Entry::new(publication, &self.options, now);
-            self.give(slot, entry, out);
+            self.give(slot, entry, now, out);
             return Verdict::Accepted;
         }
         self.enqueue(publication, now, out)
@@ -193,7 +200,7 @@ impl Queue {
             return Err(ConsumeError::TooMany { max });
         }
         let age = self.consumers.next_age();
-        self.consumers.add(Consumer::new(spec, age));
+        self.consumers.add(Consumer::new(spec, self.options.consumer_timeout(), age));
         Ok(())
     }
 
@@ -217,7 +224,7 @@ impl Queue {
                     unacked.remove(&entry);
                     self.taken.push(entry);
                 });
-                self.put_back(now, out);
+                self.put_back(true, now, out);
             }
         }
         if was_consuming && self.consumers.consuming() == 0 {
@@ -238,7 +245,7 @@ impl Queue {
         out: &mut Effects,
     ) -> Option<Got> {
         self.touch(now);
-        self.expire(now, out);
+        self.pass_time(now, out);
         let entry = self.ready.pop()?;
         let remaining = self.ready.len() as u64;
         self.totals.got += 1;
@@ -250,14 +257,17 @@ impl Queue {
             }
             return Some(Got { delivery: Delivery::new(entry, 0), remaining });
         }
+        let timeout = self.options.consumer_timeout();
         let slot = self.consumers.find(getter).unwrap_or_else(|| {
             let age = self.consumers.next_age();
-            self.consumers.add(Consumer::getter(getter, age))
+            self.consumers.add(Consumer::getter(getter, timeout, age))
         });
         let consumer = self.consumers.get_mut(slot);
-        let delivery = Delivery::sharing(&entry, consumer.unacked.next_tag());
+        let tag = consumer.unacked.next_tag();
+        let delivery = Delivery::sharing(&entry, tag);
         self.unacked.add(&entry);
         consumer.unacked.push(entry);
+        self.consumers.start_hold(slot, tag, now);
         Some(Got { delivery, remaining })
     }
 
@@ -266,12 +276,13 @@ impl Queue {
         self.consumers.find(id).map_or(0, |slot| self.consumers.get(slot).unacked.len() as u64)
     }
 
-    /// Drops all ready messages; they are no dead letters. Answers how many.
+    /// Drops all ready and all delayed messages; they are no dead letters. Answers how many.
     pub fn purge(&mut self, now: Timestamp, out: &mut Effects) -> u64 {
-        self.expire(now, out);
-        let purged = self.ready.len() as u64;
+        self.pass_time(now, out);
+        let purged = (self.ready.len() + self.delayed.len()) as u64;
         self.totals.purged += purged;
-        for entry in self.ready.drain() {
+        let mut delayed = std::mem::take(&mut self.delayed);
+        for entry in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
             if self.is_journalled(&entry.held.message) {
                 out.settled.push(entry.lsn);
             }
@@ -317,9 +328,10 @@ impl Queue {
         }
     }
 
-    /// Does what is due: messages expire, and the queue itself if it has been unused for too long.
+    /// Does what is due: messages expire, those held for too long come back, and the queue itself ends if it has
+    /// been unused for too long. [`Queue::dispatch`] should follow.
     pub fn tick(&mut self, now: Timestamp, out: &mut Effects) {
-        self.expire(now, out);
+        self.pass_time(now, out);
         if self.expires_at().is_some_and(|at| at <= now) {
             out.deleted = Some(DeleteReason::Expired);
         }
@@ -328,10 +340,13 @@ impl Queue {
     /// When to call [`Queue::tick`] next. Never later than the first thing that is due; it may be earlier,
     /// since a message that was delivered in the meantime is only found out then.
     pub fn next_deadline(&self) -> Option<Timestamp> {
-        match (self.ready.next_deadline(), self.expires_at()) {
-            (Some(message), Some(queue)) => Some(message.min(queue)),
-            (message, queue) => message.or(queue),
-        }
+        let deadlines = [
+            self.ready.next_deadline(),
+            self.delayed.next_deadline(),
+            self.consumers.next_hold(),
+            self.expires_at(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// When the queue itself expires.
@@ -343,6 +358,19 @@ impl Queue {
     /// The queue was used: its time to expire starts anew. To be called when it is declared again.
     pub fn touch(&mut self, now: Timestamp) {
         self.idle_since = self.idle_since.max(now);
+    }
+
+    /// Does to the messages what time does: those held for too long come back, those delayed for long enough are
+    /// ready, those past their deadline end.
+    fn pass_time(&mut self, now: Timestamp, out: &mut Effects) {
+        self.take_back_late(now, out);
+        while let Some(entry) = self.delayed.pop_due(now) {
+            match entry.held.expires <= now {
+                true => self.bury(entry, DeathReason::Expired, None, out),
+                false => self.ready.insert(entry),
+            }
+        }
+        self.expire(now, out);
     }
 
     /// Ends the messages that are past their deadline.
@@ -364,10 +392,11 @@ impl Queue {
     pub fn stats(&self) -> QueueStats {
         QueueStats {
             ready: self.ready.len() as u64,
-            delayed: 0,
+            delayed: self.delayed.len() as u64,
             unacked: self.unacked.count,
             ready_bytes: self.ready.memory(),
             ready_body_bytes: self.ready.body_bytes(),
+            delayed_bytes: self.delayed.memory(),
             unacked_bytes: self.unacked.memory,
             consumers: self.consumers.consuming() as u64,
             head_enqueued: self.ready.front().map(|(_, held)| held.enqueued),
@@ -377,12 +406,12 @@ impl Queue {
 
     /// Bytes of all messages it holds, with [`MESSAGE_OVERHEAD`] for each.
     pub fn memory_bytes(&self) -> u64 {
-        self.ready.memory() + self.unacked.memory
+        self.ready.memory() + self.delayed.memory() + self.unacked.memory
     }
 
-    /// All messages it holds, ready or unacked.
+    /// All messages it holds, ready, delayed or unacked.
     pub fn messages(&self) -> u64 {
-        self.ready.len() as u64 + self.unacked.count
+        (self.ready.len() + self.delayed.len()) as u64 + self.unacked.count
     }
 
     /// Ready messages.
@@ -415,6 +444,7 @@ impl Queue {
     pub fn close(&mut self, out: &mut Effects) -> Closed {
         let closed = Closed {
             ready: self.ready.len() as u64,
+            delayed: self.delayed.len() as u64,
             unacked: self.unacked.count,
             consumers: self.consumers.consuming() as u64,
         };
@@ -425,6 +455,7 @@ impl Queue {
             }
         }
         self.ready = Ready::default();
+        self.delayed = Delayed::default();
         self.consumers = Consumers::new(self.options.single_active_consumer);
         self.unacked = UnackedTotal::default();
         closed
@@ -434,6 +465,7 @@ impl Queue {
     #[doc(hidden)]
     pub fn check_invariants(&self) {
         self.ready.check_invariants();
+        self.delayed.check_invariants();
         self.consumers.check_invariants();
         assert!(self.taken.is_empty(), "messages are neither ready nor unacked");
         let (mut count, mut memory) = (0, 0);

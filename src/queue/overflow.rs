@@ -1,6 +1,7 @@
 //! When a queue is full, and what goes then.
 //!
-//! Only ready messages and the bytes of their bodies count, as in RabbitMQ; a message that goes to a consumer
+//! Only ready messages (with those that will be ready again after a delay) and the bytes of their bodies count, as
+//! in RabbitMQ; a message that goes to a consumer
 //! at once never counts. The head, which drop-head drops, is the message that would be delivered next.
 
 use crate::model::{Message, OverflowRule};
@@ -14,7 +15,8 @@ impl Queue {
         if self.options.overflow == OverflowRule::DropHead || !self.options.has_max_length() {
             return false;
         }
-        self.exceeds(self.ready.len() as u64 + 1, self.ready.body_bytes() + message.body_len() as u64)
+        let (messages, body_bytes) = self.length();
+        self.exceeds(messages + 1, body_bytes + message.body_len() as u64)
     }
 
     /// Drops from the head while there is too much.
@@ -22,10 +24,21 @@ impl Queue {
         if self.options.overflow != OverflowRule::DropHead || !self.options.has_max_length() {
             return;
         }
-        while self.exceeds(self.ready.len() as u64, self.ready.body_bytes()) {
-            let Some(entry) = self.ready.pop() else { break };
+        loop {
+            let (messages, body_bytes) = self.length();
+            if !self.exceeds(messages, body_bytes) {
+                break;
+            }
+            // What is delayed would not be delivered next.
+            let Some(entry) = self.ready.pop().or_else(|| self.delayed.pop()) else { break };
             self.bury(entry, DeathReason::MaxLength, None, out);
         }
+    }
+
+    /// What the limits count: messages and bytes of bodies.
+    fn length(&self) -> (u64, u64) {
+        let messages = (self.ready.len() + self.delayed.len()) as u64;
+        (messages, self.ready.body_bytes() + self.delayed.body_bytes())
     }
 
     fn exceeds(&self, messages: u64, body_bytes: u64) -> bool {

@@ -9,7 +9,7 @@ use crate::model::{ConsumerId, Message, Timestamp};
 
 use super::Queue;
 use super::effects::{DeadLetter, DeathReason, Effects, Returned, Settle, SettleError};
-use super::entry::Entry;
+use super::entry::{Entry, Held};
 
 impl Queue {
     /// Settles a consumer's messages with the tags `first_tag` to `last_tag`, both inclusive. Those settled
@@ -54,7 +54,8 @@ impl Queue {
         self.consumers.remove_if_spent(slot);
         match settlement {
             Settle::Ack => self.totals.acked += count as u64,
-            Settle::Requeue => self.put_back(now, out),
+            Settle::Requeue => self.put_back(true, now, out),
+            Settle::Release => self.put_back(false, now, out),
             Settle::Reject { reason } => {
                 let mut taken = std::mem::take(&mut self.taken);
                 for entry in taken.drain(..) {
@@ -66,8 +67,32 @@ impl Queue {
         Ok(count as u64)
     }
 
-    /// Puts the taken messages back to their old places, one delivery older.
-    pub(super) fn put_back(&mut self, now: Timestamp, out: &mut Effects) {
+    /// Takes messages back that consumers have held for too long. Nothing else changes for the consumers: they have
+    /// room again, and what they say about these messages later is passed over.
+    pub(super) fn take_back_late(&mut self, now: Timestamp, out: &mut Effects) {
+        let before = out.late.len();
+        while let Some((slot, last_tag)) = self.consumers.next_late(now) {
+            let consumer = self.consumers.get_mut(slot);
+            let (unacked, taken) = (&mut self.unacked, &mut self.taken);
+            let before = consumer.unacked.len();
+            consumer.unacked.take(0, last_tag, |entry| {
+                unacked.remove(&entry);
+                taken.push(entry);
+            });
+            consumer.give_back_channel_places(before - consumer.unacked.len());
+            out.late.push(consumer.id);
+            self.consumers.update(slot);
+            self.consumers.hand_over(slot);
+            self.consumers.remove_if_spent(slot);
+        }
+        if out.late.len() > before {
+            self.totals.late += self.taken.len() as u64;
+            self.put_back(true, now, out);
+        }
+    }
+
+    /// Puts the taken messages back to their old places, one delivery older, or delays them; `failed` says whether it counts.
+    pub(super) fn put_back(&mut self, failed: bool, now: Timestamp, out: &mut Effects) {
         let mut taken = std::mem::take(&mut self.taken);
         taken.sort_unstable_by_key(|entry| entry.lsn);
         self.totals.returned += taken.len() as u64;
@@ -75,16 +100,25 @@ impl Queue {
         // one. The dead are told of in the order of their places.
         let mut dead = Vec::new();
         for mut entry in taken.drain(..).rev() {
-            entry.held.returns = entry.held.returns.saturating_add(1);
-            if self.options.delivery_limit.is_some_and(|limit| entry.held.returns > limit) {
+            let held = &mut entry.held;
+            held.returns = held.returns.saturating_add(1);
+            held.failures = held.failures.saturating_add(u32::from(failed));
+            if failed && self.options.delivery_limit.is_some_and(|limit| held.failures > limit) {
                 dead.push((entry, DeathReason::DeliveryLimit));
             } else if entry.held.expires <= now {
                 dead.push((entry, DeathReason::Expired));
             } else {
                 if self.is_journalled(&entry.held.message) {
-                    out.returned.push(Returned { lsn: entry.lsn, delivery_count: entry.held.returns });
+                    let Held { failures: delivery_count, returns, .. } = entry.held;
+                    out.returned.push(Returned { lsn: entry.lsn, delivery_count, returns });
                 }
-                self.ready.insert(entry);
+                match self.options.delayed_retry.filter(|retry| retry.applies(failed)) {
+                    Some(retry) => {
+                        let count = if failed { entry.held.failures } else { entry.held.returns };
+                        self.delayed.insert(now.plus(retry.delay(entry.lsn, count)), entry);
+                    }
+                    None => self.ready.insert(entry),
+                }
             }
         }
         taken.shrink_to(TAKEN_KEPT);
@@ -106,7 +140,7 @@ impl Queue {
         self.totals.count_death(reason);
         let Entry { lsn, held } = entry;
         if self.options.dead_letter.is_some() {
-            let delivery_count = held.returns;
+            let delivery_count = held.failures;
             out.dead.push(DeadLetter { message: held.message, lsn, reason, text, delivery_count });
         } else if self.is_journalled(&held.message) {
             out.settled.push(lsn);

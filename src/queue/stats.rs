@@ -30,6 +30,8 @@ pub struct QueueStats {
     pub ready_bytes: u64,
     /// Bytes of the bodies of the ready messages: what `x-max-length-bytes` limits.
     pub ready_body_bytes: u64,
+    /// Bytes of the delayed messages, with [`MESSAGE_OVERHEAD`] for each.
+    pub delayed_bytes: u64,
     /// Bytes of the unacked messages, with [`MESSAGE_OVERHEAD`] for each.
     pub unacked_bytes: u64,
     /// Consumers; `get`s and cancelled ones don't count.
@@ -57,8 +59,10 @@ pub struct Totals {
     pub auto_acked: u64,
     /// Messages that were acknowledged.
     pub acked: u64,
-    /// Messages that came back, by requeue or because their consumer was gone.
+    /// Messages that came back, by requeue or because their consumer was gone or too slow.
     pub returned: u64,
+    /// Of these, those that a consumer held for too long (`x-consumer-timeout`).
+    pub late: u64,
     /// Messages that were purged.
     pub purged: u64,
     /// Messages that a consumer rejected.
@@ -108,6 +112,8 @@ pub struct ConsumerInfo {
 pub struct Closed {
     /// Messages that waited.
     pub ready: u64,
+    /// Messages that came back and waited until they might be delivered again.
+    pub delayed: u64,
     /// Messages delivered and not settled.
     pub unacked: u64,
     /// Consumers that were cancelled.

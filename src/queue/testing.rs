@@ -14,6 +14,7 @@ pub(super) fn message(body: &[u8]) -> Message {
 /// A queued message in this place.
 pub(super) fn entry(lsn: u64) -> Entry {
     let (expires, enqueued) = (Timestamp::NEVER, Timestamp::default());
-    let held = Held { message: message(b"x"), expires, enqueued, returns: 0, body_len: 0, priority: 0 };
+    let held =
+        Held { message: message(b"x"), expires, enqueued, returns: 0, failures: 0, body_len: 0, priority: 0 };
     Entry { lsn: Lsn(lsn), held }
 }

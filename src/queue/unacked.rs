@@ -45,6 +45,14 @@ impl Unacked {
         self.base + self.dense.len() as u64
     }
 
+    /// The lowest tag of a message it holds.
+    pub(super) fn first_tag(&self) -> Option<u64> {
+        match self.sparse.front() {
+            Some((tag, _)) => Some(*tag),
+            None => (!self.dense.is_empty()).then_some(self.base),
+        }
+    }
+
     /// Keeps a message under the next tag.
     pub(super) fn push(&mut self, entry: Entry) {
         self.dense.push_back(Some(entry));
@@ -149,7 +157,9 @@ mod tests {
             unacked.push(entry(lsn));
         }
         assert_eq!(taken(&mut unacked, 2, 3), [102, 103]);
+        assert_eq!(unacked.first_tag(), Some(1));
         assert_eq!(taken(&mut unacked, 1, 4), [101, 104], "settled ones are passed over");
+        assert_eq!(unacked.first_tag(), Some(5));
         assert_eq!((unacked.len(), unacked.next_tag()), (1, 6));
         assert_eq!(taken(&mut unacked, 0, u64::MAX), [105]);
     }
@@ -165,7 +175,7 @@ mod tests {
             }
         }
         unacked.check_invariants();
-        assert_eq!(unacked.len(), 101);
+        assert_eq!((unacked.len(), unacked.first_tag()), (101, Some(1)));
         assert!(unacked.dense.capacity() + unacked.sparse.capacity() < 4096);
         assert_eq!(taken(&mut unacked, 1, 3000), [0, 1000, 2000, 3000]);
         assert_eq!(taken(&mut unacked, 99_001, 100_000), [100_000]);

@@ -109,10 +109,26 @@ fn options(settings: &Settings) -> ServerOptions {
             handshake_timeout: server.handshake_timeout,
             publish_window: protocol.publish_window.as_u32(),
             page_rows_max: protocol.list_page_max,
-            amqp: AmqpOptions::default(),
+            amqp: amqp_options(settings),
         }),
         connections_max: server.connections_max as usize,
         read_chunk: server.read_chunk.as_usize(),
         shutdown_grace: server.shutdown_grace,
+    }
+}
+
+fn amqp_options(settings: &Settings) -> AmqpOptions {
+    let amqp = &settings.amqp;
+    let own = AmqpOptions::default();
+    AmqpOptions {
+        frame_max: amqp.frame_max.as_u32(),
+        heartbeat: (!amqp.heartbeat.is_zero()).then_some(amqp.heartbeat),
+        announce_product: amqp.announce_product.clone(),
+        announce_version: match amqp.announce_version.is_empty() {
+            true => own.announce_version,
+            false => amqp.announce_version.clone(),
+        },
+        consumer_timeout: (!amqp.consumer_timeout.is_zero()).then_some(amqp.consumer_timeout),
+        uncommitted_max: amqp.uncommitted_max.bytes(),
     }
 }

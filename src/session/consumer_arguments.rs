@@ -29,15 +29,18 @@ pub(super) fn timeout(
 ) -> Result<Option<Duration>, BrokerError> {
     const ARGUMENT: &str = "x-consumer-timeout";
     let Some(value) = arguments.get(ARGUMENT) else {
-        return Ok(queue.options().consumer_timeout_ms.map(Duration::from_millis).or(default));
+        let _ = queue;
+        return Ok(default);
     };
-    value.as_int().and_then(|ms| u64::try_from(ms).ok()).map(|ms| Some(Duration::from_millis(ms))).ok_or_else(|| {
-        let text = format!(
-            "invalid arg '{ARGUMENT}': {value} of type '{}' is no number of milliseconds",
-            value.type_name()
-        );
-        BrokerError::refused(ReplyCode::PreconditionFailed, text)
-    })
+    value.as_int().and_then(|ms| u64::try_from(ms).ok()).map(|ms| Some(Duration::from_millis(ms))).ok_or_else(
+        || {
+            let text = format!(
+                "invalid arg '{ARGUMENT}': {value} of type '{}' is no number of milliseconds",
+                value.type_name()
+            );
+            BrokerError::refused(ReplyCode::PreconditionFailed, text)
+        },
+    )
 }
 
 /// What to say when a queue does not take a consumer.

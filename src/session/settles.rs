@@ -40,7 +40,9 @@ impl PendingSettles {
             }
         };
         match ranges.last_mut() {
-            Some(before) if before.last + 1 == first && before.settlement == *settlement => before.last = last,
+            Some(before) if before.last + 1 == first && before.settlement == *settlement => {
+                before.last = last
+            }
             _ => ranges.push(Settled { first, last, settlement: settlement.clone() }),
         }
     }

@@ -162,3 +162,135 @@ fn refill(buffer: &mut Vec<u8>, bytes: &[u8]) {
     buffer.clear();
     buffer.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::RawProperties;
+
+    const PUBLISH: &[u8] = &[0, 60, 0, 40, 0, 0, 0, 1, b'q', 0];
+    const NEEDS_METHOD: &str = "expected method frame, got non method frame instead";
+    const NEEDS_HEADER: &str = "expected content header for class 60, got non content header frame instead";
+    const NEEDS_BODY: &str = "expected content body, got non content body frame instead";
+
+    fn header(body_size: u64) -> ContentHeader<'static> {
+        let property_bytes = &[0, 0];
+        let properties = RawProperties::trusted(property_bytes);
+        ContentHeader { class: 60, weight: 0, body_size, properties, property_bytes }
+    }
+
+    fn begun() -> ContentAssembler {
+        let mut assembler = ContentAssembler::default();
+        assembler.begin(PUBLISH);
+        assembler
+    }
+
+    fn with_header(body_size: u64) -> ContentAssembler {
+        let mut assembler = begun();
+        assert_eq!(assembler.header(&header(body_size)), Ok(None));
+        assembler
+    }
+
+    fn refused<T: std::fmt::Debug>(result: Result<T, ContentError>, says: &str) {
+        let error = result.expect_err("the frame is out of place");
+        assert_eq!(error.to_string(), says);
+        assert_eq!(error.reply_code().number(), 505);
+    }
+
+    #[test]
+    fn an_empty_body_is_complete_with_its_header() {
+        let mut assembler = begun();
+        let whole = Assembled { method: PUBLISH, properties: &[0, 0], body: &[] };
+        assert_eq!(assembler.header(&header(0)), Ok(Some(whole)));
+        assert!(assembler.is_idle());
+        refused(assembler.body(b""), NEEDS_METHOD);
+    }
+
+    #[test]
+    fn a_body_in_one_frame_is_lent() {
+        let mut assembler = with_header(4);
+        let payload = b"body";
+        let whole = assembler.body(payload).unwrap().unwrap();
+        assert_eq!(whole.body.as_ptr(), payload.as_ptr());
+        assert_eq!((whole.method, whole.properties), (PUBLISH, &[0, 0][..]));
+        assert_eq!(assembler.body.capacity(), 0, "nothing was copied");
+    }
+
+    #[test]
+    fn a_body_in_many_frames_is_complete_with_its_last_byte() {
+        let mut assembler = with_header(6);
+        for (part, held) in [(&b""[..], 0), (b"ab", 2), (b"", 2), (b"cde", 5)] {
+            assert_eq!(assembler.body(part), Ok(None));
+            assert_eq!((assembler.held_bytes(), assembler.announced()), (held, Some(6)));
+        }
+        assert_eq!(assembler.body(b"f").unwrap().unwrap().body, b"abcdef");
+        assert!(assembler.is_idle());
+        assert_eq!((assembler.held_bytes(), assembler.announced()), (0, None));
+    }
+
+    #[test]
+    fn frames_out_of_place_are_505_in_rabbitmqs_words_and_name_their_method() {
+        let mut idle = ContentAssembler::default();
+        refused(idle.header(&header(1)), NEEDS_METHOD);
+        refused(idle.body(b"x"), NEEDS_METHOD);
+        assert_eq!((idle.interrupted(), idle.method()), (None, None));
+
+        let mut begun = begun();
+        refused(begun.body(b"x"), NEEDS_HEADER);
+        refused(begun.interrupted().map_or(Ok(()), Err), NEEDS_HEADER);
+        refused(begun.header(&ContentHeader { weight: 1, ..header(1) }), NEEDS_HEADER);
+        refused(
+            begun.header(&ContentHeader { class: 50, ..header(1) }),
+            "expected content header for class 60, got one for class 50 instead",
+        );
+        assert_eq!(begun.method(), Some(MethodId::BASIC_PUBLISH));
+
+        let mut awaits_body = with_header(3);
+        refused(awaits_body.header(&header(3)), NEEDS_BODY);
+        refused(awaits_body.interrupted().map_or(Ok(()), Err), NEEDS_BODY);
+        assert_eq!(awaits_body.method(), Some(MethodId::BASIC_PUBLISH));
+    }
+
+    #[test]
+    fn more_body_than_announced_is_refused_in_any_frame() {
+        let too_much = "expected content body of 3 bytes, got 4 bytes instead";
+        refused(with_header(3).body(b"abcd"), too_much);
+        let mut assembler = with_header(3);
+        assert_eq!(assembler.body(b"ab"), Ok(None));
+        refused(assembler.body(b"cd"), too_much);
+        assert_eq!(assembler.held_bytes(), 2, "an error changes nothing");
+    }
+
+    #[test]
+    fn an_announced_size_costs_nothing() {
+        let mut assembler = with_header(u64::MAX);
+        assert_eq!(assembler.body(b"ab"), Ok(None));
+        assert!(assembler.body.capacity() < 1024, "{}", assembler.body.capacity());
+    }
+
+    #[test]
+    fn after_a_reset_the_next_message_starts_anew() {
+        let mut assembler = with_header(5);
+        assert_eq!(assembler.body(b"ab"), Ok(None));
+        assembler.reset();
+        assert!(assembler.is_idle());
+        assert_eq!(assembler.held_bytes(), 0);
+        assembler.begin(PUBLISH);
+        assert_eq!(assembler.header(&header(4)), Ok(None));
+        assert_eq!(assembler.body(b"cd"), Ok(None));
+        assert_eq!(assembler.body(b"ef").unwrap().unwrap().body, b"cdef");
+    }
+
+    #[test]
+    fn room_at_the_limit_is_kept_and_more_is_given_back() {
+        for (len, kept) in [(ASSEMBLY_KEPT_MAX, true), (ASSEMBLY_KEPT_MAX + 1, false)] {
+            let mut assembler = with_header(len as u64 + 1);
+            assembler.body.reserve_exact(len);
+            assert_eq!(assembler.body(&vec![0; len]), Ok(None));
+            assembler.trim();
+            assert_eq!(assembler.held_bytes(), len, "what is due stays");
+            assembler.reset();
+            assert_eq!(assembler.body.capacity() != 0, kept, "{len} bytes");
+        }
+    }
+}

@@ -64,9 +64,10 @@ pub fn put_content_header(channel: u16, body_size: u64, property_bytes: &[u8], o
     let properties = if property_bytes.is_empty() { &[0, 0] } else { property_bytes };
     out.reserve(FRAME_OVERHEAD + FIXED_LEN + properties.len());
     put_frame_header(FrameKind::Header, channel, FIXED_LEN + properties.len(), out);
-    out.put_u16(MethodId::BASIC_PUBLISH.class);
-    out.put_u16(0);
-    out.put_u64(body_size);
+    let mut fixed = [0; FIXED_LEN];
+    fixed[..2].copy_from_slice(&MethodId::BASIC_PUBLISH.class.to_be_bytes());
+    fixed[4..].copy_from_slice(&body_size.to_be_bytes());
+    out.put_slice(&fixed);
     out.put_slice(properties);
     out.put_u8(FRAME_END);
 }

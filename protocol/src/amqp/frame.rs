@@ -109,9 +109,9 @@ fn parse_header(input: &[u8]) -> Parsed<'_, (u8, u16, u32)> {
 #[inline]
 pub(super) fn put_frame_header(kind: FrameKind, channel: u16, len: usize, out: &mut BytesMut) {
     debug_assert!(u32::try_from(len).is_ok(), "callers keep frames within frame_max, which is a u32");
-    out.put_u8(kind.octet());
-    out.put_u16(channel);
-    out.put_u32(len as u32);
+    let ([c1, c0], [l3, l2, l1, l0]) = (channel.to_be_bytes(), (len as u32).to_be_bytes());
+    // Written at once: a buffer checks its room for each piece.
+    out.put_slice(&[kind.octet(), c1, c0, l3, l2, l1, l0]);
 }
 
 /// Writes a frame whose payload `put` writes.

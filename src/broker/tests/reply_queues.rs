@@ -19,6 +19,7 @@ fn consume(world: &mut World, queue: &Arc<QueueCell>) -> ConsumerId {
         credit: None,
         window: 1 << 20,
         channel_window: None,
+        timeout: None,
     };
     let local = LocalConsumer { channel: ChannelId(1), number: 1 };
     queue.consume(spec, local, &world.outbox.clone(), &mut world.turn).unwrap().unwrap();

@@ -2,7 +2,7 @@
 //!
 //! It shares no code with the machine, only the types of what is asked and answered.
 
-use crate::model::{OverflowRule, QueueOptions};
+use crate::model::{DelayedRetryType, OverflowRule, QueueOptions};
 use crate::queue::{DeathReason, DeleteReason, PauseReason, RemoveMode};
 
 /// A bug planted in the twin.
@@ -28,11 +28,25 @@ pub enum Mutation {
     RequeueRenewsExpiry,
     /// A message without a priority has priority 0 in every queue.
     DefaultPriorityIgnored,
+    /// A consumer with a late message loses all it holds.
+    LateTakesAll,
+    /// A late message still counts for its consumer's channel.
+    LateKeepsChannelPlace,
+    /// A release counts for the delivery limit.
+    ReleaseCounts,
+    /// A message waits as long the second time as the first time.
+    RetryNotDoubled,
+    /// All that came back together are ready again together.
+    RetryNotSpread,
+    /// A message does not expire while it is delayed.
+    DelayedOutlivesTtl,
+    /// A delayed message does not count for the maximum length.
+    DelayedNotCounted,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 10] = [
+    pub const ALL: [Mutation; 17] = [
         Mutation::RequeueAtTail,
         Mutation::ExpireAtHeadOnly,
         Mutation::RoundRestarts,
@@ -43,6 +57,13 @@ impl Mutation {
         Mutation::HastyHandOver,
         Mutation::RequeueRenewsExpiry,
         Mutation::DefaultPriorityIgnored,
+        Mutation::LateTakesAll,
+        Mutation::LateKeepsChannelPlace,
+        Mutation::ReleaseCounts,
+        Mutation::RetryNotDoubled,
+        Mutation::RetryNotSpread,
+        Mutation::DelayedOutlivesTtl,
+        Mutation::DelayedNotCounted,
     ];
 }
 
@@ -56,6 +77,9 @@ pub(super) struct NaiveMessage {
     pub(super) ttl_ms: Option<u64>,
     pub(super) expires: Option<u64>,
     pub(super) returns: u32,
+    pub(super) failures: u32,
+    /// When a consumer has held it for too long.
+    pub(super) late_at: Option<u64>,
     pub(super) body_len: u64,
     pub(super) len: u64,
     pub(super) persistent: bool,
@@ -76,14 +100,26 @@ pub(super) struct NaiveConsumer {
     pub(super) window: i64,
     pub(super) window_left: i64,
     pub(super) channel: Option<usize>,
+    /// In microseconds.
+    pub(super) timeout: Option<u64>,
     pub(super) next_tag: u64,
     pub(super) held: Vec<(u64, NaiveMessage)>,
     pub(super) outgoing: Vec<Given>,
     pub(super) paused: Option<PauseReason>,
 }
 
-/// A delivery: LSN, tag, how often it came back.
-pub(super) type Given = (u64, u64, u32);
+impl NaiveConsumer {
+    /// When a message that it is given now is late: its time later, rounded up to a 64th of that.
+    fn late_at(&self, now: u64) -> Option<u64> {
+        let timeout = self.timeout.filter(|timeout| *timeout > 0)?;
+        let grain = (timeout / 64).max(1);
+        let exact = now + timeout;
+        Some(exact + (grain - exact % grain) % grain)
+    }
+}
+
+/// A delivery: LSN, tag, how often it failed, how often it came back.
+pub(super) type Given = (u64, u64, u32, u32);
 
 /// What the twin says has to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,7 +127,8 @@ pub(super) struct Told {
     pub(super) dead: Vec<(u64, DeathReason, Option<String>, u32)>,
     pub(super) settled: Vec<u64>,
     /// Sorted.
-    pub(super) returned: Vec<(u64, u32)>,
+    pub(super) returned: Vec<(u64, u32, u32)>,
+    pub(super) late: Vec<u64>,
     pub(super) deleted: Option<DeleteReason>,
 }
 
@@ -101,6 +138,8 @@ pub(super) struct Naive {
     mutation: Option<Mutation>,
     /// In no order.
     pub(super) ready: Vec<NaiveMessage>,
+    /// With the time until when; in no order.
+    pub(super) delayed: Vec<(u64, NaiveMessage)>,
     /// Oldest first.
     pub(super) consumers: Vec<NaiveConsumer>,
     /// Those with room, in the order in which they are served.
@@ -125,6 +164,7 @@ impl Naive {
             options,
             mutation,
             ready: Vec::new(),
+            delayed: Vec::new(),
             consumers: Vec::new(),
             round: Vec::new(),
             active: None,
@@ -149,11 +189,11 @@ impl Naive {
         if self.ready.is_empty()
             && let Some(id) = self.next()
         {
-            self.give(id, message);
+            self.give(id, message, now);
             return true;
         }
-        let count = self.ready.len() as u64 + 1;
-        let bytes = self.body_bytes() + message.body_len;
+        let (count, bytes) = self.length();
+        let (count, bytes) = (count + 1, bytes + message.body_len);
         if self.options.overflow != OverflowRule::DropHead && self.too_much(count, bytes) {
             if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
                 self.bury(message, DeathReason::MaxLength, None);
@@ -170,11 +210,11 @@ impl Naive {
     }
 
     pub(super) fn dispatch(&mut self, now: u64) {
-        self.expire(now);
+        self.pass_time(now);
         while !self.ready.is_empty() {
             let Some(id) = self.next() else { break };
             let message = self.take_head().expect("not empty");
-            self.give(id, message);
+            self.give(id, message, now);
         }
     }
 
@@ -201,7 +241,7 @@ impl Naive {
         None
     }
 
-    fn give(&mut self, id: u64, message: NaiveMessage) {
+    fn give(&mut self, id: u64, mut message: NaiveMessage, now: u64) {
         if self.consumer(id).auto_ack {
             self.settled(&message);
         }
@@ -213,8 +253,9 @@ impl Naive {
         }
         let tag = consumer.next_tag;
         consumer.next_tag += 1;
-        consumer.outgoing.push((message.lsn, tag, message.returns));
+        consumer.outgoing.push((message.lsn, tag, message.failures, message.returns));
         if !consumer.auto_ack {
+            message.late_at = consumer.late_at(now);
             consumer.held.push((tag, message));
         }
         consumer.paused = Some(PauseReason::NotActive);
@@ -263,7 +304,7 @@ impl Naive {
                     self.elect();
                 }
                 let held = consumer.held.into_iter().map(|(_, message)| message).collect();
-                self.put_back(held, now);
+                self.put_back(held, true, now);
             }
         }
         if was_consuming && self.consumers.iter().all(|c| c.getter || c.cancelled) {
@@ -275,7 +316,7 @@ impl Naive {
         self.forget();
     }
 
-    /// How many, or an error. `kind`: 0 ack, 1 requeue, 2 reject.
+    /// How many, or an error. `kind`: 0 ack, 1 requeue, 2 reject, 3 release.
     pub(super) fn settle(
         &mut self,
         id: u64,
@@ -304,7 +345,8 @@ impl Naive {
         let taken = taken.into_iter().map(|(_, message)| message);
         match kind {
             0 => taken.for_each(|message| self.settled(&message)),
-            1 => self.put_back(taken.collect(), now),
+            1 => self.put_back(taken.collect(), true, now),
+            3 => self.put_back(taken.collect(), false, now),
             _ => taken.for_each(|message| self.bury(message, DeathReason::Rejected, text)),
         }
         self.forget();
@@ -314,12 +356,12 @@ impl Naive {
     /// LSN, tag, returns, and how many remain.
     pub(super) fn get(&mut self, getter: u64, auto_ack: bool, now: u64) -> Option<(Given, u64)> {
         self.idle_since = now;
-        self.expire(now);
-        let message = self.take_head()?;
+        self.pass_time(now);
+        let mut message = self.take_head()?;
         let remaining = self.ready.len() as u64;
         if auto_ack {
             self.settled(&message);
-            return Some(((message.lsn, 0, message.returns), remaining));
+            return Some(((message.lsn, 0, message.failures, message.returns), remaining));
         }
         if self.consumers.iter().all(|c| c.id != getter) {
             self.consumers.push(NaiveConsumer {
@@ -334,6 +376,7 @@ impl Naive {
                 window: 0,
                 window_left: 0,
                 channel: None,
+                timeout: self.options.consumer_timeout_ms.map(|ms| ms * 1000),
                 next_tag: 1,
                 held: Vec::new(),
                 outgoing: Vec::new(),
@@ -343,15 +386,21 @@ impl Naive {
         let consumer = self.consumer_mut(getter);
         let tag = consumer.next_tag;
         consumer.next_tag += 1;
-        let given = (message.lsn, tag, message.returns);
+        let given = (message.lsn, tag, message.failures, message.returns);
+        message.late_at = consumer.late_at(now);
         consumer.held.push((tag, message));
         Some((given, remaining))
     }
 
     pub(super) fn purge(&mut self, now: u64) -> u64 {
-        self.expire(now);
+        self.pass_time(now);
         let mut count = 0;
         while let Some(message) = self.take_head() {
+            self.settled(&message);
+            count += 1;
+        }
+        self.delayed.sort_by_key(|(at, message)| (*at, message.lsn));
+        for (_, message) in std::mem::take(&mut self.delayed) {
             self.settled(&message);
             count += 1;
         }
@@ -370,7 +419,7 @@ impl Naive {
     }
 
     pub(super) fn tick(&mut self, now: u64) {
-        self.expire(now);
+        self.pass_time(now);
         if self.queue_deadline().is_some_and(|at| at <= now) {
             self.told.deleted = Some(DeleteReason::Expired);
         }
@@ -378,7 +427,12 @@ impl Naive {
 
     /// Exactly when the next thing is due.
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.ready.iter().filter_map(|message| message.expires).chain(self.queue_deadline()).min()
+        let held = self.consumers.iter().flat_map(|c| &c.held);
+        let late = held.filter_map(|(_, message)| message.late_at);
+        let expires = self.ready.iter().filter_map(|message| message.expires);
+        let delayed =
+            self.delayed.iter().map(|(at, message)| message.expires.map_or(*at, |end| end.min(*at)));
+        expires.chain(late).chain(delayed).chain(self.queue_deadline()).min()
     }
 
     fn queue_deadline(&self) -> Option<u64> {
@@ -404,6 +458,88 @@ impl Naive {
         Some(self.ready.remove(at))
     }
 
+    fn pass_time(&mut self, now: u64) {
+        self.take_back_late(now);
+        self.end_delays(now);
+        self.expire(now);
+    }
+
+    fn end_delays(&mut self, now: u64) {
+        let outlives = self.mutation == Some(Mutation::DelayedOutlivesTtl);
+        let end = |(at, message): &(u64, NaiveMessage)| {
+            message.expires.filter(|_| !outlives).map_or(*at, |end| end.min(*at))
+        };
+        let (mut due, delayed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.delayed).into_iter().partition(|delayed| end(delayed) <= now);
+        self.delayed = delayed;
+        due.sort_by_key(|delayed| (end(delayed), delayed.1.lsn));
+        for (_, message) in due {
+            if message.expires.is_some_and(|at| at <= now) {
+                self.bury(message, DeathReason::Expired, None);
+            } else {
+                self.ready.push(message);
+            }
+        }
+    }
+
+    /// When a message that came back now may be delivered again, if it has to wait.
+    fn delayed_until(&self, message: &NaiveMessage, failed: bool, now: u64) -> Option<u64> {
+        let retry = self.options.delayed_retry?;
+        let (waits, count) = match (retry.which, failed) {
+            (DelayedRetryType::All | DelayedRetryType::Failed, true) => (true, message.failures),
+            (DelayedRetryType::All | DelayedRetryType::Returned, false) => (true, message.returns),
+            _ => (false, 0),
+        };
+        let times = if self.mutation == Some(Mutation::RetryNotDoubled) { 1 } else { count };
+        let mut delay = u128::from(retry.min_ms) * 1000;
+        let most = u128::from(retry.max_ms) * 1000;
+        for _ in 1..times {
+            delay = (delay * 2).min(most);
+        }
+        // The first step of SplitMix64 from this seed says how much sooner it is.
+        let wide = |z: u128| z & u128::from(u64::MAX);
+        let mut z = u128::from(message.lsn) ^ u128::from(count) << 48;
+        z = wide(z + 0x9e37_79b9_7f4a_7c15);
+        z = wide((z ^ (z >> 30)) * 0xbf58_476d_1ce4_e5b9);
+        z = wide((z ^ (z >> 27)) * 0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        if self.mutation != Some(Mutation::RetryNotSpread) {
+            delay -= z % (delay / 5 + 1);
+        }
+        waits.then(|| now + delay.max(u128::from(retry.min_ms) * 1000) as u64)
+    }
+
+    /// Those held for too long come back: the latest consumer first.
+    fn take_back_late(&mut self, now: u64) {
+        let is_late = |message: &NaiveMessage| message.late_at.is_some_and(|at| at <= now);
+        let mut late = Vec::new();
+        for consumer in &self.consumers {
+            let first = consumer.held.iter().filter_map(|(_, message)| message.late_at).min();
+            late.extend(first.filter(|at| *at <= now).map(|at| (at, consumer.id)));
+        }
+        late.sort();
+        let mut back = Vec::new();
+        for (_, id) in late {
+            let all = self.mutation == Some(Mutation::LateTakesAll);
+            let consumer = self.consumer_mut(id);
+            let (taken, held): (Vec<_>, Vec<_>) =
+                consumer.held.drain(..).partition(|(_, message)| all || is_late(message));
+            consumer.held = held;
+            let channel = consumer.channel;
+            if self.mutation != Some(Mutation::LateKeepsChannelPlace) {
+                self.give_back(channel, taken.len());
+            }
+            self.refresh(id);
+            if self.handing_over {
+                self.elect();
+            }
+            self.told.late.push(id);
+            back.extend(taken.into_iter().map(|(_, message)| message));
+        }
+        self.forget();
+        self.put_back(back, true, now);
+    }
+
     fn expire(&mut self, now: u64) {
         if self.mutation == Some(Mutation::ExpireAtHeadOnly) {
             while self.head().is_some_and(|head| head.expires.is_some_and(|at| at <= now)) {
@@ -420,12 +556,15 @@ impl Naive {
         expired.into_iter().for_each(|message| self.bury(message, DeathReason::Expired, None));
     }
 
-    fn put_back(&mut self, mut messages: Vec<NaiveMessage>, now: u64) {
+    fn put_back(&mut self, mut messages: Vec<NaiveMessage>, failed: bool, now: u64) {
         messages.sort_by_key(|message| message.lsn);
         for mut message in messages {
             if self.mutation != Some(Mutation::ReturnsNotCounted) {
                 message.returns += 1;
             }
+            let counts = failed || self.mutation == Some(Mutation::ReleaseCounts);
+            message.failures += u32::from(counts);
+            message.late_at = None;
             if self.mutation == Some(Mutation::RequeueAtTail) {
                 self.next_tail += 1;
                 message.place = self.next_tail;
@@ -433,15 +572,18 @@ impl Naive {
             if self.mutation == Some(Mutation::RequeueRenewsExpiry) {
                 message.expires = message.ttl_ms.map(|ttl| now + ttl * 1000);
             }
-            if self.options.delivery_limit.is_some_and(|limit| message.returns > limit) {
+            if counts && self.options.delivery_limit.is_some_and(|limit| message.failures > limit) {
                 self.bury(message, DeathReason::DeliveryLimit, None);
             } else if message.expires.is_some_and(|at| at <= now) {
                 self.bury(message, DeathReason::Expired, None);
             } else {
                 if self.options.durable && message.persistent {
-                    self.told.returned.push((message.lsn, message.returns));
+                    self.told.returned.push((message.lsn, message.failures, message.returns));
                 }
-                self.ready.push(message);
+                match self.delayed_until(&message, failed, now) {
+                    Some(at) => self.delayed.push((at, message)),
+                    None => self.ready.push(message),
+                }
             }
         }
         self.drop_overflow();
@@ -449,12 +591,19 @@ impl Naive {
 
     fn drop_overflow(&mut self) {
         while self.options.overflow == OverflowRule::DropHead
-            && self.too_much(self.ready.len() as u64, self.body_bytes())
+            && self.too_much(self.length().0, self.length().1)
         {
             let message = match self.mutation {
                 Some(Mutation::DropTail) => self.ready.pop(),
                 _ => self.take_head(),
             };
+            let message = message.or_else(|| {
+                let end = |(at, message): &(u64, NaiveMessage)| {
+                    (message.expires.map_or(*at, |end| end.min(*at)), message.lsn)
+                };
+                let first = (0..self.delayed.len()).min_by_key(|at| end(&self.delayed[*at]))?;
+                Some(self.delayed.remove(first).1)
+            });
             self.bury(message.expect("too many are some"), DeathReason::MaxLength, None);
         }
     }
@@ -464,13 +613,22 @@ impl Naive {
             || self.options.max_length_bytes.is_some_and(|max| bytes > max)
     }
 
+    /// What the limits count: messages and bytes of bodies.
+    fn length(&self) -> (u64, u64) {
+        if self.mutation == Some(Mutation::DelayedNotCounted) {
+            return (self.ready.len() as u64, self.body_bytes());
+        }
+        let delayed: u64 = self.delayed.iter().map(|(_, message)| message.body_len).sum();
+        ((self.ready.len() + self.delayed.len()) as u64, self.body_bytes() + delayed)
+    }
+
     pub(super) fn body_bytes(&self) -> u64 {
         self.ready.iter().map(|message| message.body_len).sum()
     }
 
     fn bury(&mut self, message: NaiveMessage, reason: DeathReason, text: Option<&str>) {
         if self.options.dead_letter.is_some() {
-            self.told.dead.push((message.lsn, reason, text.map(str::to_owned), message.returns));
+            self.told.dead.push((message.lsn, reason, text.map(str::to_owned), message.failures));
         } else {
             self.settled(&message);
         }

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rialto_protocol::types::{Properties, ShortStr};
 
 use crate::model::{
-    ConsumerId, ConsumerTag, DeadLetterTarget, ExchangeName, Lsn, MemoryGauge, Message, MessageRoute,
-    OverflowRule, Priority, Publication, QueueName, QueueOptions, RoutingKey, Timestamp,
+    ConsumerId, ConsumerTag, DeadLetterTarget, DelayedRetry, DelayedRetryType, ExchangeName, Lsn,
+    MemoryGauge, Message, MessageRoute, OverflowRule, Priority, Publication, QueueName, QueueOptions,
+    RoutingKey, Timestamp,
 };
 use crate::queue::{
     ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RemoveMode,
@@ -49,6 +51,10 @@ pub struct Tally {
     pub expired: u64,
     /// Messages over the maximum length.
     pub max_length: u64,
+    /// Messages that were held for too long.
+    pub late: u64,
+    /// Times a message was seen delayed.
+    pub delayed: u64,
     /// Messages over the delivery limit.
     pub delivery_limit: u64,
     /// Publishes refused.
@@ -73,6 +79,8 @@ impl Tally {
         self.rejected += other.rejected;
         self.expired += other.expired;
         self.max_length += other.max_length;
+        self.late += other.late;
+        self.delayed += other.delayed;
         self.delivery_limit += other.delivery_limit;
         self.refused += other.refused;
         self.paused.iter_mut().zip(other.paused).for_each(|(sum, count)| *sum += count);
@@ -156,6 +164,15 @@ fn options(choices: &mut impl Choices) -> QueueOptions {
         dead_letter: (!choices.one_in(3)).then_some(target),
         single_active_consumer: choices.one_in(4),
         delivery_limit: choices.one_of(&[None, None, Some(0), Some(1), Some(3)]),
+        delayed_retry: choices.one_of(&[
+            None,
+            None,
+            None,
+            Some(DelayedRetry { which: DelayedRetryType::All, min_ms: 3, max_ms: 20 }),
+            Some(DelayedRetry { which: DelayedRetryType::Failed, min_ms: 8, max_ms: 100 }),
+            Some(DelayedRetry { which: DelayedRetryType::Returned, min_ms: 10, max_ms: 10 }),
+        ]),
+        consumer_timeout_ms: choices.one_of(&[None, None, None, Some(25)]),
         ..QueueOptions::default()
     }
 }
@@ -238,6 +255,8 @@ impl Pair {
             ttl_ms,
             expires: None,
             returns: 0,
+            failures: 0,
+            late_at: None,
             body_len: body.len() as u64,
             len: message.len() as u64,
             persistent,
@@ -258,13 +277,16 @@ impl Pair {
         let mut bodies = Ok(());
         self.machine.take_deliveries(|consumer, deliveries| {
             let read = deliveries.drain(..).map(|delivery| {
-                if delivery.redelivered != (delivery.delivery_count > 0) {
-                    bodies = Err(format!("LSN {}: redelivered and delivery count differ", delivery.lsn));
+                if delivery.redelivered != (delivery.returns > 0) {
+                    bodies = Err(format!(
+                        "LSN {}: redelivered, but never returned, or the other way",
+                        delivery.lsn
+                    ));
                 }
                 if delivery.message.body() != body(delivery.lsn.0, delivery.message.body_len()) {
                     bodies = Err(format!("LSN {}: another message's body", delivery.lsn));
                 }
-                (delivery.lsn.0, delivery.tag, delivery.delivery_count)
+                (delivery.lsn.0, delivery.tag, delivery.delivery_count, delivery.returns)
             });
             taken.push((consumer.0, read.collect::<Vec<_>>()));
         });
@@ -285,11 +307,12 @@ impl Pair {
             let first = if choices.one_in(4) { 1 } else { tag };
             (consumer.id, first, tag + choices.below(3))
         };
-        let kind = choices.below(4) % 3;
+        let kind = choices.below(5) % 4;
         let text = choices.one_in(3).then_some("no");
         let settlement = match kind {
             0 => Settle::Ack,
             1 => Settle::Requeue,
+            3 => Settle::Release,
             _ => Settle::Reject { reason: text.map(ShortStr::truncated) },
         };
         let settled = self.machine.settle(ConsumerId(id), first, last, settlement, self.now, &mut self.out);
@@ -305,7 +328,7 @@ impl Pair {
         let got = self.machine.get(ConsumerId(getter), auto_ack, self.now, &mut self.out);
         let got = got.map(|got| {
             let delivery = got.delivery;
-            ((delivery.lsn.0, delivery.tag, delivery.delivery_count), got.remaining)
+            ((delivery.lsn.0, delivery.tag, delivery.delivery_count, delivery.returns), got.remaining)
         });
         same("get", got, self.naive.get(getter, auto_ack, self.now.as_micros()))
     }
@@ -320,6 +343,7 @@ impl Pair {
         let window = choices.one_of(&[1_000_000, 1_000_000, 150]);
         let credit = choices.one_in(4).then(|| (choices.below(5), choices.below(200)));
         let channel = choices.one_of(&[None, None, Some(0), Some(1)]).filter(|_| !auto_ack);
+        let timeout_ms = choices.one_of(&[None, None, None, Some(0), Some(10), Some(40)]);
         let spec = ConsumerSpec {
             id: ConsumerId(id),
             tag: ConsumerTag::default(),
@@ -330,7 +354,7 @@ impl Pair {
             credit: credit.map(|(messages, bytes)| Credit { messages, bytes }),
             window,
             channel_window: channel.map(|channel: usize| self.windows[channel].clone()),
-            timeout: None,
+            timeout: timeout_ms.map(Duration::from_millis),
         };
         let naive = NaiveConsumer {
             id,
@@ -344,6 +368,7 @@ impl Pair {
             window: window as i64,
             window_left: window as i64,
             channel,
+            timeout: timeout_ms.or(self.machine.options().consumer_timeout_ms).map(|ms| ms * 1000),
             next_tag: 1,
             held: Vec::new(),
             outgoing: Vec::new(),
@@ -436,7 +461,8 @@ impl Pair {
         let mut told = Told {
             dead: dead.map(|d| (d.lsn.0, d.reason, d.text.map(text), d.delivery_count)).collect(),
             settled: self.out.settled.drain(..).map(|lsn| lsn.0).collect(),
-            returned: self.out.returned.drain(..).map(|r| (r.lsn.0, r.delivery_count)).collect(),
+            returned: self.out.returned.drain(..).map(|r| (r.lsn.0, r.delivery_count, r.returns)).collect(),
+            late: self.out.late.drain(..).map(|id| id.0).collect(),
             deleted: self.out.deleted.take(),
         };
         told.returned.sort_unstable();
@@ -448,11 +474,18 @@ impl Pair {
         let stats = self.machine.stats();
         let naive = &self.naive;
         same("ready", stats.ready, naive.ready.len() as u64)?;
+        same("delayed", stats.delayed, naive.delayed.len() as u64)?;
+        self.tally.delayed += stats.delayed;
         same("ready body bytes", stats.ready_body_bytes, naive.body_bytes())?;
         let held = || naive.consumers.iter().flat_map(|c| c.held.iter().map(|(_, message)| message));
         same("unacked", stats.unacked, held().count() as u64)?;
-        let memory: u64 =
-            naive.ready.iter().chain(held()).map(|m| m.len + crate::queue::MESSAGE_OVERHEAD).sum();
+        let memory: u64 = naive
+            .ready
+            .iter()
+            .chain(held())
+            .chain(naive.delayed.iter().map(|(_, message)| message))
+            .map(|m| m.len + crate::queue::MESSAGE_OVERHEAD)
+            .sum();
         same("memory", self.machine.memory_bytes(), memory)?;
         let enqueued = naive.head().map(|head| Timestamp::from_micros(head.enqueued));
         same("head's age", stats.head_enqueued, enqueued)?;
@@ -498,6 +531,7 @@ impl Pair {
         self.tally.rejected = totals.rejected;
         self.tally.expired = totals.expired;
         self.tally.max_length = totals.max_length;
+        self.tally.late = totals.late;
         self.tally.delivery_limit = totals.delivery_limit;
         self.tally.refused = totals.refused;
 

@@ -1,6 +1,8 @@
 //! The rules of a queue, one by one, with a clock moved by hand.
 
+mod consumer_timeout;
 mod consumers;
+mod delayed_retry;
 mod expiry;
 mod order;
 mod overflow;

@@ -91,7 +91,7 @@ fn a_closed_queue_cancels_its_consumers_and_makes_no_dead_letters() {
     host.add(ConsumerSpec { prefetch: 2, channel_window: Some(window.clone()), ..spec(1) });
     host.publish_many(5);
     let closed = host.queue.close(&mut host.out);
-    assert_eq!(closed, Closed { ready: 3, unacked: 2, consumers: 1 });
+    assert_eq!(closed, Closed { ready: 3, delayed: 0, unacked: 2, consumers: 1 });
     assert_eq!((&host.out.cancelled[..], host.out.dead.len()), (&[ConsumerId(1)][..], 0));
     assert_eq!((window.taken(), host.queue.memory_bytes()), (0, 0));
 }

@@ -109,6 +109,21 @@ fn a_message_that_came_back_too_often_is_a_dead_letter() {
     assert_eq!(host.dead(), [(1, DeathReason::DeliveryLimit)]);
 }
 
+#[test]
+fn a_released_message_is_flagged_but_its_limit_does_not_count_it() {
+    let options = QueueOptions { delivery_limit: Some(0), ..QueueOptions::default() };
+    let mut host = host(with_dead_letters(options));
+    host.publish();
+    for count in 0..3 {
+        let got = host.queue.get(ConsumerId(10), false, host.now, &mut host.out).unwrap().delivery;
+        assert_eq!((got.redelivered, got.delivery_count, got.returns), (count > 0, 0, count));
+        assert_eq!(host.settle(10, got.tag..=got.tag, Settle::Release), Ok(1));
+    }
+    let got = host.queue.get(ConsumerId(10), false, host.now, &mut host.out).unwrap().delivery;
+    host.settle(10, got.tag..=got.tag, Settle::Requeue).unwrap();
+    assert_eq!(host.dead(), [(1, DeathReason::DeliveryLimit)]);
+}
+
 fn persistent(host: &mut Host) {
     let route = MessageRoute { exchange: ExchangeName::default(), routing_key: RoutingKey::default() };
     let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
@@ -131,7 +146,7 @@ fn the_journal_is_told_of_persistent_messages_in_durable_queues_only() {
         host.queue.purge(host.now, &mut host.out);
         let settled: &[Lsn] = if durable { &[Lsn(1), Lsn(3)] } else { &[] };
         let returned: &[Returned] =
-            if durable { &[Returned { lsn: Lsn(3), delivery_count: 1 }] } else { &[] };
+            if durable { &[Returned { lsn: Lsn(3), delivery_count: 1, returns: 1 }] } else { &[] };
         assert_eq!((&host.out.settled[..], &host.out.returned[..]), (settled, returned));
     }
 }

@@ -78,11 +78,8 @@ impl AmqpSession {
         let vhost = open.vhost.clone();
         let Some(channel) = open.channel_mut(number) else { return Ok(()) };
         if channel.window.is_some() && queue.options().queue_type == QueueType::Quorum {
-            let text = format!(
-                "queue '{}' in vhost '{}' does not support global qos",
-                queue.name(),
-                vhost.name()
-            );
+            let text =
+                format!("queue '{}' in vhost '{}' does not support global qos", queue.name(), vhost.name());
             return Err(Refusal::new(ReplyCode::NotImplemented, text));
         }
         let spec = ConsumerSpec {
@@ -121,7 +118,8 @@ impl AmqpSession {
     }
 
     fn check_consumer_limits(&mut self, number: ChannelId, tag: &str) -> Result<(), Refusal> {
-        let (channel_max, connection_max) = (self.options.consumers_max, self.options.connection_consumers_max);
+        let (channel_max, connection_max) =
+            (self.options.consumers_max, self.options.connection_consumers_max);
         let open = self.open();
         let consumers = open.consumers;
         let Some(channel) = open.channel_mut(number) else { return Ok(()) };
@@ -130,7 +128,9 @@ impl AmqpSession {
         } else if channel.tags.len() >= channel_max {
             format!("a channel has at most {channel_max} consumers (protocol.consumers_per_channel_max)")
         } else if consumers >= connection_max {
-            format!("a connection has at most {connection_max} consumers (protocol.consumers_per_connection_max)")
+            format!(
+                "a connection has at most {connection_max} consumers (protocol.consumers_per_connection_max)"
+            )
         } else {
             return Ok(());
         };
@@ -138,11 +138,7 @@ impl AmqpSession {
     }
 
     /// The queue behind `amq.rabbitmq.reply-to`: one for each channel, and its consumer does not acknowledge.
-    fn reply_queue(
-        &mut self,
-        number: ChannelId,
-        consume: &BasicConsume,
-    ) -> Result<Arc<QueueCell>, Refusal> {
+    fn reply_queue(&mut self, number: ChannelId, consume: &BasicConsume) -> Result<Arc<QueueCell>, Refusal> {
         let refuse = |text: &str| Err(Refusal::new(ReplyCode::PreconditionFailed, text));
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return refuse("connection is closing") };

@@ -125,7 +125,9 @@ impl AmqpSession {
         match (std::mem::replace(step, Step::StartOk), method) {
             (Step::StartOk, Method::ConnectionStartOk(start_ok)) => self.log_in(start_ok),
             (Step::TuneOk(login), Method::ConnectionTuneOk(tune_ok)) => self.tune(login, &tune_ok),
-            (Step::Open(login, tuned), Method::ConnectionOpen(open)) => self.open_connection(*login, tuned, open),
+            (Step::Open(login, tuned), Method::ConnectionOpen(open)) => {
+                self.open_connection(*login, tuned, open)
+            }
             (_, Method::ConnectionClose(_)) => {
                 self.say(0, Method::ConnectionCloseOk(Default::default()));
                 self.finish();
@@ -209,7 +211,9 @@ impl AmqpSession {
             user,
             vhost: VhostName::from(open.virtual_host),
             protocol: "AMQP 0-9-1",
-            client: format!("{} {}", text(&properties, "product"), text(&properties, "version")).trim().to_owned(),
+            client: format!("{} {}", text(&properties, "product"), text(&properties, "version"))
+                .trim()
+                .to_owned(),
             connected_at: self.turn.0.now,
             channels: AtomicU32::new(0),
             outbox: self.outbox.clone(),
@@ -217,7 +221,8 @@ impl AmqpSession {
         let info = guard.info();
         tracing::info!(peer = %self.peer, connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
         self.say(0, Method::ConnectionOpenOk(ConnectionOpenOk::default()));
-        self.state = State::Open(Box::new(Open::new(id, vhost, guard, Capabilities::read(&properties), tuned)));
+        self.state =
+            State::Open(Box::new(Open::new(id, vhost, guard, Capabilities::read(&properties), tuned)));
         Ok(())
     }
 
@@ -237,6 +242,7 @@ fn negotiated(field: &str, value: u32, min: u32, offer: u32) -> Result<(), Fault
         _ => return Ok(()),
     };
     let detail = if value == 0 { " (no limit)" } else { "" };
-    let text = format!("negotiated {field} = {value}{detail} is {side} than the {bound} allowed value ({limit})");
+    let text =
+        format!("negotiated {field} = {value}{detail} is {side} than the {bound} allowed value ({limit})");
     Err(Fault::new(ReplyCode::NotAllowed, text, MethodId::CONNECTION_TUNE))
 }

@@ -165,7 +165,9 @@ impl Open {
 
     /// Whether acknowledgements may be under way, which could end what holds the connection's publishes back.
     fn has_unacked(&self) -> bool {
-        self.channels.values().any(|slot| matches!(slot, ChannelSlot::Open(channel) if !channel.unacked.is_empty()))
+        self.channels
+            .values()
+            .any(|slot| matches!(slot, ChannelSlot::Open(channel) if !channel.unacked.is_empty()))
     }
 }
 
@@ -363,7 +365,8 @@ impl AmqpSession {
             State::Open(_) => self.handle_channel_frame(number, frame, wire_len),
             State::Handshake { .. } => self.handle_early_frame(frame),
             State::Closing { .. } => {
-                match MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && number.0 == 0) {
+                match MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && number.0 == 0)
+                {
                     Some(MethodId::CONNECTION_CLOSE_OK) => self.finish(),
                     Some(MethodId::CONNECTION_CLOSE) => {
                         self.say(0, Method::ConnectionCloseOk(Default::default()));
@@ -417,11 +420,14 @@ impl AmqpSession {
             // Answers to nothing: late, not wrong.
             Method::ConnectionCloseOk(_) => Ok(()),
             other => {
-                let text = format!("method {} cannot be called on channel 0 of an open connection", other.id().name());
+                let text = format!(
+                    "method {} cannot be called on channel 0 of an open connection",
+                    other.id().name()
+                );
                 let code = match other {
-                    Method::ConnectionStartOk(_) | Method::ConnectionTuneOk(_) | Method::ConnectionOpen(_) => {
-                        ReplyCode::ChannelError
-                    }
+                    Method::ConnectionStartOk(_)
+                    | Method::ConnectionTuneOk(_)
+                    | Method::ConnectionOpen(_) => ReplyCode::ChannelError,
                     _ => ReplyCode::CommandInvalid,
                 };
                 Err(Fault::new(code, text, other.id()))
@@ -511,7 +517,9 @@ impl AmqpSession {
             return Ok(());
         }
         match method {
-            Method::ChannelOpen(_) => Err(Refusal::new(ReplyCode::ChannelError, "second 'channel.open' seen")),
+            Method::ChannelOpen(_) => {
+                Err(Refusal::new(ReplyCode::ChannelError, "second 'channel.open' seen"))
+            }
             Method::ChannelClose(_) => {
                 self.release_channel(number);
                 let open = self.open();

@@ -141,7 +141,8 @@ impl AmqpSession {
         let exhausted = self.broker.memory_exhausted();
         let uncommitted_max = self.options.amqp.uncommitted_max;
         let State::Open(open) = &mut self.state else { return Ok(()) };
-        let Open { vhost, guard, tuned, channels, routes, batch, scratch, tracked, uncommitted, .. } = &mut **open;
+        let Open { vhost, guard, tuned, channels, routes, batch, scratch, tracked, uncommitted, .. } =
+            &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
         let slot = routes.slot(publish.exchange, publish.routing_key);
         let given = RawProperties::trusted(content.properties);
@@ -187,11 +188,12 @@ impl AmqpSession {
                 .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             Fate::Batched { position }
         };
+        let is_full = !is_transaction && batch.is_full();
         if let Mode::Confirm { next } = &mut channel.mode {
             track(tracked, number, *next, fate);
             *next += 1;
         }
-        if !is_transaction && batch.is_full() {
+        if is_full {
             self.flush_publishes();
         }
         Ok(())
@@ -251,11 +253,7 @@ impl Open {
         }
     }
 
-    fn hold_back(
-        &mut self,
-        congested: impl Iterator<Item = (QueueId, Hold)>,
-        window: u32,
-    ) {
+    fn hold_back(&mut self, congested: impl Iterator<Item = (QueueId, Hold)>, window: u32) {
         let was_free = self.held_by.is_empty();
         self.held_by.extend(congested);
         if was_free {

@@ -74,7 +74,7 @@ impl AmqpSession {
     }
 
     pub(super) fn declare_queue(&mut self, number: ChannelId, declare: QueueDeclare) -> Result<(), Refusal> {
-        let name = QueueName::from(clean(declare.queue));
+        let name = QueueName::from(clean(declare.queue.clone()));
         let queue = if declare.passive {
             let name = self.named_queue(number, name.into())?;
             self.passive_queue(number, &name)?
@@ -82,9 +82,9 @@ impl AmqpSession {
             let turn = &mut self.turn.0;
             let State::Open(open) = &mut self.state else { return Ok(()) };
             let QueueDeclare { durable, exclusive, auto_delete, arguments, .. } = &declare;
-            let options = QueueOptions::from_declare(*durable, *exclusive, *auto_delete, arguments).map_err(|error| {
-                BrokerError::refused(error.reply_code(), error.text(&name, open.vhost.name()))
-            })?;
+            let options = QueueOptions::from_declare(*durable, *exclusive, *auto_delete, arguments).map_err(
+                |error| BrokerError::refused(error.reply_code(), error.text(&name, open.vhost.name())),
+            )?;
             open.vhost.declare_queue(&name, options, open.id, turn)?.queue
         };
         let stats = queue.stats();
@@ -101,11 +101,7 @@ impl AmqpSession {
         Ok(())
     }
 
-    fn passive_queue(
-        &mut self,
-        number: ChannelId,
-        name: &str,
-    ) -> Result<Arc<QueueCell>, Refusal> {
+    fn passive_queue(&mut self, number: ChannelId, name: &str) -> Result<Arc<QueueCell>, Refusal> {
         let open = self.open();
         if name == REPLY_TO {
             // Asking whether one's own replies could arrive.
@@ -163,7 +159,8 @@ impl AmqpSession {
         if !name.is_empty() {
             return Ok(name);
         }
-        let last = self.open().channel_mut(number).map(|channel| channel.last_queue.clone()).unwrap_or_default();
+        let last =
+            self.open().channel_mut(number).map(|channel| channel.last_queue.clone()).unwrap_or_default();
         match last.is_empty() {
             true => Err(Refusal::new(ReplyCode::NotFound, "no previously declared queue")),
             false => Ok(last),
@@ -184,7 +181,9 @@ impl AmqpSession {
 
 fn not_default(exchange: &ExchangeName) -> Result<(), Refusal> {
     match exchange.is_empty() {
-        true => Err(Refusal::new(ReplyCode::AccessRefused, "operation not permitted on the default exchange")),
+        true => {
+            Err(Refusal::new(ReplyCode::AccessRefused, "operation not permitted on the default exchange"))
+        }
         false => Ok(()),
     }
 }

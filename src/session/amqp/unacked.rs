@@ -80,7 +80,7 @@ impl Unacked {
 
     /// Takes every delivery up to `tag`, oldest first. Nothing, if there is no such tag.
     pub(super) fn take_up_to(&mut self, tag: u64) -> Vec<Taken> {
-        if !self.runs.range(tag..).next().is_some_and(|(_, run)| run.first <= tag) {
+        if self.runs.range(tag..).next().is_none_or(|(_, run)| run.first > tag) {
             return Vec::new();
         }
         let mut taken = Vec::new();

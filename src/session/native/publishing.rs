@@ -13,8 +13,8 @@ use crate::broker::{BrokerError, Hold, Resolved};
 use crate::model::{ChannelId, MessageRoute};
 use crate::queue::RejectReason;
 use crate::routing::CopyKeys;
-use crate::session::SessionOptions;
 use crate::session::route_cache::RouteSlot;
+use crate::session::{SessionOptions, publish_rules};
 
 /// Most ranges in one `Outcomes` frame: with a reason of 255 bytes each they stay far below every frame limit.
 const OUTCOMES_MAX: usize = 1024;
@@ -279,14 +279,12 @@ fn refused_itself(
     size_max: usize,
     user: &str,
 ) -> Option<Fate> {
-    let reason = if entry.body.len() > size_max {
-        format!("message size {} is larger than the limit of {size_max} bytes", entry.body.len())
-    } else {
-        // Consumers may rely on a user id that they find: nobody sends one that is not his own.
-        let other = properties.user_id().filter(|claimed| *claimed != user)?;
-        format!("user_id property set to '{other}' but authenticated user was '{user}'")
-    };
-    Some(Fate::Rejected { code: ReplyCode::PreconditionFailed, reason })
+    if entry.body.len() > size_max {
+        let reason =
+            format!("message size {} is larger than the limit of {size_max} bytes", entry.body.len());
+        return Some(Fate::Rejected { code: ReplyCode::PreconditionFailed, reason });
+    }
+    publish_rules::check_user_id(properties, user).err().map(|error| Fate::refused(&error))
 }
 
 /// The bytes of an entry inside its run.

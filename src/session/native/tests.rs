@@ -14,7 +14,7 @@ use rialto_protocol::types::{FieldTable, ShortStr};
 use super::NativeSession;
 use crate::broker::{Broker, Limits, Notice, Outbox};
 use crate::model::{ConnectionId, Timestamp};
-use crate::session::SessionOptions;
+use crate::session::{Session, SessionOptions};
 
 const START: Timestamp = Timestamp::from_millis(1000);
 
