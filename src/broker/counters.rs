@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     dead_letters_ended: AtomicU64,
     dead_letters_unroutable: AtomicU64,
+    delayed_unroutable: AtomicU64,
 }
 
 impl Counters {
@@ -18,6 +19,15 @@ impl Counters {
     /// Dead letters that reached no queue.
     pub fn dead_letters_unroutable(&self) -> u64 {
         self.dead_letters_unroutable.load(Ordering::Relaxed)
+    }
+
+    /// Messages that reached no queue when their delay was over.
+    pub fn delayed_unroutable(&self) -> u64 {
+        self.delayed_unroutable.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_delayed_unroutable(&self) {
+        self.delayed_unroutable.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_dead_letters_ended(&self, count: u64) {

@@ -5,13 +5,13 @@
 use std::iter;
 use std::sync::Arc;
 
-use rialto_protocol::ReplyCode;
 use tracing::{debug, warn};
 
+use super::purpose::Purpose;
 use super::{Broker, QueueCell, Turn};
 use crate::model::{Message, MessageRoute, Priority, Publication};
 use crate::queue::{DeadLetter, death};
-use crate::routing::{CopyKeys, RouteInput, Routed};
+use crate::routing::{CopyKeys, RouteInput};
 
 /// Longest properties of a dead letter, in bytes: what a message was published with and its history, which
 /// repeats the keys of its `CC` header for each death. It must fit a frame next to the largest body.
@@ -25,6 +25,9 @@ impl Broker {
     }
 
     pub(super) fn bury(&self, queue: &Arc<QueueCell>, letter: DeadLetter, turn: &mut Turn) {
+        if queue.purpose() == Purpose::Delays {
+            return self.release(queue, letter, turn);
+        }
         let Some(vhost) = queue.vhost() else { return };
         let Some(target) = &queue.options().dead_letter else { return };
         let limits = &self.limits().queue;
@@ -48,21 +51,18 @@ impl Broker {
         let message = Message::new(route, &properties, letter.message.body(), self.gauge());
         // `BCC` went when the message was published. A `CC` that is no list was refused then.
         let copies = CopyKeys::read(&message.properties()).ok().flatten().unwrap_or_default();
-        let mut routed = Routed::new();
-        let topology = vhost.topology.read();
         let input = RouteInput {
             exchange: &reborn.exchange,
             routing_keys: &copies.with(&reborn.routing_key),
             properties: message.properties(),
         };
-        if let Err(missing) = topology.routing.route(&input, &mut routed) {
-            debug_assert_eq!(missing.reply_code(), ReplyCode::NotFound);
+        let mut cells = vhost.lookup(&input, &mut turn.routed).unwrap_or_else(|missing| {
             debug!(queue = %queue.name(), vhost = %vhost.name(), %missing, "dead letter dropped");
-        }
-        let cells: Vec<_> = routed.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
-        drop(topology);
+            Vec::new()
+        });
         if cells.is_empty() {
             self.counters().count_dead_letter_unroutable();
+            return;
         }
         let publication = Publication {
             lsn: self.log().reserve(1),
@@ -70,15 +70,23 @@ impl Broker {
             ttl_ms: None, // the rewrite has moved the expiration into the history
             message,
         };
-        let mut rejected = Vec::new();
-        for cell in cells {
-            match reborn.may_enter(cell.name()) {
-                Ok(()) => cell.publish(iter::once((0, publication.clone())), None, &mut rejected, turn),
-                Err(end) => {
-                    self.counters().count_dead_letters_ended(1);
-                    warn!(queue = %queue.name(), vhost = %vhost.name(), %end, "a dead letter ends here");
-                }
+        cells.retain(|cell| match reborn.may_enter(cell.name()) {
+            Ok(()) => true,
+            Err(end) => {
+                self.counters().count_dead_letters_ended(1);
+                warn!(queue = %queue.name(), vhost = %vhost.name(), %end, "a dead letter ends here");
+                false
             }
+        });
+        self.publish_one(&cells, publication, turn);
+    }
+
+    /// Gives a message that the broker itself sends on to the queues it goes to.
+    pub(super) fn publish_one(&self, queues: &[Arc<QueueCell>], publication: Publication, turn: &mut Turn) {
+        // A queue that is full refuses it; there is no publisher who would be told.
+        let mut rejected = Vec::new();
+        for queue in queues {
+            queue.publish(iter::once((0, publication.clone())), None, &mut rejected, turn);
         }
     }
 }

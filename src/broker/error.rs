@@ -42,6 +42,14 @@ pub enum BrokerError {
         /// Where.
         vhost: VhostName,
     },
+    /// The queue is the broker's own: it may be listed, looked at and purged.
+    #[error("cannot obtain access to internal queue '{queue}' in vhost '{vhost}'")]
+    QueueInternal {
+        /// The queue.
+        queue: QueueName,
+        /// Where.
+        vhost: VhostName,
+    },
     /// The queue was to be deleted only if unused.
     #[error("queue '{queue}' in vhost '{vhost}' in use")]
     QueueInUse {
@@ -106,7 +114,7 @@ impl BrokerError {
         match self {
             BrokerError::NoQueue { .. } | BrokerError::NoExchange { .. } => ReplyCode::NotFound,
             BrokerError::NoVhost { .. } => ReplyCode::NotAllowed,
-            BrokerError::QueueLocked { .. } => ReplyCode::ResourceLocked,
+            BrokerError::QueueLocked { .. } | BrokerError::QueueInternal { .. } => ReplyCode::ResourceLocked,
             BrokerError::QueueInUse { .. }
             | BrokerError::QueueNotEmpty { .. }
             | BrokerError::TooManyQueues { .. } => ReplyCode::PreconditionFailed,

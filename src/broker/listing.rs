@@ -14,6 +14,7 @@ use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
+use super::vhost::Topology;
 use super::{BrokerError, ConnectionInfo, LocalConsumer, QueueCell, Vhost};
 use crate::model::{ConnectionId, QueueName};
 use crate::queue::{ConsumerInfo, PauseReason, Readiness};
@@ -64,7 +65,7 @@ impl Vhost {
                 selection.page(
                     exchanges,
                     |exchange, key| key.push_str(exchange.name()),
-                    |row| exchange_row(row),
+                    |row| exchange_row(row, &topology),
                 )
             }
             Listed::Bindings => {
@@ -97,7 +98,7 @@ impl Vhost {
     /// # Errors
     /// There is none with this name for this connection.
     pub fn queue_info(&self, name: &str, by: ConnectionId) -> Result<FieldTable, BrokerError> {
-        Ok(queue_row(&self.queue(name, by)?))
+        Ok(queue_row(&self.passive_queue(name, by)?))
     }
 
     /// Facts about one exchange.
@@ -106,7 +107,8 @@ impl Vhost {
     /// There is none with this name.
     pub fn exchange_info(&self, name: &str) -> Result<FieldTable, BrokerError> {
         let topology = self.topology.read();
-        topology.routing.exchange(name).map(exchange_row).ok_or_else(|| self.no_exchange(name))
+        let found = topology.routing.exchange(name).ok_or_else(|| self.no_exchange(name))?;
+        Ok(exchange_row(found, &topology))
     }
 }
 
@@ -183,15 +185,19 @@ fn queue_row(queue: &Arc<QueueCell>) -> FieldTable {
         .with("arguments", options.arguments.clone())
 }
 
-fn exchange_row(exchange: &Exchange) -> FieldTable {
+fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
     let options = exchange.options();
-    FieldTable::new()
+    let mut row = FieldTable::new()
         .with("name", exchange.name().as_str())
         .with("type", options.kind.name())
         .with("durable", options.durable)
         .with("auto_delete", options.auto_delete)
         .with("internal", options.internal)
-        .with("arguments", options.arguments.clone())
+        .with("arguments", options.arguments.clone());
+    if let Some(delayed) = topology.messages_delayed(exchange.name()) {
+        row = row.with("messages_delayed", delayed as i64);
+    }
+    row
 }
 
 fn readiness(readiness: &Readiness) -> String {

@@ -7,6 +7,7 @@
 mod connections;
 mod counters;
 mod dead_letters;
+mod delayed;
 mod error;
 mod limits;
 mod listing;
@@ -54,6 +55,9 @@ use crate::store::{Log, MemoryLog};
 use connections::Connections;
 use pressure::Pressure;
 use timers::Timers;
+
+/// Queues whose timers are looked after in one turn.
+const TICKS_EACH_TURN: usize = 16;
 
 /// A handle to the broker. Clones are the same broker.
 #[derive(Clone)]
@@ -219,16 +223,24 @@ impl Broker {
         self.0.core.timers.changed().await;
     }
 
-    /// Does everything that is due: expires messages and queues. Drivers call it when
-    /// [`Broker::next_deadline`] has come; a test calls it after it has moved its clock.
+    /// Does everything that is due: expires messages and queues, and lets delayed messages go on. A test calls it
+    /// after it has moved its clock.
     pub fn run_timers(&self, turn: &mut Turn) {
+        while self.run_some_timers(turn) {}
+    }
+
+    /// Does some of what is due, a few milliseconds' worth. True while there is more: a driver lets others run
+    /// first. Drivers call it when [`Broker::next_deadline`] has come.
+    pub fn run_some_timers(&self, turn: &mut Turn) -> bool {
         turn.begin(self.now());
-        while let Some((at, queue)) = self.0.core.timers.due(turn.now) {
+        for _ in 0..TICKS_EACH_TURN {
+            let Some((at, queue)) = self.0.core.timers.due(turn.now) else { return false };
             if let Some(queue) = queue.upgrade() {
                 queue.tick(at, turn);
             }
             turn.finish(self);
         }
+        true
     }
 
     /// Looks again at every queue that holds publishers back: memory may have become free elsewhere.

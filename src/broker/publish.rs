@@ -10,10 +10,11 @@ use bytes::Bytes;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::RawProperties;
 
+use super::purpose::Purpose;
 use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
 use crate::model::{BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId};
 use crate::queue::RejectReason;
-use crate::routing::{CopyKeys, RouteInput, Routed};
+use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
 
 /// The queues that a route leads to. Empty: unroutable.
 #[derive(Debug, Default)]
@@ -181,11 +182,25 @@ impl Vhost {
         if topology.routing.route(&input, scratch).is_err() {
             return Err(self.no_exchange(exchange));
         }
-        let queues = scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
+        let queues: Vec<_> = scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
         let cacheable = scratch.cacheable && copies.is_none();
         let generation = cacheable.then(|| topology.routing.generation());
+        // A message that waits needs all of its keys when it goes on.
+        let waits = |queues: &[Arc<QueueCell>]| queues.iter().all(|queue| queue.purpose() == Purpose::Delays);
+        let copies = copies.filter(|_| !waits(&queues));
         let stored = copies.and_then(|copies| copies.stored(&properties));
         Ok(Resolved { targets: Arc::new(Targets { queues }), generation, stored })
+    }
+
+    /// The queues that a message goes to which the broker itself sends on.
+    pub(super) fn lookup(
+        &self,
+        input: &RouteInput<'_>,
+        scratch: &mut Routed,
+    ) -> Result<Vec<Arc<QueueCell>>, NoSuchExchange> {
+        let topology = self.topology.read();
+        topology.routing.route(input, scratch)?;
+        Ok(scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect())
     }
 }
 

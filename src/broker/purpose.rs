@@ -10,4 +10,6 @@ pub enum Purpose {
     /// Replies to one channel's requests (`amq.rabbitmq.reply-to`). Reached by its name through the default
     /// exchange and seen by nobody but who knows the name.
     Replies,
+    /// Messages that wait in a delayed exchange (`amq.delayed.…`). Listed, and may be purged: nothing else.
+    Delays,
 }

@@ -21,6 +21,7 @@ use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
     RemoveMode, Settle, SettleError, Verdict,
 };
+use crate::routing::delay::delay_ms;
 
 /// From so many waiting publishers on, those that have gone are looked for.
 const WAITING_SWEEP: usize = 64;
@@ -157,7 +158,12 @@ impl QueueCell {
         if hosted.closed {
             return;
         }
-        for (position, publication) in publications {
+        let delays = self.purpose == Purpose::Delays;
+        for (position, mut publication) in publications {
+            if delays {
+                // Its own time to live begins when it goes on.
+                publication.ttl_ms = delay_ms(&publication.message.properties());
+            }
             match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
                 Verdict::Accepted => {}
                 Verdict::Rejected(reason) => rejected.push((position, reason)),
@@ -166,7 +172,7 @@ impl QueueCell {
         self.carry_out(&mut hosted, turn);
         let Some(publisher) = publisher else { return };
         let limited = hosted.queue.is_limited_by_outboxes();
-        if let Some(hold) = self.core.pressure.hold(hosted.memory, limited) {
+        if let Some(hold) = self.core.pressure.hold(self.weight(&hosted), limited) {
             hosted.hold = hosted.hold.max(Some(hold));
             if hosted.waiting.is_empty() {
                 self.core.watch_pressure(self);
@@ -418,7 +424,8 @@ impl QueueCell {
         }
         self.weigh(hosted);
         self.lift_pressure(hosted, turn);
-        if let Some(deadline) = hosted.queue.next_deadline()
+        // What is overdue is due now: it must not go before what other queues have waited for longer.
+        if let Some(deadline) = hosted.queue.next_deadline().map(|deadline| deadline.max(turn.now))
             && deadline < hosted.armed
         {
             let before = std::mem::replace(&mut hosted.armed, deadline);
@@ -451,10 +458,19 @@ impl QueueCell {
         hosted.messages = messages;
     }
 
+    /// What counts for holding publishers back. Messages that wait for their time are not drained by holding up who
+    /// publishes more: only the broker's budget limits them.
+    fn weight(&self, hosted: &Hosted) -> u64 {
+        match self.purpose {
+            Purpose::Delays => 0,
+            Purpose::Ordinary | Purpose::Replies => hosted.memory,
+        }
+    }
+
     fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
         let limited = hosted.queue.is_limited_by_outboxes();
         if let Some(hold) = hosted.hold
-            && self.core.pressure.lifts(hold, hosted.memory, limited)
+            && self.core.pressure.lifts(hold, self.weight(hosted), limited)
         {
             self.tell_waiting(hosted, turn);
         }

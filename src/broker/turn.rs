@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::{Broker, Hold, Outbox, QueueCell};
 use crate::model::{QueueId, Timestamp};
 use crate::queue::{DeadLetter, Effects};
+use crate::routing::Routed;
 
 /// How often, on average, a letter may die again within the turn in which it died first.
 const REBURIALS_EACH: usize = 64;
@@ -32,6 +33,8 @@ pub struct Turn {
     pub(super) dead: VecDeque<(Arc<QueueCell>, DeadLetter)>,
     pub(super) closed: Vec<Arc<QueueCell>>,
     pub(super) congested: Vec<(QueueId, Hold)>,
+    /// Room for looking up the routes of what died or has waited.
+    pub(super) routed: Routed,
 }
 
 impl Turn {
@@ -49,6 +52,11 @@ impl Turn {
     /// Routes what died, removes queues that have ended, and wakes every connection that got something.
     pub fn finish(&mut self, broker: &Broker) {
         self.follow_up(broker);
+        self.wake();
+    }
+
+    /// Wakes every connection that got something.
+    pub(super) fn wake(&mut self) {
         for outbox in self.wakes.drain(..) {
             outbox.wake();
         }

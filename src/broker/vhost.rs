@@ -40,6 +40,8 @@ pub struct Vhost {
 pub(super) struct Topology {
     pub(super) routing: RoutingTable,
     pub(super) cells: AHashMap<QueueId, Arc<QueueCell>>,
+    /// Of delayed exchanges, the queues in which messages wait.
+    pub(super) delays: AHashMap<ExchangeName, Arc<QueueCell>>,
     /// Exclusive queues by their owner, who takes them along when it goes.
     exclusive: AHashMap<ConnectionId, AHashMap<QueueId, Arc<QueueCell>>>,
 }
@@ -89,20 +91,39 @@ impl Vhost {
         match queue.purpose() {
             Purpose::Ordinary => self.check_owner(&queue, by)?,
             Purpose::Replies => return Err(self.no_queue(name)),
+            Purpose::Delays => {
+                let (queue, vhost) = (queue.name().clone(), self.name.clone());
+                return Err(BrokerError::QueueInternal { queue, vhost });
+            }
         }
         Ok(queue)
     }
 
-    /// The queue with this name, for a passive declare. A reply queue is told to whoever knows its name: that is
-    /// how a server finds out whether its client still waits (RabbitMQ tells of it: no message, one consumer).
+    /// The queue with this name, to be looked at: for a passive declare, and for its figures. A reply queue is told
+    /// to whoever knows its name: that is how a server finds out whether its client still waits.
     ///
     /// # Errors
     /// As [`Vhost::queue`].
     pub fn passive_queue(&self, name: &str, by: ConnectionId) -> Result<Arc<QueueCell>, BrokerError> {
-        match is_reply_queue(name) {
-            true => self.find_queue(name),
-            false => self.queue(name, by),
+        let queue = self.find_queue(name)?;
+        match queue.purpose() {
+            Purpose::Ordinary => self.check_owner(&queue, by)?,
+            Purpose::Replies | Purpose::Delays => {}
         }
+        Ok(queue)
+    }
+
+    /// Drops the ready messages of a queue and says how many there were. Of a delayed exchange's queue: cancels what
+    /// waits there.
+    ///
+    /// # Errors
+    /// As [`Vhost::queue`].
+    pub fn purge_queue(&self, name: &str, by: ConnectionId, turn: &mut Turn) -> Result<u64, BrokerError> {
+        let queue = match self.passive_queue(name, by)? {
+            queue if queue.purpose() == Purpose::Replies => return Err(self.no_queue(name)),
+            queue => queue,
+        };
+        Ok(queue.purge(turn))
     }
 
     fn find_queue(&self, name: &str) -> Result<Arc<QueueCell>, BrokerError> {
@@ -197,27 +218,48 @@ impl Vhost {
             }
             None => {}
         }
-        let limits = &self.core.limits;
-        if self.queues.len() >= limits.queues_max {
-            let (name, vhost, max) = (name, self.name.clone(), limits.queues_max);
-            return Err(BrokerError::TooManyQueues { queue: name, vhost, max });
-        }
-        let id = self.core.next_queue_id();
+        self.check_queue_count(&name)?;
         let owner = options.exclusive.then_some(by);
-        let machine = Queue::new(name.clone(), options, limits.queue, turn.now);
-        let vhost = self.this.upgrade().expect("a vhost in use is alive");
-        let queue = QueueCell::new(id, machine, purpose, owner, &vhost, &self.core);
-        topology.routing.add_queue(name.clone(), id);
-        topology.cells.insert(id, queue.clone());
+        let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
+        let queue = self.host(machine, purpose, owner);
+        topology.routing.add_queue(name, queue.id());
+        topology.cells.insert(queue.id(), queue.clone());
         if let Some(owner) = owner {
-            topology.exclusive.entry(owner).or_default().insert(id, queue.clone());
+            topology.exclusive.entry(owner).or_default().insert(queue.id(), queue.clone());
         }
-        self.queues.insert(name, queue.clone());
         self.publish_generation(&topology);
         drop(topology);
         // Arms the timer of a queue that expires unused.
         queue.touch(turn);
         Ok(DeclaredQueue { queue, created: true })
+    }
+
+    /// Hosts a queue under its name. Topology must be locked for writing.
+    pub(super) fn host(
+        &self,
+        machine: Queue,
+        purpose: Purpose,
+        owner: Option<ConnectionId>,
+    ) -> Arc<QueueCell> {
+        let vhost = self.this.upgrade().expect("a vhost in use is alive");
+        let id = self.core.next_queue_id();
+        let queue = QueueCell::new(id, machine, purpose, owner, &vhost, &self.core);
+        self.queues.insert(queue.name().clone(), queue.clone());
+        queue
+    }
+
+    /// Takes a closed queue's name out, unless it is another's by now.
+    pub(super) fn forget_name(&self, queue: &QueueCell) {
+        self.queues.remove_if(queue.name(), |_, found| found.id() == queue.id());
+    }
+
+    pub(super) fn check_queue_count(&self, name: &QueueName) -> Result<(), BrokerError> {
+        let max = self.core.limits.queues_max;
+        if self.queues.len() >= max {
+            let (queue, vhost) = (name.clone(), self.name.clone());
+            return Err(BrokerError::TooManyQueues { queue, vhost, max });
+        }
+        Ok(())
     }
 
     /// Deletes a queue and says how many ready messages went with it. A queue that does not exist is fine.
@@ -273,7 +315,8 @@ impl Vhost {
         if topology.cells.remove(&queue.id()).is_none() {
             return;
         }
-        topology.routing.remove_queue(queue.name());
+        let removed = topology.routing.remove_queue(queue.name());
+        self.end_delays(topology, &removed.exchanges);
         if let Some(owner) = queue.owner()
             && let Some(queues) = topology.exclusive.get_mut(&owner)
         {
@@ -282,7 +325,7 @@ impl Vhost {
                 topology.exclusive.remove(&owner);
             }
         }
-        self.queues.remove_if(queue.name(), |_, found| found.id() == queue.id());
+        self.forget_name(queue);
         self.publish_generation(topology);
     }
 
@@ -296,10 +339,16 @@ impl Vhost {
         options: ExchangeOptions,
     ) -> Result<Declared, BrokerError> {
         let mut topology = self.topology.write();
+        if topology.routing.exchange(name).is_none() {
+            self.check_delays(name, &options)?;
+        }
         let declared = topology
             .routing
-            .declare_exchange(name.clone(), options)
+            .declare_exchange(name.clone(), options.clone())
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        if declared == Declared::Created {
+            self.begin_delays(&mut topology, name, &options);
+        }
         self.publish_generation(&topology);
         Ok(declared)
     }
@@ -321,10 +370,11 @@ impl Vhost {
     /// It has bindings and that was to be respected, or it is predeclared.
     pub fn delete_exchange(&self, name: &ExchangeName, if_unused: bool) -> Result<(), BrokerError> {
         let mut topology = self.topology.write();
-        topology
+        let deleted = topology
             .routing
             .delete_exchange(name, if_unused)
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        self.end_delays(&mut topology, deleted.removed.exchanges.iter().chain([name]));
         self.publish_generation(&topology);
         Ok(())
     }
@@ -393,10 +443,11 @@ impl Vhost {
         arguments: &FieldTable,
     ) -> Result<(), BrokerError> {
         let mut topology = self.topology.write();
-        topology
+        let unbound = topology
             .routing
             .unbind(source, destination, key, arguments)
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        self.end_delays(&mut topology, &unbound.removed.exchanges);
         self.publish_generation(&topology);
         Ok(())
     }

@@ -3,60 +3,37 @@
 //! Invariant: after [`ExchangeOptions::from_arguments`] nothing reads the argument table again; it is kept only
 //! to be listed. Not here: equivalence with an exchange that exists (`routing`).
 
-use std::fmt;
-
 use rialto_protocol::ReplyCode;
-use rialto_protocol::types::{FieldTable, ShortStr};
+use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 use thiserror::Error;
 
-use super::ExchangeName;
+use super::{ExchangeKind, ExchangeName};
 
-/// How an exchange chooses among its bindings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ExchangeKind {
-    /// The routing key equals the binding's key.
+/// What a consistent-hash exchange takes the hash of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HashSource {
+    /// The routing key.
     #[default]
-    Direct,
-    /// Every binding.
-    Fanout,
-    /// The binding's key is a pattern of words: `*` one word, `#` any number of words.
-    Topic,
-    /// The binding's arguments are compared with the message's headers.
-    Headers,
-}
-
-impl ExchangeKind {
-    /// Every kind.
-    pub const ALL: &'static [ExchangeKind] =
-        &[ExchangeKind::Direct, ExchangeKind::Fanout, ExchangeKind::Topic, ExchangeKind::Headers];
-
-    /// The name on the wire.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ExchangeKind::Direct => "direct",
-            ExchangeKind::Fanout => "fanout",
-            ExchangeKind::Topic => "topic",
-            ExchangeKind::Headers => "headers",
-        }
-    }
-
-    /// The kind with this name on the wire.
-    pub fn from_name(name: &str) -> Option<ExchangeKind> {
-        Self::ALL.iter().copied().find(|kind| kind.name() == name)
-    }
-}
-
-impl fmt::Display for ExchangeKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+    RoutingKey,
+    /// The header with this name. Messages without it go to one queue together.
+    Header(String),
+    /// The property `correlation_id`.
+    CorrelationId,
+    /// The property `message_id`.
+    MessageId,
+    /// The property `timestamp`.
+    Timestamp,
 }
 
 /// What an exchange was declared with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExchangeOptions {
-    /// How it routes.
+    /// What it was declared as.
     pub kind: ExchangeKind,
+    /// How messages go on from a [`ExchangeKind::Delayed`] exchange (`x-delayed-type`).
+    pub delayed_kind: ExchangeKind,
+    /// What a [`ExchangeKind::ConsistentHash`] exchange looks at.
+    pub hash_on: HashSource,
     /// Whether it outlives a restart of the broker.
     pub durable: bool,
     /// Whether it is deleted when its last binding goes.
@@ -89,6 +66,15 @@ pub enum ExchangeOptionsError {
         /// The argument's name.
         argument: &'static str,
     },
+    /// `hash-property` names a property that cannot be hashed.
+    #[error("Unsupported property: {0}")]
+    HashProperty(String),
+    /// Two sources for one hash.
+    #[error("hash-header and hash-property are mutually exclusive")]
+    HashBoth,
+    /// A delayed exchange must say how its messages go on.
+    #[error("Invalid argument, 'x-delayed-type' must be an existing exchange type")]
+    DelayedKind,
 }
 
 impl ExchangeOptionsError {
@@ -100,8 +86,10 @@ impl ExchangeOptionsError {
     /// The text it is answered with.
     pub fn text(&self, exchange: &str, vhost: &str) -> String {
         match self {
-            ExchangeOptionsError::UnknownKind(_) => self.to_string(),
-            _ => format!("{self} in exchange '{exchange}' in vhost '{vhost}'"),
+            ExchangeOptionsError::ArgumentType { .. } | ExchangeOptionsError::ArgumentName { .. } => {
+                format!("{self} in exchange '{exchange}' in vhost '{vhost}'")
+            }
+            _ => self.to_string(),
         }
     }
 }
@@ -125,8 +113,62 @@ impl ExchangeOptions {
     ) -> Result<Self, ExchangeOptionsError> {
         let kind = ExchangeKind::from_name(kind)
             .ok_or_else(|| ExchangeOptionsError::UnknownKind(ShortStr::truncated(kind)))?;
+        let delayed_kind = match kind {
+            ExchangeKind::Delayed => delayed_kind_of(&arguments)?,
+            _ => ExchangeKind::default(),
+        };
+        let hash_on = match [kind, delayed_kind].contains(&ExchangeKind::ConsistentHash) {
+            true => hash_source_of(&arguments)?,
+            false => HashSource::default(),
+        };
         let alternate = alternate_of(&arguments)?;
-        Ok(ExchangeOptions { kind, durable, auto_delete, internal, alternate, arguments })
+        Ok(ExchangeOptions {
+            kind,
+            delayed_kind,
+            hash_on,
+            durable,
+            auto_delete,
+            internal,
+            alternate,
+            arguments,
+        })
+    }
+
+    /// How it chooses among its bindings: as the kind that it was declared as, unless that only adds to another.
+    pub fn routes_as(&self) -> ExchangeKind {
+        match self.kind {
+            ExchangeKind::Delayed => self.delayed_kind,
+            kind => kind,
+        }
+    }
+}
+
+fn delayed_kind_of(arguments: &FieldTable) -> Result<ExchangeKind, ExchangeOptionsError> {
+    let name = arguments.get("x-delayed-type").and_then(FieldValue::as_str);
+    let kind = name.and_then(ExchangeKind::from_name);
+    // Not itself: to wait twice for one header makes no sense.
+    kind.filter(|&kind| kind != ExchangeKind::Delayed).ok_or(ExchangeOptionsError::DelayedKind)
+}
+
+/// The arguments of RabbitMQ's plugin, and LavinMQ's `x-hash-on`. Its `x-algorithm` (`ring` or `jump`) chooses
+/// between ways to keep promises that ours keeps anyhow, so it is accepted and means nothing.
+fn hash_source_of(arguments: &FieldTable) -> Result<HashSource, ExchangeOptionsError> {
+    let text = |argument: &'static str| match arguments.get(argument) {
+        None => Ok(None),
+        Some(value) => match value.as_str() {
+            Some(text) => Ok(Some(text)),
+            None => Err(ExchangeOptionsError::ArgumentType { argument, type_name: value.type_name() }),
+        },
+    };
+    let header = text("hash-header")?.or(text("x-hash-on")?);
+    match (header, text("hash-property")?) {
+        (None, None) => Ok(HashSource::RoutingKey),
+        (Some(header), None) => Ok(HashSource::Header(header.to_owned())),
+        (None, Some("correlation_id")) => Ok(HashSource::CorrelationId),
+        (None, Some("message_id")) => Ok(HashSource::MessageId),
+        (None, Some("timestamp")) => Ok(HashSource::Timestamp),
+        (None, Some(other)) => Err(ExchangeOptionsError::HashProperty(other.to_owned())),
+        (Some(_), Some(_)) => Err(ExchangeOptionsError::HashBoth),
     }
 }
 
@@ -153,8 +195,9 @@ mod tests {
 
     #[test]
     fn kinds_lead_back_to_their_names() {
+        let arguments = FieldTable::new().with("x-delayed-type", "topic");
         for &kind in ExchangeKind::ALL {
-            assert_eq!(read(kind.name(), FieldTable::new()).unwrap().kind, kind);
+            assert_eq!(read(kind.name(), arguments.clone()).unwrap().kind, kind);
         }
     }
 
@@ -182,6 +225,45 @@ mod tests {
         let long = FieldTable::new().with("alternate-exchange", "x".repeat(256));
         let argument = "alternate-exchange";
         assert_eq!(read("direct", long), Err(ExchangeOptionsError::ArgumentName { argument }));
+    }
+
+    #[test]
+    fn a_hash_has_one_source_under_rabbitmqs_and_lavinmqs_names() {
+        let source = |arguments| read("x-consistent-hash", arguments).map(|options| options.hash_on);
+        let table = FieldTable::new;
+        assert_eq!(source(table()), Ok(HashSource::RoutingKey));
+        for name in ["hash-header", "x-hash-on"] {
+            assert_eq!(source(table().with(name, "user")), Ok(HashSource::Header("user".into())));
+        }
+        for (name, property) in [
+            ("correlation_id", HashSource::CorrelationId),
+            ("message_id", HashSource::MessageId),
+            ("timestamp", HashSource::Timestamp),
+        ] {
+            assert_eq!(source(table().with("hash-property", name)), Ok(property));
+        }
+        assert_eq!(source(table().with("x-algorithm", "jump")), Ok(HashSource::RoutingKey));
+        let error = |arguments| source(arguments).unwrap_err().text("e", "/");
+        assert_eq!(error(table().with("hash-property", "priority")), "Unsupported property: priority");
+        let both = table().with("hash-property", "message_id").with("hash-header", "user");
+        assert_eq!(error(both), "hash-header and hash-property are mutually exclusive");
+        let number = error(table().with("hash-header", 1));
+        assert_eq!(number, "invalid type 'signedint' for arg 'hash-header' in exchange 'e' in vhost '/'");
+        assert!(read("direct", table().with("hash-header", 1)).is_ok(), "none of its business");
+    }
+
+    #[test]
+    fn a_delayed_exchange_names_another_kind_that_it_routes_as() {
+        let kind = |arguments| read("x-delayed-message", arguments);
+        let inner = |name: &str| FieldTable::new().with("x-delayed-type", name);
+        assert_eq!(kind(inner("topic")).unwrap().routes_as(), ExchangeKind::Topic);
+        let hash = kind(inner("x-consistent-hash").with("hash-header", "user")).unwrap();
+        assert_eq!(hash.hash_on, HashSource::Header("user".into()));
+        for arguments in [FieldTable::new(), inner("x-delayed-message"), inner("nonsense")] {
+            let error = kind(arguments).unwrap_err();
+            assert_eq!(error, ExchangeOptionsError::DelayedKind);
+            assert_eq!(error.reply_code(), ReplyCode::PreconditionFailed);
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 mod deduplication;
 mod delayed_retry;
+mod exchange_kind;
 mod exchange_options;
 mod ids;
 mod memory;
@@ -17,7 +18,8 @@ pub use deduplication::{
     DeduplicationKey, DeduplicationOptions,
 };
 pub use delayed_retry::{DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType};
-pub use exchange_options::{ExchangeKind, ExchangeOptions, ExchangeOptionsError};
+pub use exchange_kind::ExchangeKind;
+pub use exchange_options::{ExchangeOptions, ExchangeOptionsError, HashSource};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};

@@ -79,11 +79,14 @@ pub struct QueueLimits {
     /// Entries in a message's `x-death`: queues in which it died, times reasons. A message beyond it ends, so
     /// that chains of dead-letter exchanges cannot make a message grow for ever.
     pub deaths_max: usize,
+    /// Messages that expire at once; the others are left for the next tick, which is due already. Only for queues
+    /// that nobody takes messages from: they could be given what is past its deadline.
+    pub expired_each_time: usize,
 }
 
 impl Default for QueueLimits {
     fn default() -> Self {
-        QueueLimits { consumers_max: 65_536, deaths_max: 64 }
+        QueueLimits { consumers_max: 65_536, deaths_max: 64, expired_each_time: usize::MAX }
     }
 }
 
@@ -376,7 +379,8 @@ impl Queue {
     /// Ends the messages that are past their deadline.
     fn expire(&mut self, now: Timestamp, out: &mut Effects) {
         if self.ready.may_be_due(now) {
-            while let Some(entry) = self.ready.pop_expired(now) {
+            for _ in 0..self.limits.expired_each_time {
+                let Some(entry) = self.ready.pop_expired(now) else { break };
                 self.bury(entry, DeathReason::Expired, None, out);
             }
         }

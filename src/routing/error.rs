@@ -9,7 +9,7 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::types::ShortStr;
 use thiserror::Error;
 
-use crate::model::{ExchangeKind, ExchangeName, ExchangeOptionsError, QueueId};
+use crate::model::{ExchangeKind, ExchangeName, ExchangeOptionsError, QueueId, RoutingKey};
 
 const DEFAULT_EXCHANGE: &str = "operation not permitted on the default exchange";
 
@@ -45,6 +45,8 @@ pub enum Inequivalence {
     AutoDelete(bool, bool),
     /// The internal flag.
     Internal(bool, bool),
+    /// How messages go on from a delayed exchange.
+    DelayedKind(ExchangeKind, ExchangeKind),
     /// The alternate exchange.
     Alternate(Option<ExchangeName>, Option<ExchangeName>),
 }
@@ -57,6 +59,7 @@ impl Inequivalence {
             Inequivalence::Durable(..) => "durable",
             Inequivalence::AutoDelete(..) => "auto_delete",
             Inequivalence::Internal(..) => "internal",
+            Inequivalence::DelayedKind(..) => "x-delayed-type",
             Inequivalence::Alternate(..) => "alternate-exchange",
         }
     }
@@ -65,17 +68,18 @@ impl Inequivalence {
         fn quoted(value: impl fmt::Display) -> String {
             format!("'{value}'")
         }
+        fn text(value: impl fmt::Display) -> String {
+            format!("the value '{value}' of type 'longstr'")
+        }
         fn argument(value: &Option<ExchangeName>) -> String {
-            match value {
-                Some(name) => format!("the value '{name}' of type 'longstr'"),
-                None => "none".to_owned(),
-            }
+            value.as_ref().map_or_else(|| "none".to_owned(), text)
         }
         match self {
             Inequivalence::Kind(received, current) => (quoted(received), quoted(current)),
             Inequivalence::Durable(received, current)
             | Inequivalence::AutoDelete(received, current)
             | Inequivalence::Internal(received, current) => (quoted(received), quoted(current)),
+            Inequivalence::DelayedKind(received, current) => (text(received), text(current)),
             Inequivalence::Alternate(received, current) => (argument(received), argument(current)),
         }
     }
@@ -203,6 +207,24 @@ pub enum BindError {
     #[error("a topic binding key may have at most {max} words '#'")]
     TooManyHashes {
         /// The limit: [`TOPIC_HASHES_MAX`](super::TOPIC_HASHES_MAX).
+        max: usize,
+    },
+    /// The key of a binding to a consistent-hash exchange is no number.
+    #[error("The binding key must be an integer: <<\"{0}\">>")]
+    WeightNotInteger(RoutingKey),
+    /// The weight of a binding to a consistent-hash exchange is none.
+    #[error("The binding key must be greater than 0")]
+    WeightTooSmall,
+    /// The weight of a binding to a consistent-hash exchange is too large.
+    #[error("The binding key must be at most {max}")]
+    WeightTooLarge {
+        /// The limit: [`HASH_WEIGHT_MAX`](super::HASH_WEIGHT_MAX).
+        max: u32,
+    },
+    /// A consistent-hash exchange has as many bindings as it may.
+    #[error("a consistent-hash exchange may have at most {max} bindings")]
+    TooManyWeights {
+        /// The limit: [`HASH_BINDINGS_MAX`](super::HASH_BINDINGS_MAX).
         max: usize,
     },
     /// The vhost is full.

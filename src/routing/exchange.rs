@@ -1,12 +1,13 @@
 //! An exchange: its name, its options, and the index that its kind matches with.
 
 use super::binding::BindingRow;
+use super::consistent_hash::{HashIndex, weight_of};
 use super::direct::DirectIndex;
 use super::error::{BindError, Inequivalence};
 use super::fanout::FanoutIndex;
 use super::headers::{HeaderTests, HeadersIndex};
 use super::topic::{TopicTrie, check_topic_key};
-use crate::model::{ExchangeKind, ExchangeName, ExchangeOptions};
+use crate::model::{ExchangeKind, ExchangeName, ExchangeOptions, QueueId};
 use rialto_protocol::types::FieldTable;
 
 /// An exchange of a routing table.
@@ -15,20 +16,24 @@ pub struct Exchange {
     pub(super) name: ExchangeName,
     pub(super) options: ExchangeOptions,
     pub(super) index: Index,
+    /// Where messages wait that are to go on later; of a delayed exchange.
+    pub(super) delay_queue: Option<QueueId>,
     pub(super) bindings_from: usize,
     pub(super) bindings_to: usize,
 }
 
 impl Exchange {
     pub(super) fn new(name: ExchangeName, options: ExchangeOptions) -> Self {
-        let index = match options.kind {
+        let index = match options.routes_as() {
             _ if name.is_empty() => Index::Default,
             ExchangeKind::Direct => Index::Direct(DirectIndex::default()),
             ExchangeKind::Fanout => Index::Fanout(FanoutIndex::default()),
             ExchangeKind::Topic => Index::Topic(TopicTrie::default()),
             ExchangeKind::Headers => Index::Headers(HeadersIndex::default()),
+            ExchangeKind::ConsistentHash => Index::Hash(HashIndex::new(options.hash_on.clone())),
+            ExchangeKind::Delayed => unreachable!("a delayed exchange routes as another kind"),
         };
-        Exchange { name, options, index, bindings_from: 0, bindings_to: 0 }
+        Exchange { name, options, index, delay_queue: None, bindings_from: 0, bindings_to: 0 }
     }
 
     /// Its name; empty: the default exchange.
@@ -57,7 +62,8 @@ impl Exchange {
     }
 
     /// The first property in which a declare with these options asks for another exchange. As RabbitMQ's
-    /// `rabbit_exchange:assert_equivalence`: of the arguments only the alternate exchange is compared.
+    /// `rabbit_exchange:assert_equivalence`: of the arguments only the alternate exchange is compared; and how
+    /// messages go on from a delayed exchange, since that is half of its type.
     pub fn inequivalence(&self, received: &ExchangeOptions) -> Option<Inequivalence> {
         let current = &self.options;
         if received.kind != current.kind {
@@ -68,6 +74,8 @@ impl Exchange {
             Some(Inequivalence::AutoDelete(received.auto_delete, current.auto_delete))
         } else if received.internal != current.internal {
             Some(Inequivalence::Internal(received.internal, current.internal))
+        } else if received.delayed_kind != current.delayed_kind {
+            Some(Inequivalence::DelayedKind(received.delayed_kind, current.delayed_kind))
         } else if received.alternate != current.alternate {
             Some(Inequivalence::Alternate(received.alternate.clone(), current.alternate.clone()))
         } else {
@@ -90,12 +98,14 @@ pub(super) enum Index {
     Fanout(FanoutIndex),
     Topic(TopicTrie),
     Headers(HeadersIndex),
+    Hash(HashIndex),
 }
 
 /// A binding that the exchange's kind accepts.
 pub(super) enum Checked {
     Key,
     Tests(HeaderTests),
+    Weight(u32),
 }
 
 impl Index {
@@ -103,17 +113,30 @@ impl Index {
         match self {
             Index::Topic(_) => check_topic_key(key).map(|()| Checked::Key),
             Index::Headers(_) => HeaderTests::new(arguments).map(Checked::Tests),
+            Index::Hash(_) => weight_of(key).map(Checked::Weight),
             _ => Ok(Checked::Key),
         }
     }
 
-    pub(super) fn insert(&mut self, number: u32, row: &BindingRow, checked: Checked) {
+    /// Whether there is room for another binding.
+    pub(super) fn check_room(&self) -> Result<(), BindError> {
+        match self {
+            Index::Hash(index) => index.check_room(),
+            _ => Ok(()),
+        }
+    }
+
+    /// `destination` is the name that the row's target has: hashes must not depend on numbers given by chance.
+    pub(super) fn insert(&mut self, number: u32, row: &BindingRow, destination: &str, checked: Checked) {
         match (self, checked) {
             (Index::Direct(index), _) => index.insert(&row.routing_key, row.target),
             (Index::Fanout(index), _) => index.insert(row.target),
             (Index::Topic(trie), _) => trie.insert(&row.routing_key, row.target),
             (Index::Headers(index), Checked::Tests(tests)) => index.insert(number, tests, row.target),
-            (Index::Headers(_) | Index::Default, _) => {}
+            (Index::Hash(index), Checked::Weight(weight)) => {
+                index.insert(number, row.target, destination, weight);
+            }
+            (Index::Headers(_) | Index::Hash(_) | Index::Default, _) => {}
         }
     }
 
@@ -124,6 +147,7 @@ impl Index {
             Index::Fanout(index) => index.remove(row.target),
             Index::Topic(trie) => trie.remove(&row.routing_key, row.target),
             Index::Headers(index) => index.remove(number),
+            Index::Hash(index) => index.remove(number),
         }
     }
 }

@@ -8,12 +8,15 @@
 //! follows what matches, not how many bindings there are; a warm [`Routed`] does not allocate.
 //! Not here: queues themselves (`queue`), permissions and policies (`broker`), what survives a restart (`store`).
 //!
-//! Rooms: `route` the rule; `copy_keys` what `CC` and `BCC` add to it; `table` the topology; `exchange` one exchange; `binding` the rows; `direct`, `fanout`,
-//! `topic`, `headers` one index for each kind; `topic_rule` the topic rule for one pattern; `words`, `id_set`,
+//! Rooms: `route` the rule; `copy_keys` what `CC` and `BCC` add to it; `delay` who
+//! waits first; `table` the topology; `exchange` one exchange; `binding` the rows; `direct`, `fanout`,
+//! `topic`, `headers`, `consistent_hash` one index for each kind; `topic_rule` the topic rule for one pattern; `words`, `id_set`,
 //! `target` what the indexes are built of.
 
 mod binding;
+mod consistent_hash;
 mod copy_keys;
+pub mod delay;
 mod direct;
 mod error;
 mod exchange;
@@ -28,6 +31,7 @@ mod topic_rule;
 mod words;
 
 pub use binding::{Binding, BindingTarget, Destination};
+pub use consistent_hash::{HASH_BINDINGS_MAX, HASH_WEIGHT_MAX};
 pub use copy_keys::{CopyKeys, InvalidCopyKeys};
 pub use error::{BindError, DeclareExchangeError, DeleteExchangeError, Inequivalence, NoSuchExchange};
 pub use exchange::Exchange;

@@ -2,7 +2,8 @@
 //!
 //! As RabbitMQ's `rabbit_exchange:route1`: an exchange that matches nothing passes the message to its alternate
 //! exchange; bindings may lead to exchanges, each of which is visited once, however they are tangled; a queue gets
-//! the message once, however many ways lead to it.
+//! the message once, however many ways lead to it. At a delayed exchange a message that asks for it waits first,
+//! also if it came there through another exchange.
 //! One difference: an alternate exchange "" routes by queue name, as a publish to it does.
 //!
 //! Not here: whether the publisher may publish to the exchange (`internal`, permissions), and what becomes of a
@@ -10,6 +11,7 @@
 
 use rialto_protocol::types::{FieldTable, RawProperties, ShortStr};
 
+use super::delay::delay_ms;
 use super::error::NoSuchExchange;
 use super::exchange::Index;
 use super::table::RoutingTable;
@@ -104,6 +106,13 @@ impl RoutingTable {
         while let Some(&slot) = scratch.visits.get(next) {
             next += 1;
             let exchange = self.exchange_at(slot);
+            if let Some(queue) = exchange.delay_queue {
+                *cacheable = false;
+                if delay_ms(&input.properties).is_some() {
+                    queues.push(queue);
+                    continue;
+                }
+            }
             scratch.found.clear();
             match &exchange.index {
                 Index::Default => self.queues_named(input.routing_keys, &mut scratch.found),
@@ -115,6 +124,10 @@ impl RoutingTable {
                     for key in input.routing_keys {
                         trie.route(key, &mut scratch.topic, &mut scratch.found);
                     }
+                }
+                Index::Hash(index) => {
+                    *cacheable &= index.is_by_routing_key();
+                    index.route(input, &mut scratch.found);
                 }
                 Index::Headers(index) => {
                     *cacheable = false;

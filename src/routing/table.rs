@@ -5,7 +5,7 @@
 //! [`RoutingLimits`]. Not here: the rule (`route`), what queues are (`queue`), what survives a restart (`store`).
 
 use ahash::HashMap;
-use rialto_protocol::types::FieldTable;
+use rialto_protocol::types::{FieldTable, ShortStr};
 use slab::Slab;
 
 use super::binding::{
@@ -203,6 +203,15 @@ impl RoutingTable {
         Ok(DeletedExchange { existed: true, removed: self.finish(removal) })
     }
 
+    /// Sends messages that are to go on from this exchange later to this queue, which routing does not know by any
+    /// name.
+    pub fn set_delay_queue(&mut self, exchange: &ExchangeName, queue: QueueId) {
+        if let Some(&slot) = self.exchange_slots.get(exchange) {
+            self.exchanges[slot as usize].delay_queue = Some(queue);
+            self.generation += 1;
+        }
+    }
+
     /// Makes a queue known: the default exchange routes to it by its name. False, and nothing done, if the
     /// name or the id is taken.
     pub fn add_queue(&mut self, name: QueueName, id: QueueId) -> bool {
@@ -256,12 +265,14 @@ impl RoutingTable {
         if self.bindings.find(identity).is_some() {
             return Ok(false);
         }
+        self.exchange_at(source).index.check_room()?;
         if self.bindings.len() >= self.limits.bindings_max {
             return Err(BindError::TooMany { max: self.limits.bindings_max });
         }
         let number = self.bindings.insert(source, target.pack(), routing_key, arguments);
+        let destination = self.name_of(target).clone();
         let exchange = &mut self.exchanges[source as usize];
-        exchange.index.insert(number, self.bindings.row(number), checked);
+        exchange.index.insert(number, self.bindings.row(number), &destination, checked);
         exchange.bindings_from += 1;
         if let Target::Exchange(slot) = target {
             self.exchanges[slot as usize].bindings_to += 1;
@@ -290,6 +301,13 @@ impl RoutingTable {
         let mut removal = Removal::default();
         self.remove_binding(row, &mut removal);
         Ok(Unbound { existed: true, removed: self.finish(removal) })
+    }
+
+    fn name_of(&self, target: Target) -> &ShortStr {
+        match target {
+            Target::Queue(slot) => self.queue_at(slot).name.short(),
+            Target::Exchange(slot) => self.exchange_at(slot).name.short(),
+        }
     }
 
     fn ends(&self, source: &ExchangeName, destination: &Destination) -> Result<(u32, Target), BindError> {

@@ -90,6 +90,7 @@ fn limits(settings: &Settings) -> Limits {
         queue: QueueLimits {
             consumers_max: queues.consumers_per_queue_max,
             deaths_max: queues.deaths_max as usize,
+            ..QueueLimits::default()
         },
     }
 }

@@ -30,7 +30,11 @@ pub(super) async fn expire(broker: Broker, stop: CancellationToken) {
             }
         };
         tokio::select! {
-            () = due => broker.run_timers(&mut turn),
+            () = due => {
+                while broker.run_some_timers(&mut turn) && !stop.is_cancelled() {
+                    tokio::task::yield_now().await;
+                }
+            }
             () = broker.deadline_changed() => {}
             () = stop.cancelled() => return,
         }

@@ -21,26 +21,27 @@ pub(super) fn priority(arguments: &FieldTable) -> Result<i32, BrokerError> {
 }
 
 /// How long a consumer of this queue may hold a message: what it says itself with `x-consumer-timeout`, else what
-/// its queue does, else the default.
+/// its queue does, else the default. 0 is for ever.
 pub(super) fn timeout(
     arguments: &FieldTable,
     queue: &QueueCell,
     default: Option<Duration>,
 ) -> Result<Option<Duration>, BrokerError> {
     const ARGUMENT: &str = "x-consumer-timeout";
-    let Some(value) = arguments.get(ARGUMENT) else {
-        let _ = queue;
-        return Ok(default);
-    };
-    value.as_int().and_then(|ms| u64::try_from(ms).ok()).map(|ms| Some(Duration::from_millis(ms))).ok_or_else(
-        || {
-            let text = format!(
-                "invalid arg '{ARGUMENT}': {value} of type '{}' is no number of milliseconds",
-                value.type_name()
-            );
-            BrokerError::refused(ReplyCode::PreconditionFailed, text)
+    let wanted = match arguments.get(ARGUMENT) {
+        None => queue.options().consumer_timeout().or(default),
+        Some(value) => match value.as_int().and_then(|ms| u64::try_from(ms).ok()) {
+            Some(ms) => Some(Duration::from_millis(ms)),
+            None => {
+                let text = format!(
+                    "invalid arg '{ARGUMENT}': {value} of type '{}' is no number of milliseconds",
+                    value.type_name()
+                );
+                return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
+            }
         },
-    )
+    };
+    Ok(wanted.filter(|timeout| !timeout.is_zero()))
 }
 
 /// What to say when a queue does not take a consumer.

@@ -1,6 +1,7 @@
 //! The broker's operations as a specification, as sessions call them: no sockets, and a clock moved by hand.
 
 mod copies;
+mod delayed;
 mod reply_queues;
 
 use std::sync::Arc;

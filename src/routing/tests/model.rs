@@ -96,6 +96,7 @@ impl Model {
                         ExchangeKind::Fanout => true,
                         ExchangeKind::Topic => topic_matches(pattern, key),
                         ExchangeKind::Headers => headers_match(edge.arguments, headers),
+                        kind => unreachable!("{kind} is not among the steps"),
                     }
             };
             let mut found: Vec<usize> =

@@ -258,3 +258,45 @@ fn queues_are_found_oldest_first() {
     }
     world.check("f", "", "q1 q2 q3 q4");
 }
+
+#[test]
+fn consistent_hash_gives_each_message_to_one_destination() {
+    let mut world = World::new(&[
+        "x-consistent-hash h",
+        "fanout f",
+        "h -> qa 1",
+        "h -> qb 2",
+        "h -> f 1",
+        "f -> qc",
+        "f -> qd",
+    ]);
+    let mut seen = std::collections::BTreeSet::new();
+    for n in 0..100 {
+        let found = world.route("h", &[&n.to_string()], None);
+        assert!(world.cacheable(), "by routing key");
+        assert_eq!(found, world.route("h", &[&n.to_string()], None), "the same each time");
+        seen.insert(found);
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["qa", "qb", "qc qd"]);
+    world.unbind("h -> qa 1", FieldTable::new()).unwrap();
+    world.unbind("h -> f 1", FieldTable::new()).unwrap();
+    world.check("h", "any", "qb");
+    world.unbind("h -> qb 2", FieldTable::new()).unwrap();
+    world.check("h", "any", "");
+}
+
+#[test]
+fn bindings_to_a_consistent_hash_exchange_have_weights_and_a_limit() {
+    let mut world = World::new(&["x-consistent-hash h"]);
+    let error = world.bind("h -> q none", FieldTable::new()).unwrap_err();
+    assert_eq!(
+        (error.reply_code().number(), &*error.to_string()),
+        (406, "The binding key must be an integer: <<\"none\">>")
+    );
+    for n in 1..=HASH_BINDINGS_MAX {
+        world.bind(&format!("h -> q {n}"), FieldTable::new()).unwrap();
+    }
+    let max = HASH_BINDINGS_MAX;
+    assert_eq!(world.bind("h -> q 9999", FieldTable::new()), Err(BindError::TooManyWeights { max }));
+    assert_eq!(world.bind("h -> q 1", FieldTable::new()), Ok(false), "it is there already");
+}

@@ -599,6 +599,12 @@ impl AmqpSession {
                 open.held_by.remove(&queue);
                 self.tell_blocked();
             }
+            // The client is not told: what it says about them later is passed over.
+            Notice::MessagesTakenBack { consumer } => {
+                if let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) {
+                    channel.has_room(&mut self.turn.0);
+                }
+            }
             // Told when what was sent to it before has gone out: see `encode_some`.
             cancelled @ Notice::ConsumerCancelled { .. } => self.sending.notices.push(cancelled),
             Notice::Close { reason } => self.close_wanted = Some(reason),

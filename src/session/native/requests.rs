@@ -84,7 +84,7 @@ impl NativeSession {
                 return Ok(Response::Count(messages));
             }
             Request::PurgeQueue { name } => {
-                return Ok(Response::Count(vhost.queue(&name, by)?.purge(turn)));
+                return Ok(Response::Count(vhost.purge_queue(&name, by, turn)?));
             }
             Request::QueueInfo { name } => return Ok(Response::Info(vhost.queue_info(&name, by)?)),
             Request::ExchangeInfo { name } => return Ok(Response::Info(vhost.exchange_info(&name)?)),
