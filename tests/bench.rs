@@ -1,5 +1,7 @@
 //! `rialto bench` as a user runs it: real processes, short rounds, every message accounted for.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -10,8 +12,11 @@ fn bench(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_rialto")).arg("bench").args(arguments).output().expect("the binary runs")
 }
 
+/// With what makes it short, unless told otherwise.
 fn report(arguments: &[&str]) -> Value {
-    let output = bench(&[arguments, &SHORT].concat());
+    let option = |argument: &str| argument.split('=').next().map(str::to_owned);
+    let short = SHORT.iter().filter(|short| arguments.iter().all(|given| option(given) != option(short)));
+    let output = bench(&arguments.iter().chain(short).copied().collect::<Vec<_>>());
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {errors}");
     serde_json::from_slice(&output.stdout).expect("--json prints one object")
@@ -85,6 +90,59 @@ fn contenders_take_turns_and_stand_in_one_report() {
     }
 }
 
+#[test]
+fn amqp_is_measured_alike() {
+    for arguments in [
+        &["throughput", "--auto-ack", "--confirms=0"][..],
+        &["throughput", "--confirms=100", "--prefetch=50"],
+        &["throughput", "--publishers=2", "--consumers=3", "--queues=5", "--persistent"],
+        // Bodies of more than one frame.
+        &["throughput", "--size=200KiB", "--batch=2", "--confirms=10", "--prefetch=8"],
+        &["latency", "--rate=2000"],
+        &["fanout", "--queues=7", "--consumers=2"],
+    ] {
+        let report = report(&[arguments, &["--protocol=amqp"]].concat());
+        let result = &report["results"][0];
+        assert_eq!(result["contender"], "rialto amqp");
+        let (published, received) = (count(result, 0, "published"), count(result, 0, "received"));
+        let copies = if arguments[0] == "fanout" { 7 } else { 1 };
+        assert!(published > 0, "{arguments:?}");
+        assert_eq!(received, copies * published, "{arguments:?}");
+        assert_eq!((&result["missing"], &result["surplus"]), (&0.into(), &0.into()), "{arguments:?}");
+        if report["scenario"]["confirms_window"] != 0 {
+            assert_eq!(count(result, 0, "confirmed"), published, "{arguments:?}");
+        }
+    }
+}
+
+/// Needs Debian's `rabbitmq-server`; says so where it is not installed.
+#[test]
+fn rabbitmq_stands_beside_us_in_one_report() {
+    if !["/usr/lib/rabbitmq/bin", "/usr/sbin"]
+        .iter()
+        .any(|folder| Path::new(folder).join("rabbitmq-server").exists())
+    {
+        return eprintln!("skipped: rabbitmq-server is not installed");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rialto"))
+        .args(["bench", "throughput", "--protocol=amqp", "--against=rabbitmq", "--confirms=100"])
+        .args(SHORT)
+        .env("TMPDIR", scratch.path())
+        .output()
+        .expect("the binary runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("--json prints one object");
+    for (result, name) in report["results"].as_array().unwrap().iter().zip(["rialto amqp", "rabbitmq"]) {
+        assert_eq!(result["contender"], name);
+        let (published, received) = (count(result, 0, "published"), count(result, 0, "received"));
+        assert!(published > 0, "{name}");
+        assert_eq!((received, count(result, 0, "confirmed")), (published, published), "{name}");
+        assert!(result["median"]["broker_cpu_us_per_message"].is_number(), "each is a process of its own");
+    }
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "its folder is gone");
+}
+
 /// Needs Debian's `nats-server`; says so where it is not installed.
 #[test]
 fn a_nats_server_is_measured_alike() {
@@ -113,6 +171,9 @@ fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
         &["latency", "--against=limit"],
         &["throughput", "--prefetch=10", "--ack-every=11"],
         &["throughput", "--against=rabbit"],
+        &["throughput", "--against=rabbitmq=127.0.0.1:port"],
+        &["throughput", "--protocol=amqp", "--prefetch=65536"],
+        &["throughput", "--url=amqp://127.0.0.1:99999"],
         &["fanout", "--queues=2", "--consumers=3"],
         &["throughput", "--url=http://127.0.0.1"],
     ] {
@@ -126,6 +187,8 @@ fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
 fn a_broker_that_is_not_there_ends_with_4() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let output = bench(&["throughput", &format!("--url=rialto://127.0.0.1:{port}")]);
-    assert_eq!(output.status.code(), Some(4), "{}", String::from_utf8_lossy(&output.stderr));
+    for scheme in ["rialto", "amqp"] {
+        let output = bench(&["throughput", &format!("--url={scheme}://127.0.0.1:{port}")]);
+        assert_eq!(output.status.code(), Some(4), "{scheme}: {}", String::from_utf8_lossy(&output.stderr));
+    }
 }

@@ -66,6 +66,7 @@ fn heading(key: &str) -> String {
         "messages" => "total",
         "messages_ready" => "ready",
         "messages_unacknowledged" => "unacked",
+        "messages_delayed" => "delayed",
         "message_bytes" => "bytes",
         "destination_type" => "type",
         "consumer_tag" => "tag",

@@ -50,7 +50,10 @@ async fn every_invalid_queue_argument_is_refused_in_rabbitmqs_words() {
     }
     let (code, text) = peer.declare("jobs", args("x-queue-type", "quorum")).await.unwrap_err();
     assert_eq!(code, 406);
-    assert_eq!(text, "PRECONDITION_FAILED - invalid property 'non-durable' for queue 'jobs' in vhost '/'");
+    assert_eq!(
+        text,
+        "PRECONDITION_FAILED - invalid property 'exclusive-owner' for queue 'jobs' in vhost '/'"
+    );
     assert_eq!(victim.queues(), 0, "nothing was declared");
     peer.close().await;
     victim.survives().await;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use rialto_protocol::amqp::PROTOCOL_HEADER;
 use rialto_protocol::native::*;
 use rialto_protocol::types::FieldTable;
 
@@ -41,12 +42,17 @@ async fn an_http_client_reads_a_sentence() {
 async fn garbage_and_tls_are_told_what_is_spoken_here() {
     let victim = Victim::start().await;
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 and so on";
-    for garbage in [&hello[..], b"\0", b"RIALTX", b"AMQP\0\0\x09\x01", &[0xff; 4096]] {
+    for garbage in [&hello[..], b"\0", b"RIALTX", b"AMQP\x03\x01\0\0", &[0xff; 4096]] {
         let mut peer = Peer::connect(victim.address()).await;
         peer.send_bytes(garbage).await;
         peer.hang_up().await;
-        assert_eq!(peer.rest().await, PREFACE, "{garbage:?}");
+        assert_eq!(peer.rest().await, PROTOCOL_HEADER, "{garbage:?}");
     }
+    // Who nearly speaks the native protocol is told the version of that.
+    let mut peer = Peer::connect(victim.address()).await;
+    peer.send_bytes(b"RIALTO\x09\0").await;
+    peer.hang_up().await;
+    assert_eq!(peer.rest().await, PREFACE);
     victim.survives().await;
 }
 

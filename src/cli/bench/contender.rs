@@ -1,4 +1,4 @@
-//! Who is measured: a Rialto broker, a NATS server, the bare relay; started for a round, or already running.
+//! Who is measured: a Rialto broker, RabbitMQ, a NATS server, the bare relay; started for a round, or already running.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -7,11 +7,24 @@ use std::str::FromStr;
 use rialto_client::Address;
 
 use super::error::{BenchError, BenchResult, Doing};
+use super::listener::listener_at;
 use super::plan::Plan;
 use super::process::Process;
+use super::rabbitmq::RabbitMq;
 use super::round::{self, Measured};
+use super::traffic::Ends;
 use super::usage::Meter;
-use super::{native, nats, relay};
+use super::{amqp, native, nats, relay};
+
+/// What is spoken with a broker that understands more than one protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// Rialto's own.
+    #[default]
+    Native,
+    /// AMQP 0-9-1.
+    Amqp,
+}
 
 /// Someone to measure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +35,28 @@ pub(super) enum Contender {
         program: Option<PathBuf>,
         /// Its settings; none: the defaults.
         config: Option<PathBuf>,
+        /// What is spoken with it.
+        wire: Wire,
     },
     /// A broker that is running.
     RialtoAt {
         /// Where.
         address: Address,
-        /// Whose CPU and memory to measure.
+        /// Whose CPU and memory to measure; none: who listens there, if that can be found.
+        pid: Option<u32>,
+    },
+    /// A RabbitMQ node, started for each round.
+    RabbitMq {
+        /// The program; none: the usual one.
+        program: Option<PathBuf>,
+    },
+    /// Any broker that is running and speaks AMQP 0-9-1.
+    AmqpAt {
+        /// What to call it.
+        name: &'static str,
+        /// Where.
+        address: Address,
+        /// Whose CPU and memory to measure; none: who listens there, if that can be found.
         pid: Option<u32>,
     },
     /// A NATS server, started for each round.
@@ -39,41 +68,70 @@ pub(super) enum Contender {
     NatsAt {
         /// Host and port.
         endpoint: String,
-        /// Whose CPU and memory to measure.
+        /// Whose CPU and memory to measure; none: who listens there, if that can be found.
         pid: Option<u32>,
     },
     /// The bare relay.
-    Limit,
+    Limit {
+        /// Whose bytes it relays.
+        wire: Wire,
+    },
 }
 
-/// `limit`, `nats`, `nats=PROGRAM`, `rialto`, `rialto=PROGRAM`.
+/// `limit`, `nats`, `nats=PROGRAM`, `rabbitmq`, `rabbitmq=HOST:PORT`, `rialto`, `rialto=PROGRAM`.
 impl FromStr for Contender {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, program) = match text.split_once('=') {
-            Some((_, "")) => return Err(format!("{text:?} names no program")),
-            Some((name, program)) => (name, Some(PathBuf::from(program))),
+        let (name, value) = match text.split_once('=') {
+            Some((_, "")) => return Err(format!("{text:?} names nothing behind its =")),
+            Some((name, value)) => (name, Some(value)),
             None => (text, None),
         };
-        match (name, program) {
-            ("limit", None) => Ok(Contender::Limit),
-            ("nats", program) => Ok(Contender::Nats { program }),
-            ("rialto", program) => Ok(Contender::Rialto { program, config: None }),
-            _ => Err("one of: limit, nats, nats=PROGRAM, rialto, rialto=PROGRAM".to_owned()),
+        let wire = Wire::default();
+        match (name, value) {
+            ("limit", None) => Ok(Contender::Limit { wire }),
+            ("nats", program) => Ok(Contender::Nats { program: program.map(PathBuf::from) }),
+            ("rabbitmq", None) => Ok(Contender::RabbitMq { program: None }),
+            ("rabbitmq", Some(endpoint)) => {
+                let address = amqp_address(endpoint)?;
+                Ok(Contender::AmqpAt { name: "rabbitmq", address, pid: None })
+            }
+            ("rialto", program) => {
+                Ok(Contender::Rialto { program: program.map(PathBuf::from), config: None, wire })
+            }
+            _ => {
+                let known = "limit, nats, nats=PROGRAM, rabbitmq, rabbitmq=HOST:PORT, rialto, rialto=PROGRAM";
+                Err(format!("one of: {known}"))
+            }
         }
     }
+}
+
+/// `user:password@host:port/vhost`, of which only the host is needed.
+pub(super) fn amqp_address(text: &str) -> Result<Address, String> {
+    format!("rialto://{text}").parse().map_err(|error: rialto_client::Error| error.to_string())
 }
 
 impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Contender::Rialto { program: None, .. } => f.write_str("rialto"),
-            Contender::Rialto { program: Some(program), .. } => write!(f, "rialto={}", program.display()),
+            Contender::Rialto { program, wire, .. } => {
+                f.write_str("rialto")?;
+                if let Some(program) = program {
+                    write!(f, "={}", program.display())?;
+                }
+                match wire {
+                    Wire::Native => Ok(()),
+                    Wire::Amqp => f.write_str(" amqp"),
+                }
+            }
             Contender::RialtoAt { address, .. } => write!(f, "rialto at {}", address.endpoint()),
+            Contender::RabbitMq { .. } => f.write_str("rabbitmq"),
+            Contender::AmqpAt { name, address, .. } => write!(f, "{name} at {}", address.endpoint()),
             Contender::Nats { .. } => f.write_str("nats"),
             Contender::NatsAt { endpoint, .. } => write!(f, "nats at {endpoint}"),
-            Contender::Limit => f.write_str("limit"),
+            Contender::Limit { .. } => f.write_str("limit"),
         }
     }
 }
@@ -85,14 +143,20 @@ impl Contender {
     /// Checks that it can do what the plan asks.
     pub(super) fn check(&self, plan: &Plan) -> BenchResult<()> {
         match self {
+            Contender::Rialto { wire: Wire::Amqp, .. }
+            | Contender::RabbitMq { .. }
+            | Contender::AmqpAt { .. } => match amqp::unsupported(plan) {
+                Some(what) => Err(BenchError::Options(format!("AMQP 0-9-1 has no {what}"))),
+                None => Ok(()),
+            },
             Contender::Nats { .. } | Contender::NatsAt { .. } => match nats::unsupported(plan) {
                 Some(what) => Err(BenchError::Options(format!("NATS core has no {what}"))),
                 None => Ok(()),
             },
-            Contender::Limit if plan.rate.is_some() => {
+            Contender::Limit { .. } if plan.rate.is_some() => {
                 Err(BenchError::Options("the relay has no rate: it relays what it can".to_owned()))
             }
-            Contender::Limit if plan.consumers == 0 => {
+            Contender::Limit { .. } if plan.consumers == 0 => {
                 Err(BenchError::Options("the relay needs a consumer".to_owned()))
             }
             _ => Ok(()),
@@ -102,46 +166,78 @@ impl Contender {
     /// Measures one round.
     pub(super) fn measure(&self, plan: &Plan) -> BenchResult<Measured> {
         match self {
-            Contender::Rialto { program, config } => {
-                let program = match program {
-                    Some(program) => program.clone(),
-                    None => own_program()?,
-                };
-                let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--in-memory"];
-                let config = config.as_deref().map(absolute).transpose()?;
-                if let Some(config) = &config {
-                    arguments.extend(["--config", config]);
-                }
-                let process = Process::start(&program, &arguments)?;
-                let address = format!("rialto://{}", process.address())
-                    .parse()
-                    .map_err(|error| BenchError::Process(format!("the broker's address: {error}")))?;
-                let ends = native::connect(&address, plan)?;
-                round::run(plan, ends, Some(Meter::of(process.pid())))
+            Contender::Rialto { program, config, wire } => {
+                let process = start_rialto(program.as_deref(), config.as_deref())?;
+                let address = amqp_address(process.address()).map_err(BenchError::Process)?;
+                run(plan, wire.connect(&address, plan)?, Some(process.pid()))
             }
             Contender::RialtoAt { address, pid } => {
-                round::run(plan, native::connect(address, plan)?, pid.map(Meter::of))
+                let pid = pid.or_else(|| listener_at(&address.endpoint()));
+                run(plan, native::connect(address, plan)?, pid)
+            }
+            Contender::RabbitMq { program } => {
+                let node = RabbitMq::start(program.as_deref())?;
+                let address = amqp_address(node.address()).map_err(BenchError::Process)?;
+                run(plan, amqp::connect(&address, plan)?, Some(node.pid()))
+            }
+            Contender::AmqpAt { address, pid, .. } => {
+                let pid = pid.or_else(|| listener_at(&address.endpoint()));
+                run(plan, amqp::connect(address, plan)?, pid)
             }
             Contender::Nats { program } => {
                 let program = program.as_deref().unwrap_or(Path::new(NATS_PROGRAM));
                 let process = Process::start(program, &["--addr", "127.0.0.1", "--port", "-1"])?;
-                let ends = nats::connect(process.address(), plan)?;
-                round::run(plan, ends, Some(Meter::of(process.pid())))
+                run(plan, nats::connect(process.address(), plan)?, Some(process.pid()))
             }
             Contender::NatsAt { endpoint, pid } => {
-                round::run(plan, nats::connect(endpoint, plan)?, pid.map(Meter::of))
+                let pid = pid.or_else(|| listener_at(endpoint));
+                run(plan, nats::connect(endpoint, plan)?, pid)
             }
-            Contender::Limit => {
+            Contender::Limit { wire } => {
                 let [publishers, consumers, copies] =
                     [plan.publishers.into(), plan.consumers.into(), plan.copies()]
                         .map(|n: u64| n.to_string());
                 let arguments = ["bench", "relay", &publishers, &consumers, &copies];
                 let process = Process::start(&own_program()?, &arguments)?;
-                let ends = relay::connect(process.address(), plan)?;
-                round::run(plan, ends, Some(Meter::of(process.pid())))
+                let block = wire.block(plan);
+                run(plan, relay::connect(process.address(), plan, &block)?, Some(process.pid()))
             }
         }
     }
+}
+
+impl Wire {
+    fn connect(self, address: &Address, plan: &Plan) -> BenchResult<Ends> {
+        match self {
+            Wire::Native => native::connect(address, plan),
+            Wire::Amqp => amqp::connect(address, plan),
+        }
+    }
+
+    /// The bytes of a batch.
+    fn block(self, plan: &Plan) -> Vec<u8> {
+        match self {
+            Wire::Native => native::Block::new(plan).frame(plan.batch, 1, 1).to_vec(),
+            Wire::Amqp => amqp::Block::of_plan(plan).frames(plan.batch).to_vec(),
+        }
+    }
+}
+
+fn run(plan: &Plan, ends: Ends, pid: Option<u32>) -> BenchResult<Measured> {
+    round::run(plan, ends, pid.map(Meter::of))
+}
+
+fn start_rialto(program: Option<&Path>, config: Option<&Path>) -> BenchResult<Process> {
+    let program = match program {
+        Some(program) => program.to_owned(),
+        None => own_program()?,
+    };
+    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--in-memory"];
+    let config = config.map(absolute).transpose()?;
+    if let Some(config) = &config {
+        arguments.extend(["--config", config]);
+    }
+    Process::start(&program, &arguments)
 }
 
 /// A file's place for a process that works in another folder.
@@ -167,13 +263,23 @@ mod tests {
 
     #[test]
     fn contenders_are_named_with_or_without_a_program() {
+        let wire = Wire::Native;
         let program = Some(PathBuf::from("/opt/old/rialto"));
-        assert_eq!("rialto=/opt/old/rialto".parse(), Ok(Contender::Rialto { program, config: None }));
-        assert_eq!("rialto".parse(), Ok(Contender::Rialto { program: None, config: None }));
-        assert_eq!("limit".parse(), Ok(Contender::Limit));
+        assert_eq!("rialto=/opt/old/rialto".parse(), Ok(Contender::Rialto { program, config: None, wire }));
+        assert_eq!("rialto".parse(), Ok(Contender::Rialto { program: None, config: None, wire }));
+        assert_eq!("limit".parse(), Ok(Contender::Limit { wire }));
         assert_eq!("nats".parse(), Ok(Contender::Nats { program: None }));
-        for wrong in ["rabbit", "limit=/bin/true", "nats=", ""] {
+        assert_eq!("rabbitmq".parse(), Ok(Contender::RabbitMq { program: None }));
+        for wrong in ["rabbit", "limit=/bin/true", "nats=", "rabbitmq=host:port", ""] {
             assert!(wrong.parse::<Contender>().is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn a_running_rabbitmq_is_named_by_where_it_listens() {
+        let contender: Contender = "rabbitmq=ann:secret@127.0.0.1:5673/shop".parse().unwrap();
+        assert_eq!(contender.to_string(), "rabbitmq at 127.0.0.1:5673");
+        let Contender::AmqpAt { address, .. } = contender else { panic!() };
+        assert_eq!((address.user.as_str(), address.vhost.as_str()), ("ann", "shop"));
     }
 }

@@ -1,21 +1,26 @@
 //! `rialto bench`: what a broker can do, measured from outside by a generator that costs little itself.
 //!
 //! Rooms: `options` (the command line), `plan` (what is sent, the same for all), `contender` (who is measured: a Rialto
-//! broker, a NATS server, the bare relay), `process` (their processes), `round` (one measurement), `traffic` (the two
-//! ends as a round sees them), `native`, `nats` and `relay` (the ends), `pace` (open loop), `usage` (CPU and memory),
+//! broker, RabbitMQ, a NATS server, the bare relay), `process` (their processes), `rabbitmq` (a node of its own),
+//! `leftovers` (what has to be ended), `round` (one measurement), `traffic` (the two ends as a round sees them),
+//! `native`, `amqp`, `nats` and `relay` (the ends), `pace` (open loop), `usage` (CPU and memory), `listener` (whose),
 //! `report` (medians, table, JSON).
 //! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
 //! clock starts; brokers that a measurement starts listen on loopback and end with it. Not here: the client that
 //! applications use (`rialto-client`), whose comfort would be measured along.
 
+mod amqp;
 mod contender;
 mod error;
+mod leftovers;
+mod listener;
 mod native;
 mod nats;
 mod options;
 mod pace;
 mod plan;
 mod process;
+mod rabbitmq;
 mod relay;
 mod report;
 mod round;
@@ -76,7 +81,7 @@ fn end_children_when_interrupted() -> std::io::Result<()> {
     // Ends with the process.
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         runtime.block_on(async { Interrupt::listen().wait().await });
-        process::end_all();
+        leftovers::end_all();
         std::process::exit(ExitCode::Interrupted as i32);
     })?;
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::contender::{Contender, NATS_PROGRAM};
+use super::contender::{Contender, NATS_PROGRAM, Wire, amqp_address};
 use super::error::{BenchError, BenchResult};
 use super::plan::{Acks, Plan, STAMP_LEN};
 use crate::config::Size;
@@ -16,6 +16,7 @@ Examples:
   rialto bench throughput --auto-ack --confirms 0 --against limit,nats --rounds 5
   rialto bench throughput --publishers 4 --consumers 4 --queues 4 --size '1 KiB'
   rialto bench latency --rate 10000 --duration 30s
+  rialto bench throughput --protocol amqp --against rabbitmq --rounds 5
   rialto bench fanout --queues 100
   rialto bench limit --size '1 KiB'                 # what this machine could do at most
   rialto bench throughput --json > run.json
@@ -23,8 +24,8 @@ Examples:
 Starts a broker of its own for each round, so that its CPU and memory can be told from the
 generator's; --url measures a running one. Exit code 1 if a message is missing.
 
-In the tables µs are CPU time per message (in the one of latencies: time), and cores are CPU time
-per second.";
+In the tables µs are CPU time per message (in the one of latencies: time), cores are CPU time per
+second, and × says how many times the first line's figure this one is.";
 
 /// Measure a broker
 #[derive(Debug, Subcommand)]
@@ -99,14 +100,15 @@ struct Guarantees {
 /// Who is measured.
 #[derive(Clone, Debug, Args)]
 struct Whom {
-    /// Measure the broker that runs there: rialto://user:password@host:port/vhost or nats://host:port
+    /// Measure the broker that runs there: rialto://user:password@host:port/vhost, amqp:// likewise, or
+    /// nats://host:port
     // Not from RIALTO_URL: a load should hit only what was named for it.
     #[arg(long, value_name = "URL", help_heading = "Broker")]
     url: Option<String>,
-    /// Process of the broker at --url, to measure its CPU and memory
+    /// Process of the broker at --url, to measure its CPU and memory [default: who listens there, on this machine]
     #[arg(long, value_name = "PID", requires = "url", help_heading = "Broker")]
     broker_pid: Option<u32>,
-    /// Which broker to start
+    /// What is spoken with the broker, or which one to start
     #[arg(long, value_enum, default_value_t = Protocol::Native, conflicts_with = "url", help_heading = "Broker")]
     protocol: Protocol,
     /// Settings of the broker to start [default: the defaults, whatever broker.toml lies here]
@@ -115,7 +117,10 @@ struct Whom {
     /// The NATS server to start
     #[arg(long, value_name = "PROGRAM", default_value = NATS_PROGRAM, help_heading = "Broker")]
     nats_server: PathBuf,
-    /// Measure these in turn with it: limit, nats, nats=PROGRAM, rialto=PROGRAM
+    /// The RabbitMQ node to start [default: the one that is installed]
+    #[arg(long, value_name = "PROGRAM", help_heading = "Broker")]
+    rabbitmq_server: Option<PathBuf>,
+    /// Measure these in turn with it: limit, nats, nats=PROGRAM, rabbitmq, rabbitmq=HOST:PORT, rialto=PROGRAM
     #[arg(long, value_name = "WHO", value_delimiter = ',', help_heading = "Broker")]
     against: Vec<Contender>,
 }
@@ -124,6 +129,8 @@ struct Whom {
 enum Protocol {
     /// Rialto's own
     Native,
+    /// AMQP 0-9-1
+    Amqp,
     /// NATS core
     Nats,
 }
@@ -302,7 +309,7 @@ impl Limit {
             fanout: self.copies > 1,
             ..self.common.plan(None, Acks::Auto)
         };
-        let contenders = vec![Contender::Limit];
+        let contenders = vec![Contender::Limit { wire: Wire::Native }];
         Job { measurement: "limit", plan, contenders, json: self.common.json }.checked()
     }
 }
@@ -357,27 +364,37 @@ impl Guarantees {
 
 impl Whom {
     fn contenders(&self) -> BenchResult<Vec<Contender>> {
+        let invalid = |error: rialto_client::Error| BenchError::Options(error.to_string());
         let nats = Contender::Nats { program: Some(self.nats_server.clone()) };
-        let first = match (&self.url, self.protocol) {
-            (None, Protocol::Native) => Contender::Rialto { program: None, config: self.config.clone() },
+        let wire = match self.protocol {
+            Protocol::Amqp => Wire::Amqp,
+            Protocol::Native | Protocol::Nats => Wire::Native,
+        };
+        let (config, pid) = (self.config.clone(), self.broker_pid);
+        let first = match (self.url.as_deref(), self.protocol) {
             (None, Protocol::Nats) => nats.clone(),
-            (Some(url), _) => match url.strip_prefix("nats://") {
-                Some(endpoint) => {
-                    Contender::NatsAt { endpoint: nats_endpoint(endpoint), pid: self.broker_pid }
+            (None, _) => Contender::Rialto { program: None, config, wire },
+            (Some(url), _) => match url.split_once("://") {
+                Some(("nats", endpoint)) => Contender::NatsAt { endpoint: nats_endpoint(endpoint), pid },
+                Some(("amqp", address)) => {
+                    let address = amqp_address(address).map_err(BenchError::Options)?;
+                    Contender::AmqpAt { name: "amqp", address, pid }
                 }
-                None => {
-                    let address = url
-                        .parse()
-                        .map_err(|error: rialto_client::Error| BenchError::Options(error.to_string()))?;
-                    Contender::RialtoAt { address, pid: self.broker_pid }
-                }
+                _ => Contender::RialtoAt { address: url.parse().map_err(invalid)?, pid },
             },
+        };
+        // Those that can speak what the first one speaks.
+        let wire = match &first {
+            Contender::AmqpAt { .. } => Wire::Amqp,
+            _ => wire,
         };
         let others = self.against.iter().map(|other| match other {
             Contender::Nats { program: None } => nats.clone(),
-            Contender::Rialto { program, config: None } => {
-                Contender::Rialto { program: program.clone(), config: self.config.clone() }
+            Contender::RabbitMq { .. } => Contender::RabbitMq { program: self.rabbitmq_server.clone() },
+            Contender::Rialto { program, .. } => {
+                Contender::Rialto { program: program.clone(), config: self.config.clone(), wire }
             }
+            Contender::Limit { .. } => Contender::Limit { wire },
             other => other.clone(),
         });
         Ok([first].into_iter().chain(others).collect())

@@ -9,10 +9,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use rustix::process::{Pid, Signal, kill_process};
-
 use super::error::{BenchError, BenchResult, Doing};
+use super::leftovers::{Guard, Leftover};
 
 /// How long a process may take until it says where it listens.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -23,43 +21,41 @@ const LAST_WORDS: usize = 5;
 /// Every address that a process says begins so: measurements stay on this machine.
 const LOOPBACK: &str = "127.0.0.1:";
 
-/// Processes to end when the measurement is interrupted.
-static RUNNING: Mutex<Vec<u32>> = Mutex::new(Vec::new());
-
 /// A running child process that listens somewhere.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
     address: String,
+    /// Ends the child, also when nothing is dropped. Taken before the child is reaped: its number is its own until then.
+    guard: Option<Guard>,
 }
 
 impl Process {
     /// Starts a program and waits until it prints where it listens.
     pub(super) fn start(program: &Path, arguments: &[&str]) -> BenchResult<Process> {
-        let named = program.display();
-        // A path is relative to this folder, not to the child's; a bare name is looked for as a shell does.
-        let path = match program.components().count() {
-            1 => program.to_owned(),
-            _ => std::path::absolute(program).doing(|| format!("cannot find {named}"))?,
-        };
-        let mut child = Command::new(path)
-            .args(arguments)
-            // Where no broker.toml lies about: the settings of a measurement are those that it was given.
-            .current_dir("/")
+        let mut command = command(program)?;
+        command.args(arguments);
+        Process::spawn(command, START_TIMEOUT)
+    }
+
+    /// Starts a command and waits until it prints where it listens, unless it prints nothing for `patience`.
+    pub(super) fn spawn(mut command: Command, patience: Duration) -> BenchResult<Process> {
+        let named = Path::new(command.get_program()).display().to_string();
+        let mut child = command
             // Open as long as the measurement lives; a relay ends when it closes.
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .doing(|| format!("cannot start {named}"))?;
-        RUNNING.lock().push(child.id());
+        let guard = Guard::new(Leftover::Process(child.id()));
         let (sender, lines) = mpsc::channel();
         follow(child.stdout.take(), sender.clone());
         follow(child.stderr.take(), sender);
-        let mut process = Process { child, address: String::new() };
+        let mut process = Process { child, address: String::new(), guard: Some(guard) };
         let mut words: Vec<String> = Vec::new();
         loop {
-            let line = match lines.recv_timeout(START_TIMEOUT) {
+            let line = match lines.recv_timeout(patience) {
                 Ok(line) => line,
                 Err(RecvTimeoutError::Timeout) => {
                     return Err(BenchError::Process(format!("{named} does not say where it listens")));
@@ -89,21 +85,23 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let pid = self.child.id();
-        // It may have ended already; what matters is that it is gone, and reaped.
-        let _ = self.child.kill();
+        drop(self.guard.take());
+        // What matters is that it is gone, and reaped.
         let _ = self.child.wait();
-        RUNNING.lock().retain(|&running| running != pid);
     }
 }
 
-/// Ends every process that was started: for a signal, after which nothing is dropped.
-pub(super) fn end_all() {
-    for &pid in RUNNING.lock().iter() {
-        if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::KILL);
-        }
-    }
+/// A command without arguments, for [`Process::spawn`].
+pub(super) fn command(program: &Path) -> BenchResult<Command> {
+    // A path is relative to this folder, not to the child's; a bare name is looked for as a shell does.
+    let path = match program.components().count() {
+        1 => program.to_owned(),
+        _ => std::path::absolute(program).doing(|| format!("cannot find {}", program.display()))?,
+    };
+    let mut command = Command::new(path);
+    // Where no broker.toml lies about: the settings of a measurement are those that it was given.
+    command.current_dir("/");
+    Ok(command)
 }
 
 /// Reads lines for as long as there are some, so that the process never blocks on a full pipe.
@@ -128,6 +126,7 @@ fn address_in(line: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::leftovers::is_held;
     use super::*;
 
     #[test]
@@ -155,9 +154,9 @@ mod tests {
         let process = Process::start(Path::new("/bin/sh"), &["-c", script]).unwrap();
         let pid = process.pid();
         assert_eq!(process.address(), "127.0.0.1:1234");
-        assert!(RUNNING.lock().contains(&pid));
+        assert!(is_held(&Leftover::Process(pid)));
         drop(process);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
-        assert!(!RUNNING.lock().contains(&pid));
+        assert!(!is_held(&Leftover::Process(pid)));
     }
 }

@@ -12,7 +12,6 @@ use std::thread;
 use parking_lot::Mutex;
 
 use super::error::{BenchResult, Doing};
-use super::native::Block;
 use super::plan::Plan;
 use super::traffic::{self, Answers, Due, Ends};
 
@@ -22,13 +21,11 @@ const BUFFER: usize = 256 << 10;
 const PUBLISHER: u8 = b'p';
 const CONSUMER: u8 = b'c';
 
-/// Connects both ends to a relay.
-pub(super) fn connect(endpoint: &str, plan: &Plan) -> BenchResult<Ends> {
+/// Connects both ends to a relay, which get the bytes of a batch again and again.
+pub(super) fn connect(endpoint: &str, plan: &Plan, block: &[u8]) -> BenchResult<Ends> {
     let mut ends = Ends { publishers: Vec::new(), consumers: Vec::new(), clean_up: Box::new(|| Ok(())) };
-    let mut block = Block::new(plan);
-    let frame = block.frame(plan.batch, 1, 1).to_vec();
     let share =
-        Share { bytes: Arc::default(), frame_len: frame.len() as u64, frame_messages: plan.batch.into() };
+        Share { bytes: Arc::default(), block_len: block.len() as u64, block_messages: plan.batch.into() };
     for _ in 0..plan.consumers {
         let stream = open(endpoint, CONSUMER)?;
         ends.consumers.push(Box::new(Consumer {
@@ -39,7 +36,7 @@ pub(super) fn connect(endpoint: &str, plan: &Plan) -> BenchResult<Ends> {
     }
     for _ in 0..plan.publishers {
         let stream = open(endpoint, PUBLISHER)?;
-        ends.publishers.push(Box::new(Publisher { stream, frame: frame.clone() }));
+        ends.publishers.push(Box::new(Publisher { stream, block: block.to_vec() }));
     }
     Ok(ends)
 }
@@ -53,12 +50,12 @@ fn open(endpoint: &str, role: u8) -> BenchResult<TcpStream> {
 
 struct Publisher {
     stream: TcpStream,
-    frame: Vec<u8>,
+    block: Vec<u8>,
 }
 
 impl traffic::Publisher for Publisher {
     fn publish(&mut self, _: u32, _: Option<Due<'_>>) -> BenchResult<()> {
-        self.stream.write_all(&self.frame).doing(|| "cannot write to the relay".to_owned())
+        self.stream.write_all(&self.block).doing(|| "cannot write to the relay".to_owned())
     }
 
     fn finish(&mut self) -> BenchResult<Answers> {
@@ -76,8 +73,8 @@ impl traffic::Publisher for Publisher {
 #[derive(Clone)]
 struct Share {
     bytes: Arc<AtomicU64>,
-    frame_len: u64,
-    frame_messages: u64,
+    block_len: u64,
+    block_messages: u64,
 }
 
 impl Share {
@@ -87,8 +84,8 @@ impl Share {
     }
 
     fn messages(&self, bytes: u64) -> u64 {
-        bytes / self.frame_len * self.frame_messages
-            + bytes % self.frame_len * self.frame_messages / self.frame_len
+        bytes / self.block_len * self.block_messages
+            + bytes % self.block_len * self.block_messages / self.block_len
     }
 }
 

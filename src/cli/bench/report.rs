@@ -14,6 +14,32 @@ use super::round::Measured;
 const PERCENTILES: [(&str, f64); 6] =
     [("p50", 50.0), ("p90", 90.0), ("p99", 99.0), ("p99.9", 99.9), ("p99.99", 99.99), ("max", 100.0)];
 
+/// A figure of a round or of the medians, where it is known.
+type Figure = fn(&Figures) -> Option<f64>;
+
+/// A table of percentiles: what they are of, where they stand, which of them are compared.
+struct LatencyTable {
+    what: &'static str,
+    of: fn(&Figures) -> Option<&Percentiles>,
+    compared: &'static [(&'static str, Figure)],
+}
+
+const LATENCIES: [LatencyTable; 2] = [
+    LatencyTable {
+        what: "latency µs",
+        of: |figures| figures.latency_us.as_ref(),
+        compared: &[
+            ("p50 ×", |figures| Some(figures.latency_us.as_ref()?.p50)),
+            ("p99 ×", |figures| Some(figures.latency_us.as_ref()?.p99)),
+        ],
+    },
+    LatencyTable {
+        what: "generator late by µs",
+        of: |figures| figures.generator_lateness_us.as_ref(),
+        compared: &[],
+    },
+];
+
 /// All that a measurement has found.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
@@ -271,54 +297,42 @@ impl Report {
                 grouped(summary.missing as f64),
             ]);
         }
-        out.push_str(&aligned(&rows));
-        if let Some(first) = self.results.first()
-            && self.results.len() > 1
-        {
-            out.push_str(&self.ratios(first));
-        }
-        out.push_str(&self.latencies());
-        out
-    }
-
-    fn ratios(&self, first: &Summary) -> String {
-        let rate = |summary: &Summary| match self.scenario.consumers {
-            0 => summary.median.published_per_s,
-            _ => summary.median.received_per_s,
+        let rate: Figure = match self.scenario.consumers {
+            0 => |figures| Some(figures.published_per_s),
+            _ => |figures| Some(figures.received_per_s),
         };
-        let mut out = String::new();
-        for other in &self.results[1..] {
-            let _ = write!(
-                out,
-                "{} / {}: rate {:.2}",
-                first.contender,
-                other.contender,
-                rate(first) / rate(other).max(1.0)
-            );
-            let cpu = |summary: &Summary| summary.median.broker_cpu_us_per_message.filter(|&cpu| cpu > 0.0);
-            if let (Some(own), Some(theirs)) = (cpu(first), cpu(other)) {
-                let _ = write!(out, ", CPU per message {:.2}", own / theirs);
-            }
-            out.push('\n');
+        self.compare(&mut rows, &[("rate ×", rate), ("µs ×", |figures| figures.broker_cpu_us_per_message)]);
+        out.push_str(&aligned(&rows));
+        for table in LATENCIES {
+            out.push_str(&self.latencies(&table));
         }
         out
     }
 
-    fn latencies(&self) -> String {
-        let names: Vec<&str> = [""].into_iter().chain(PERCENTILES.map(|(name, _)| name)).collect();
-        let mut rows = vec![header(&names)];
+    /// A table of percentiles, if there are any.
+    fn latencies(&self, table: &LatencyTable) -> String {
+        let mut rows = vec![header(&[table.what])];
+        rows[0].extend(PERCENTILES.map(|(name, _)| name.to_owned()));
         for summary in &self.results {
-            let mut row = |what: &str, percentiles: &Option<Percentiles>| {
-                if let Some(percentiles) = percentiles {
-                    let mut row = vec![format!("{} {what}", summary.contender)];
-                    row.extend(percentiles.values().map(|value| fixed(Some(value), 1)));
-                    rows.push(row);
-                }
-            };
-            row("latency µs", &summary.median.latency_us);
-            row("(generator late by)", &summary.median.generator_lateness_us);
+            let Some(percentiles) = (table.of)(&summary.median) else { return String::new() };
+            let mut row = vec![summary.contender.clone()];
+            row.extend(percentiles.values().map(|value| fixed(Some(value), 1)));
+            rows.push(row);
         }
-        if rows.len() > 1 { format!("\n{}", aligned(&rows)) } else { String::new() }
+        self.compare(&mut rows, table.compared);
+        format!("\n{}", aligned(&rows))
+    }
+
+    /// Adds columns that say how many times the first contender's figure each one's is, where there are others.
+    fn compare(&self, rows: &mut [Vec<String>], figures: &[(&str, Figure)]) {
+        let [first, _, ..] = self.results.as_slice() else { return };
+        for (name, figure) in figures {
+            rows[0].push((*name).to_owned());
+            for (row, summary) in rows[1..].iter_mut().zip(&self.results) {
+                let times = figure(&summary.median).zip(figure(&first.median).filter(|&first| first > 0.0));
+                row.push(fixed(times.map(|(own, first)| own / first), 2));
+            }
+        }
     }
 }
 
@@ -416,12 +430,61 @@ fn grouped(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::traffic::Answers;
     use super::*;
 
     #[test]
     fn medians_are_in_the_middle() {
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+
+    #[test]
+    fn the_others_are_compared_with_the_first() {
+        let round = |received: u64, cpu: u64, latency: u64| {
+            let mut histogram = Histogram::new(3).unwrap();
+            histogram.record(latency).unwrap();
+            let second = Duration::from_secs(1);
+            Measured {
+                window: second,
+                published: received,
+                received,
+                broker_cpu: (cpu > 0).then(|| Duration::from_millis(cpu)),
+                generator_cpu: None,
+                broker_rss: None,
+                published_in_all: received,
+                received_in_all: received,
+                answers: Answers::default(),
+                missing: 0,
+                surplus: 0,
+                latency: Some(histogram),
+                lateness: None,
+            }
+        };
+        let results =
+            [("own", round(1000, 10, 100_000)), ("other", round(500, 20, 300_000)), ("far", round(1, 0, 1))]
+                .map(|(name, round)| (name.to_owned(), vec![round]));
+        let columns = |results: &[(String, Vec<Measured>)]| {
+            let text = Report::new("latency", &Plan::short(), results).text();
+            let rows = text.lines().filter(|line| line.starts_with(['o', 'f']));
+            rows.map(|row| row.split_whitespace().rev().take(2).map(str::to_owned).collect::<Vec<_>>())
+                .collect::<Vec<_>>()
+        };
+        // Backwards: CPU and rate, p99 and p50.
+        assert_eq!(
+            columns(&results),
+            [
+                ["1.00", "1.00"],
+                ["4.00", "0.50"],
+                ["–", "0.00"],
+                ["1.00", "1.00"],
+                ["3.00", "3.00"],
+                ["0.00", "0.00"]
+            ]
+        );
+        assert_eq!(columns(&results[..1])[0], ["0", "–"], "nothing to compare with");
     }
 
     #[test]
