@@ -22,10 +22,9 @@ from .world import World
 
 for function in suite.select():
     world = World()
-    try:
-        function(world)
-    except Exception as error:  # the next scenario must still run
-        suite.crashed(error)
-    finally:
-        world.close()
+    for step in (lambda: function(world), world.close):
+        try:
+            step()
+        except Exception as error:  # the next scenario must still run
+            suite.crashed(error)
 suite.finish()

@@ -5,7 +5,7 @@ import secrets
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker, UnroutableError
 
-from check import broker_url, until
+from check import DEADLINE_SECONDS, broker_url, until
 
 from . import check
 
@@ -40,7 +40,7 @@ class World:
 
     def parameters(self, **changes):
         parameters = pika.URLParameters(broker_url())
-        parameters.socket_timeout = 20
+        parameters.socket_timeout = parameters.stack_timeout = DEADLINE_SECONDS
         parameters.blocked_connection_timeout = 60
         for key, value in changes.items():
             setattr(parameters, key, value)
