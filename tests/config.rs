@@ -314,3 +314,49 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn policies_are_sections_of_their_own() {
+    let settings = parse_text(
+        r#"
+        [[policies]]
+        name = "short"
+        pattern = "^t\\."
+        apply_to = "queues"
+        priority = 3
+        definition = { max-length = 10, overflow = "reject-publish" }
+        [[policies]]
+        name = "other"
+        pattern = ".*"
+        definition = { alternate-exchange = "lost" }
+        "#,
+    )
+    .unwrap();
+    let policy = settings.policies[0].policy().unwrap();
+    assert_eq!((policy.name(), policy.pattern(), policy.priority()), ("short", "^t\\.", 3));
+    assert_eq!(policy.definition().to_string(), "{max-length: 10, overflow: reject-publish}");
+    assert_eq!((&*settings.policies[1].vhost, &*settings.policies[1].apply_to), ("/", "all"));
+}
+
+#[test]
+fn a_wrong_policy_is_named_with_what_is_wrong() {
+    let policy = |rest: &str| format!("[[policies]]\nname = \"p\"\n{rest}");
+    let definition = "definition = { max-length = 1 }";
+    for (text, problem) in [
+        (policy(&format!("pattern = \"(\"\n{definition}")), "is not a valid regular expression"),
+        (policy(&format!("pattern = \"a\"\napply_to = \"queue\"\n{definition}")), "write one of all, queues"),
+        (policy("pattern = \"a\"\ndefinition = { max-lenght = 1 }"), "'max-lenght' is not a recognised"),
+        (policy(&format!("pattern = \"a\"\nvhost = \"/no\"\n{definition}")), "there is no vhost \"/no\""),
+        (
+            policy(&format!(
+                "pattern = \"a\"\n{definition}\n{}",
+                policy("pattern = \"b\"\ndefinition = { expires = 1 }")
+            )),
+            "twice",
+        ),
+        (policy(&format!("patern = \"a\"\n{definition}")), "patern"),
+    ] {
+        let error = bad(&text).to_string();
+        assert!(error.contains(problem) && error.contains("policies"), "{error}");
+    }
+}

@@ -29,7 +29,8 @@ impl Broker {
             return self.release(queue, letter, turn);
         }
         let Some(vhost) = queue.vhost() else { return };
-        let Some(target) = &queue.options().dead_letter else { return };
+        let options = queue.effective_options();
+        let Some(target) = &options.dead_letter else { return };
         let limits = &self.limits().queue;
         let reborn = match death::rewrite(&letter, queue.name(), target, limits, turn.now) {
             Ok(reborn) => reborn,

@@ -59,7 +59,7 @@ pub enum BrokerError {
         vhost: VhostName,
     },
     /// The queue was to be deleted only if empty.
-    #[error("queue '{queue}' in vhost '{vhost}' is not empty")]
+    #[error("queue '{queue}' in vhost '{vhost}' not empty")]
     QueueNotEmpty {
         /// The queue.
         queue: QueueName,

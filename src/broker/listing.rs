@@ -16,7 +16,7 @@ use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
 use super::vhost::Topology;
 use super::{BrokerError, ConnectionInfo, LocalConsumer, QueueCell, Vhost};
-use crate::model::{ConnectionId, QueueName};
+use crate::model::{ConnectionId, Policy, QueueName};
 use crate::queue::{ConsumerInfo, PauseReason, Readiness};
 use crate::routing::{Binding, Exchange};
 
@@ -57,7 +57,12 @@ impl Vhost {
         Ok(match what {
             Listed::Queues => {
                 let queues = self.queues().into_iter().filter(|queue| !queue.is_closed() && is_listed(queue));
-                selection.page(queues, |queue, key| key.push_str(queue.name()), queue_row)
+                let topology = self.topology.read();
+                selection.page(
+                    queues,
+                    |queue, key| key.push_str(queue.name()),
+                    |queue| queue_row(queue, &topology),
+                )
             }
             Listed::Exchanges => {
                 let topology = self.topology.read();
@@ -98,7 +103,8 @@ impl Vhost {
     /// # Errors
     /// There is none with this name for this connection.
     pub fn queue_info(&self, name: &str, by: ConnectionId) -> Result<FieldTable, BrokerError> {
-        Ok(queue_row(&self.passive_queue(name, by)?))
+        let queue = self.passive_queue(name, by)?;
+        Ok(queue_row(&queue, &self.topology.read()))
     }
 
     /// Facts about one exchange.
@@ -169,9 +175,9 @@ fn connection_row(info: &Arc<ConnectionInfo>) -> FieldTable {
         .with("connected_at", FieldValue::Timestamp(info.connected_at.as_secs()))
 }
 
-fn queue_row(queue: &Arc<QueueCell>) -> FieldTable {
+fn queue_row(queue: &Arc<QueueCell>, topology: &Topology) -> FieldTable {
     let (stats, options) = (queue.stats(), queue.options());
-    FieldTable::new()
+    let row = FieldTable::new()
         .with("name", queue.name().as_str())
         .with("messages", (stats.ready + stats.delayed + stats.unacked) as i64)
         .with("messages_ready", stats.ready as i64)
@@ -182,7 +188,15 @@ fn queue_row(queue: &Arc<QueueCell>) -> FieldTable {
         .with("durable", options.durable)
         .with("exclusive", options.exclusive)
         .with("auto_delete", options.auto_delete)
-        .with("arguments", options.arguments.clone())
+        .with("arguments", options.arguments.clone());
+    with_policy(row, topology.policy_of(queue))
+}
+
+fn with_policy(row: FieldTable, policy: Option<&Arc<Policy>>) -> FieldTable {
+    match policy {
+        Some(policy) => row.with("policy", policy.name()),
+        None => row,
+    }
 }
 
 fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
@@ -194,6 +208,7 @@ fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
         .with("auto_delete", options.auto_delete)
         .with("internal", options.internal)
         .with("arguments", options.arguments.clone());
+    row = with_policy(row, topology.policies.of_exchange(exchange.name()));
     if let Some(delayed) = topology.messages_delayed(exchange.name()) {
         row = row.with("messages_delayed", delayed as i64);
     }

@@ -43,6 +43,8 @@ pub enum Notice {
     MessagesTakenBack {
         /// The consumer.
         consumer: LocalConsumer,
+        /// How many messages fewer it has to settle, if it was cancelled before; 0 for one that still consumes.
+        cancelled: u64,
     },
     /// This queue takes messages again.
     PressureLifted(QueueId),
@@ -74,7 +76,7 @@ impl Outgoing {
     pub fn forget_channel(&mut self, channel: ChannelId) {
         let mut kept = Outgoing { notices: mem::take(&mut self.notices), ..Outgoing::default() };
         kept.notices.retain(|notice| match notice {
-            Notice::ConsumerCancelled { consumer } | Notice::MessagesTakenBack { consumer } => {
+            Notice::ConsumerCancelled { consumer } | Notice::MessagesTakenBack { consumer, .. } => {
                 consumer.channel != channel
             }
             _ => true,

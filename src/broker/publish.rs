@@ -7,12 +7,14 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use bytes::Bytes;
-use rialto_protocol::ReplyCode;
 use rialto_protocol::types::RawProperties;
 
+use super::deduplication::{Claim, Seen};
 use super::purpose::Purpose;
 use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
-use crate::model::{BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId};
+use crate::model::{
+    BadExpiration, BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId, expiration,
+};
 use crate::queue::RejectReason;
 use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
 
@@ -21,6 +23,8 @@ use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
 pub struct Targets {
     /// Each queue once.
     pub queues: Vec<Arc<QueueCell>>,
+    /// Of one message that carries a key by which its repetitions are known.
+    claim: Option<Claim>,
 }
 
 /// What looking up a route has found.
@@ -32,6 +36,9 @@ pub struct Resolved {
     pub generation: Option<u64>,
     /// The properties to store in place of those published: without `BCC`, which is nobody else's business.
     pub stored: Option<Bytes>,
+    /// The exchange has seen the message before: there are no targets, and the publisher is told that it is there.
+    /// It is not unroutable, so it does not come back if it is mandatory.
+    pub duplicate: bool,
 }
 
 /// Messages on their way into queues, collected over one read.
@@ -59,21 +66,6 @@ struct Facts {
 struct TargetRun {
     targets: Arc<Targets>,
     count: u32,
-}
-
-/// A message that no queue can take.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid expiration '{expiration}': give milliseconds as decimal digits")]
-pub struct BadExpiration {
-    /// What the publisher wrote.
-    pub expiration: String,
-}
-
-impl BadExpiration {
-    /// The code that tells the publisher.
-    pub fn reply_code(&self) -> ReplyCode {
-        ReplyCode::PreconditionFailed
-    }
 }
 
 impl PublishBatch {
@@ -144,10 +136,7 @@ impl PublishBatch {
 
 impl Facts {
     fn of(properties: &RawProperties<'_>) -> Result<Self, BadExpiration> {
-        let ttl_ms = match properties.expiration() {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|_| BadExpiration { expiration: text.to_owned() })?),
-        };
+        let ttl_ms = expiration(properties)?;
         Ok(Facts { priority: properties.priority().map(Priority), ttl_ms })
     }
 }
@@ -184,12 +173,25 @@ impl Vhost {
         }
         let queues: Vec<_> = scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
         let cacheable = scratch.cacheable && copies.is_none();
-        let generation = cacheable.then(|| topology.routing.generation());
         // A message that waits needs all of its keys when it goes on.
         let waits = |queues: &[Arc<QueueCell>]| queues.iter().all(|queue| queue.purpose() == Purpose::Delays);
         let copies = copies.filter(|_| !waits(&queues));
         let stored = copies.and_then(|copies| copies.stored(&properties));
-        Ok(Resolved { targets: Arc::new(Targets { queues }), generation, stored })
+        let mut claim = None;
+        if !queues.is_empty() {
+            match topology.claim(found, &properties, || self.core().clock.now()) {
+                Seen::NoMatter => {}
+                Seen::First(first) => claim = Some(first),
+                Seen::Before => {
+                    let targets = Arc::default();
+                    return Ok(Resolved { targets, generation: None, stored: None, duplicate: true });
+                }
+            }
+        }
+        let cacheable = cacheable && found.options().deduplication.is_none();
+        let generation = cacheable.then(|| topology.routing.generation());
+        let targets = Arc::new(Targets { queues, claim });
+        Ok(Resolved { targets, generation, stored, duplicate: false })
     }
 
     /// The queues that a message goes to which the broker itself sends on.
@@ -235,9 +237,18 @@ impl Broker {
             }
             _ => batch.publish_grouped(publisher, rejected, turn),
         }
-        batch.runs.clear();
         rejected.sort_by_key(|(position, _)| *position);
         rejected.dedup_by_key(|(position, _)| *position);
+        let mut position = 0;
+        for run in batch.runs.drain(..) {
+            // A run with a claim is one message.
+            if let Some(claim) = &run.targets.claim
+                && rejected.binary_search_by_key(&position, |(at, _)| *at).is_err()
+            {
+                claim.keep();
+            }
+            position += run.count;
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::pressure::Hold;
@@ -30,7 +30,9 @@ const WAITING_SWEEP: usize = 64;
 pub struct QueueCell {
     id: QueueId,
     name: QueueName,
-    options: QueueOptions,
+    options: Arc<QueueOptions>,
+    /// What holds now. Taken under the queue's lock or under none; nothing is locked meanwhile.
+    effective: RwLock<Arc<QueueOptions>>,
     purpose: Purpose,
     owner: Option<ConnectionId>,
     vhost: Weak<Vhost>,
@@ -93,7 +95,10 @@ impl QueueCell {
             closed: false,
         };
         let (vhost, core) = (Arc::downgrade(vhost), core.clone());
-        Arc::new(QueueCell { id, name, options, purpose, owner, vhost, core, hosted: Mutex::new(hosted) })
+        let options = Arc::new(options);
+        let effective = RwLock::new(options.clone());
+        let hosted = Mutex::new(hosted);
+        Arc::new(QueueCell { id, name, options, effective, purpose, owner, vhost, core, hosted })
     }
 
     /// Its identity.
@@ -106,7 +111,7 @@ impl QueueCell {
         &self.name
     }
 
-    /// What it was declared with.
+    /// What it was declared with. What holds now may differ: [`QueueCell::effective_options`].
     pub fn options(&self) -> &QueueOptions {
         &self.options
     }
@@ -114,6 +119,21 @@ impl QueueCell {
     /// What it is for.
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// The options that hold now.
+    pub fn effective_options(&self) -> Arc<QueueOptions> {
+        self.effective.read().clone()
+    }
+
+    /// Gives the queue other options, at once; see [`Queue::set_options`] for what stays.
+    pub fn set_options(self: &Arc<Self>, options: QueueOptions, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            queue.set_options(options, now, effects);
+            queue.dispatch(now, effects);
+            // Under the queue's lock, so that the last change wins in both places.
+            *self.effective.write() = Arc::new(queue.options().clone());
+        });
     }
 
     /// The connection that alone may use it, if it is exclusive.
@@ -165,7 +185,7 @@ impl QueueCell {
                 publication.ttl_ms = delay_ms(&publication.message.properties());
             }
             match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
-                Verdict::Accepted => {}
+                Verdict::Accepted | Verdict::Duplicate => {}
                 Verdict::Rejected(reason) => rejected.push((position, reason)),
             }
         }
@@ -488,25 +508,19 @@ impl QueueCell {
 
 /// Tells the channels whose messages were taken back that they may have room.
 fn tell_late(hosted: &mut Hosted, turn: &mut Turn) {
-    let Hosted { queue, ports, cancelled, .. } = hosted;
-    for id in turn.effects.late.drain(..) {
-        let (outbox, notice) = if let Some(port) = ports.get(&id) {
-            (port.outbox.clone(), Notice::MessagesTakenBack { consumer: port.consumer })
-        } else if let Some(at) = cancelled.iter().position(|(cancelled, _)| *cancelled == id) {
-            let consumer = cancelled[at].1.consumer;
-            let outbox = cancelled[at].1.outbox.clone();
-            if queue.unacked_of(id) == 0 {
-                cancelled.swap_remove(at);
-                (outbox, Notice::ConsumerCancelled { consumer })
-            } else {
-                (outbox, Notice::MessagesTakenBack { consumer })
-            }
-        } else {
-            continue;
+    for (id, count) in turn.effects.late.drain(..) {
+        let of_cancelled = |hosted: &Hosted| {
+            let found = hosted.cancelled.iter().find(|(cancelled, _)| *cancelled == id);
+            found.map(|(_, port)| (port.outbox.clone(), port.consumer, count))
         };
-        if outbox.notify(notice) {
+        let port = hosted.ports.get(&id).map(|port| (port.outbox.clone(), port.consumer, 0));
+        // Those of a `get` have no port: they count for no prefetch.
+        let Some((outbox, consumer, cancelled)) = port.or_else(|| of_cancelled(hosted)) else { continue };
+        if outbox.notify(Notice::MessagesTakenBack { consumer, cancelled }) {
             turn.wakes.push(outbox);
         }
+        let queue = &hosted.queue;
+        hosted.cancelled.retain(|(cancelled, _)| *cancelled != id || queue.unacked_of(id) > 0);
     }
 }
 

@@ -14,6 +14,8 @@ use parking_lot::RwLock;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, ShortStr};
 
+use super::deduplication::Window;
+use super::policies::Policies;
 use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
 use super::{BrokerError, Core, QueueCell, Turn};
@@ -22,7 +24,7 @@ use crate::model::{
     VhostName,
 };
 use crate::queue::Queue;
-use crate::routing::{Declared, Destination, RoutingTable};
+use crate::routing::{BindError, Declared, Destination, RoutingTable};
 
 /// See the module.
 #[derive(Debug)]
@@ -40,8 +42,11 @@ pub struct Vhost {
 pub(super) struct Topology {
     pub(super) routing: RoutingTable,
     pub(super) cells: AHashMap<QueueId, Arc<QueueCell>>,
+    pub(super) policies: Policies,
     /// Of delayed exchanges, the queues in which messages wait.
     pub(super) delays: AHashMap<ExchangeName, Arc<QueueCell>>,
+    /// Of exchanges that drop duplicates, the keys they have seen.
+    pub(super) windows: AHashMap<ExchangeName, Window>,
     /// Exclusive queues by their owner, who takes them along when it goes.
     exclusive: AHashMap<ConnectionId, AHashMap<QueueId, Arc<QueueCell>>>,
 }
@@ -157,6 +162,9 @@ impl Vhost {
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
         if name.is_empty() {
+            options
+                .allow_server_name()
+                .map_err(|error| BrokerError::refused(error.reply_code(), error.text(name, &self.name)))?;
             let name = QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())));
             return self.create_queue(name, options, Purpose::Ordinary, by, turn);
         }
@@ -220,6 +228,10 @@ impl Vhost {
         }
         self.check_queue_count(&name)?;
         let owner = options.exclusive.then_some(by);
+        let options = match purpose {
+            Purpose::Ordinary => topology.policies.applied(&name, options),
+            Purpose::Replies | Purpose::Delays => options,
+        };
         let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
         let queue = self.host(machine, purpose, owner);
         topology.routing.add_queue(name, queue.id());
@@ -316,7 +328,7 @@ impl Vhost {
             return;
         }
         let removed = topology.routing.remove_queue(queue.name());
-        self.end_delays(topology, &removed.exchanges);
+        self.exchanges_gone(topology, &removed.exchanges);
         if let Some(owner) = queue.owner()
             && let Some(queues) = topology.exclusive.get_mut(&owner)
         {
@@ -348,9 +360,23 @@ impl Vhost {
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
         if declared == Declared::Created {
             self.begin_delays(&mut topology, name, &options);
+            topology.begin_window(name, &options);
+            let alternate = topology.policies.alternate(name, &options);
+            topology.routing.set_alternate(name, alternate);
         }
         self.publish_generation(&topology);
         Ok(declared)
+    }
+
+    /// Ends what exchanges had besides their bindings.
+    fn exchanges_gone<'a>(
+        &self,
+        topology: &mut Topology,
+        gone: impl IntoIterator<Item = &'a ExchangeName, IntoIter: Clone>,
+    ) {
+        let gone = gone.into_iter();
+        topology.end_windows(gone.clone());
+        self.end_delays(topology, gone);
     }
 
     /// Checks that an exchange exists.
@@ -374,7 +400,7 @@ impl Vhost {
             .routing
             .delete_exchange(name, if_unused)
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
-        self.end_delays(&mut topology, deleted.removed.exchanges.iter().chain([name]));
+        self.exchanges_gone(&mut topology, deleted.removed.exchanges.iter().chain([name]));
         self.publish_generation(&topology);
         Ok(())
     }
@@ -391,6 +417,7 @@ impl Vhost {
         arguments: FieldTable,
         by: ConnectionId,
     ) -> Result<(), BrokerError> {
+        self.check_bindable(exchange)?;
         let destination = Destination::Queue(self.queue(queue, by)?.id());
         self.bind(exchange, &destination, key, &arguments)
     }
@@ -398,7 +425,7 @@ impl Vhost {
     /// Undoes a binding. One that does not exist is fine.
     ///
     /// # Errors
-    /// The queue is not this connection's, or the default exchange is meant.
+    /// The default exchange is meant, or the binding exists and its queue is not this connection's.
     pub fn unbind_queue(
         &self,
         exchange: &ExchangeName,
@@ -407,8 +434,30 @@ impl Vhost {
         arguments: &FieldTable,
         by: ConnectionId,
     ) -> Result<(), BrokerError> {
-        let destination = Destination::Queue(self.queue(queue, by)?.id());
+        let Ok(found) = self.find_queue(queue) else { return self.check_not_default(exchange) };
+        let destination = Destination::Queue(found.id());
+        if let Err(locked) = self.queue(queue, by) {
+            // Who may not touch the queue may still undo what there is not.
+            let exists = self.topology.read().routing.has_binding(exchange, &destination, key, arguments);
+            return if exists { Err(locked) } else { self.check_not_default(exchange) };
+        }
         self.unbind(exchange, &destination, key, arguments)
+    }
+
+    /// Checks that clients may bind to an exchange, before the queue is looked at.
+    fn check_bindable(&self, exchange: &ExchangeName) -> Result<(), BrokerError> {
+        self.check_not_default(exchange)?;
+        self.check_exchange(exchange)
+    }
+
+    fn check_not_default(&self, exchange: &ExchangeName) -> Result<(), BrokerError> {
+        match exchange.is_empty() {
+            true => {
+                let error = BindError::DefaultExchange;
+                Err(BrokerError::refused(error.reply_code(), error.text(&self.name)))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Routes from one exchange into another.
@@ -447,7 +496,7 @@ impl Vhost {
             .routing
             .unbind(source, destination, key, arguments)
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
-        self.end_delays(&mut topology, &unbound.removed.exchanges);
+        self.exchanges_gone(&mut topology, &unbound.removed.exchanges);
         self.publish_generation(&topology);
         Ok(())
     }
@@ -461,7 +510,7 @@ impl Vhost {
         BrokerError::NoQueue { queue: ShortStr::truncated(name).into(), vhost: self.name.clone() }
     }
 
-    fn publish_generation(&self, topology: &Topology) {
+    pub(super) fn publish_generation(&self, topology: &Topology) {
         self.generation.store(topology.routing.generation(), Ordering::Release);
     }
 }

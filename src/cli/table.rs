@@ -57,8 +57,13 @@ fn columns(rows: &[FieldTable]) -> Vec<Column> {
             .collect(),
     };
     let filled = |column: &Column| column.cells.iter().any(|cell| !cell.is_empty());
-    keys.into_iter().map(column).filter(filled).collect()
+    let worth =
+        |key: &&str| !RARE.contains(key) || rows.iter().any(|row| row.get(key) != Some(&FieldValue::I64(0)));
+    keys.into_iter().filter(worth).map(column).filter(filled).collect()
 }
+
+/// Counts that are 0 nearly always: they have a column when they are not.
+const RARE: [&str; 1] = ["messages_delayed"];
 
 /// The long names have room in JSON; eighty columns have none for them.
 fn heading(key: &str) -> String {

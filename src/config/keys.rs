@@ -26,6 +26,9 @@ pub(super) struct Keys {
 /// The one section whose keys the operator makes up.
 const USERS: [&str; 2] = ["auth", "users"];
 
+/// Lists that are empty by default: the `config` crate leaves those out when it takes settings apart.
+const EMPTY_LISTS: [&str; 1] = ["policies"];
+
 /// Stands for a name that the operator makes up.
 const ANY_NAME: &str = "NAME";
 
@@ -38,7 +41,11 @@ impl Keys {
         let defaults = Config::try_from(&Settings::default())
             .and_then(|config| config.try_deserialize::<Value>())
             .expect("settings are made of texts, numbers, lists and tables, which all serialize");
-        Self { root: known(&defaults, &mut Vec::new()) }
+        let mut root = known(&defaults, &mut Vec::new());
+        if let Known::Section(keys) = &mut root {
+            keys.extend(EMPTY_LISTS.map(|list| (list.to_owned(), Known::Leaf)));
+        }
+        Self { root }
     }
 
     /// Refuses a key that does not exist, and a value where a section must be.

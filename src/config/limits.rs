@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use rialto_protocol::native::{MESSAGE_OVERHEAD, PAGE_ROWS_MAX};
 
-use super::{Settings, Size};
+use super::{PolicySettings, Settings, Size};
+use crate::model::POLICIES_MAX;
 
 /// A setting that is out of its range, or at odds with another.
 #[derive(Debug)]
@@ -18,7 +19,8 @@ pub(super) struct OutOfLimits {
 
 /// Checks every number of the settings, and those that depend on each other.
 pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
-    let Settings { server, protocol, amqp, memory, queues, topology, store, auth, vhosts, log: _ } = settings;
+    let Settings { server, protocol, amqp, memory, queues, topology, store, auth, vhosts, policies, log: _ } =
+        settings;
 
     let second = Duration::from_secs(1);
     let day = Duration::from_secs(24 * 60 * 60);
@@ -91,6 +93,22 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
     }
     for name in auth.users.keys() {
         short("auth.users", name)?;
+    }
+    for (index, policy) in policies.iter().enumerate() {
+        let told = |problem: String| refuse("policies", format!("policy {:?}: {problem}", policy.name));
+        if let Err(problem) = policy.policy() {
+            return told(problem);
+        }
+        if !vhosts.names.contains(&policy.vhost) {
+            return told(format!("there is no vhost {:?} in vhosts.names", policy.vhost));
+        }
+        let same = |other: &PolicySettings| other.name == policy.name && other.vhost == policy.vhost;
+        if policies[..index].iter().any(same) {
+            return told("its name stands there twice for one vhost".to_owned());
+        }
+        if index >= POLICIES_MAX {
+            return told(format!("there are more than {POLICIES_MAX} policies"));
+        }
     }
     if store.data_dir.as_os_str().is_empty() {
         return refuse("store.data_dir", "the name of the folder is empty");

@@ -11,6 +11,7 @@ mod keys;
 mod limits;
 mod listen_address;
 mod log;
+mod policy;
 mod secret;
 mod settings;
 mod sources;
@@ -19,6 +20,7 @@ mod units;
 pub use error::ConfigError;
 pub use listen_address::{ListenAddress, ListenAddressError};
 pub use log::{LogFormat, LogLevel};
+pub use policy::{PolicySettings, PolicyValue};
 pub use secret::Secret;
 pub use settings::{
     AmqpSettings, AuthSettings, LogSettings, MemorySettings, ProtocolSettings, QueueSettings, ServerSettings,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::units::{self, Size};
-use super::{ListenAddress, LogFormat, LogLevel, Secret};
+use super::{ListenAddress, LogFormat, LogLevel, PolicySettings, Secret};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// Which vhosts there are.
     pub vhosts: VhostSettings,
+    /// What holds for queues and exchanges by their names.
+    pub policies: Vec<PolicySettings>,
     /// What is logged, and how.
     pub log: LogSettings,
 }

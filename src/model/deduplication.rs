@@ -191,6 +191,13 @@ impl Deduplication {
         }
     }
 
+    /// Forgets a key: its message came to nothing.
+    pub fn forget(&mut self, key: &[u8]) {
+        let mut room = [0; DEDUPLICATION_KEY_LEN_MAX];
+        let key = self.fold(key, &mut room);
+        self.seen.remove(key);
+    }
+
     /// How many keys it remembers, some of which may be past their time.
     pub fn len(&self) -> usize {
         self.seen.len()

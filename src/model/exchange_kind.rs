@@ -18,6 +18,8 @@ pub enum ExchangeKind {
     ConsistentHash,
     /// Messages wait for as long as their header `x-delay` says, then go as another kind would route them.
     Delayed,
+    /// Every binding, but none for a message that was published before.
+    Deduplication,
 }
 
 impl ExchangeKind {
@@ -29,6 +31,7 @@ impl ExchangeKind {
         ExchangeKind::Headers,
         ExchangeKind::ConsistentHash,
         ExchangeKind::Delayed,
+        ExchangeKind::Deduplication,
     ];
 
     /// The name on the wire.
@@ -40,6 +43,7 @@ impl ExchangeKind {
             ExchangeKind::Headers => "headers",
             ExchangeKind::ConsistentHash => "x-consistent-hash",
             ExchangeKind::Delayed => "x-delayed-message",
+            ExchangeKind::Deduplication => "x-message-deduplication",
         }
     }
 

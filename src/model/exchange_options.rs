@@ -7,7 +7,7 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 use thiserror::Error;
 
-use super::{ExchangeKind, ExchangeName};
+use super::{ArgumentProblem, DeduplicationOptions, ExchangeKind, ExchangeName};
 
 /// What a consistent-hash exchange takes the hash of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub struct ExchangeOptions {
     pub delayed_kind: ExchangeKind,
     /// What a [`ExchangeKind::ConsistentHash`] exchange looks at.
     pub hash_on: HashSource,
+    /// How it knows messages that were published before, if it is to drop them.
+    pub deduplication: Option<DeduplicationOptions>,
     /// Whether it outlives a restart of the broker.
     pub durable: bool,
     /// Whether it is deleted when its last binding goes.
@@ -66,6 +68,9 @@ pub enum ExchangeOptionsError {
         /// The argument's name.
         argument: &'static str,
     },
+    /// An argument with a value that it cannot have.
+    #[error("invalid arg '{}': {}", .0.arg, .0.problem)]
+    Argument(ArgumentProblem),
     /// `hash-property` names a property that cannot be hashed.
     #[error("Unsupported property: {0}")]
     HashProperty(String),
@@ -88,6 +93,9 @@ impl ExchangeOptionsError {
         match self {
             ExchangeOptionsError::ArgumentType { .. } | ExchangeOptionsError::ArgumentName { .. } => {
                 format!("{self} in exchange '{exchange}' in vhost '{vhost}'")
+            }
+            ExchangeOptionsError::Argument(ArgumentProblem { arg, problem }) => {
+                format!("invalid arg '{arg}' for exchange '{exchange}' in vhost '{vhost}': {problem}")
             }
             _ => self.to_string(),
         }
@@ -121,11 +129,13 @@ impl ExchangeOptions {
             true => hash_source_of(&arguments)?,
             false => HashSource::default(),
         };
+        let deduplication = deduplication_of(kind, delayed_kind, &arguments)?;
         let alternate = alternate_of(&arguments)?;
         Ok(ExchangeOptions {
             kind,
             delayed_kind,
             hash_on,
+            deduplication,
             durable,
             auto_delete,
             internal,
@@ -137,10 +147,31 @@ impl ExchangeOptions {
     /// How it chooses among its bindings: as the kind that it was declared as, unless that only adds to another.
     pub fn routes_as(&self) -> ExchangeKind {
         match self.kind {
-            ExchangeKind::Delayed => self.delayed_kind,
-            kind => kind,
+            ExchangeKind::Delayed => plain(self.delayed_kind),
+            kind => plain(kind),
         }
     }
+}
+
+fn plain(kind: ExchangeKind) -> ExchangeKind {
+    match kind {
+        ExchangeKind::Deduplication => ExchangeKind::Fanout,
+        kind => kind,
+    }
+}
+
+fn deduplication_of(
+    kind: ExchangeKind,
+    delayed_kind: ExchangeKind,
+    arguments: &FieldTable,
+) -> Result<Option<DeduplicationOptions>, ExchangeOptionsError> {
+    let read = match [kind, delayed_kind].contains(&ExchangeKind::Deduplication) {
+        true => {
+            DeduplicationOptions::from_arguments(&arguments.clone().with("x-message-deduplication", true))
+        }
+        false => DeduplicationOptions::from_arguments(arguments),
+    };
+    read.map_err(ExchangeOptionsError::Argument)
 }
 
 fn delayed_kind_of(arguments: &FieldTable) -> Result<ExchangeKind, ExchangeOptionsError> {
@@ -264,6 +295,19 @@ mod tests {
             assert_eq!(error, ExchangeOptionsError::DelayedKind);
             assert_eq!(error.reply_code(), ReplyCode::PreconditionFailed);
         }
+    }
+
+    #[test]
+    fn any_exchange_can_drop_duplicates_and_one_kind_always_does() {
+        let on = FieldTable::new().with("x-message-deduplication", true).with("x-cache-size", 5);
+        assert_eq!(read("direct", on).unwrap().deduplication.unwrap().size, 5);
+        assert_eq!(read("direct", FieldTable::new()).unwrap().deduplication, None);
+        let kind = read("x-message-deduplication", FieldTable::new().with("x-cache-size", 7)).unwrap();
+        assert_eq!(kind.routes_as(), ExchangeKind::Fanout);
+        assert_eq!(kind.deduplication.unwrap().size, 7);
+        let error = read("x-message-deduplication", FieldTable::new().with("x-cache-size", 0)).unwrap_err();
+        let text = "invalid arg 'x-cache-size' for exchange 'e' in vhost '/': {value_zero,0}";
+        assert_eq!((error.text("e", "/").as_str(), error.reply_code().number()), (text, 406));
     }
 
     #[test]

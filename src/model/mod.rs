@@ -6,10 +6,12 @@ mod deduplication;
 mod delayed_retry;
 mod exchange_kind;
 mod exchange_options;
+mod expiration;
 mod ids;
 mod memory;
 mod message;
 mod names;
+mod policy;
 mod queue_options;
 mod time;
 
@@ -20,10 +22,12 @@ pub use deduplication::{
 pub use delayed_retry::{DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType};
 pub use exchange_kind::ExchangeKind;
 pub use exchange_options::{ExchangeOptions, ExchangeOptionsError, HashSource};
+pub use expiration::{BadExpiration, expiration};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};
 pub use names::{ConsumerTag, ExchangeName, QueueName, RoutingKey, VhostName};
+pub use policy::{POLICIES_MAX, POLICY_TEXT_LEN_MAX, Policy, PolicyError, PolicyTarget};
 pub use queue_options::{
     DeadLetterStrategy, DeadLetterTarget, EXPIRY_MS_MAX, Inequivalent, InvalidArgument, OverflowRule,
     QUORUM_DEFAULT_PRIORITY, QUORUM_DELIVERY_LIMIT, QUORUM_MAX_PRIORITY, QueueOptions, QueueType,

@@ -13,8 +13,8 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::{
-    DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType, ExchangeName, QueueName,
-    RoutingKey, VhostName,
+    ArgumentProblem, DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DeduplicationOptions, DelayedRetry,
+    DelayedRetryType, ExchangeName, QueueName, RoutingKey, VhostName,
 };
 
 /// Longest time to live or to expiry in milliseconds: ten years, as in RabbitMQ.
@@ -37,7 +37,7 @@ const NOT_FOR_QUORUM: [&str; 1] = ["x-max-priority"];
 const FOR_STREAMS: [&str; 3] = ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"];
 
 /// Arguments that a later declare must repeat. Others are kept and ignored.
-const COMPARED: [&str; 17] = [
+const COMPARED: [&str; 21] = [
     "x-queue-type",
     "x-message-ttl",
     "x-expires",
@@ -55,6 +55,10 @@ const COMPARED: [&str; 17] = [
     "x-delayed-retry-type",
     "x-delayed-retry-min",
     "x-delayed-retry-max",
+    "x-message-deduplication",
+    "x-cache-size",
+    "x-cache-ttl",
+    "x-deduplication-header",
 ];
 
 /// The type of queue that a client asks for. One engine serves both; they differ in rules and defaults.
@@ -154,6 +158,8 @@ pub struct QueueOptions {
     pub consumer_timeout_ms: Option<u64>,
     /// `x-delayed-retry-type`, `-min` and `-max`.
     pub delayed_retry: Option<DelayedRetry>,
+    /// `x-message-deduplication` with its arguments.
+    pub deduplication: Option<DeduplicationOptions>,
     /// All arguments as they were sent, unknown ones included.
     pub arguments: FieldTable,
 }
@@ -206,7 +212,8 @@ impl QueueOptions {
             }
         }
         Ok(QueueOptions {
-            durable,
+            // An exclusive queue goes with its connection, so it outlives no restart: RabbitMQ makes it transient.
+            durable: durable && !exclusive,
             exclusive,
             auto_delete,
             queue_type,
@@ -245,6 +252,8 @@ impl QueueOptions {
             },
             consumer_timeout_ms: read.up_to("x-consumer-timeout", EXPIRY_MS_MAX, "value_too_big")?,
             delayed_retry: read.delayed_retry()?,
+            deduplication: DeduplicationOptions::from_arguments(arguments)
+                .map_err(|ArgumentProblem { arg, problem }| InvalidArgument::argument(arg, problem))?,
             arguments: arguments.clone(),
         })
     }
@@ -593,6 +602,7 @@ mod tests {
             ("x-overflow", "drop-tail".into(), "invalid_overflow"),
             ("x-dead-letter-routing-key", "key".into(), "routing_key_but_no_dlx_defined"),
             ("x-dead-letter-strategy", "twice".into(), "invalid_dead_letter_strategy"),
+            ("x-message-deduplication", FieldValue::I32(1), "{unacceptable_type,signedint}"),
             ("x-single-active-consumer", FieldValue::I32(1), "{unacceptable_type,signedint}"),
             ("x-consumer-timeout", FieldValue::I32(-1), "{value_negative,-1}"),
             ("x-delayed-retry-type", "sometimes".into(), "invalid_delayed_retry_type"),

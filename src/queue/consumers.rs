@@ -16,6 +16,7 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::model::{ConsumerId, Timestamp};
 
 use super::consumer::{Consumer, PauseReason, Readiness, Role};
+use super::entry::Held;
 
 /// Capacity, in deliveries, that a consumer keeps after a burst.
 const OUTGOING_KEPT: usize = 1024;
@@ -97,6 +98,12 @@ impl Consumers {
     /// All there are, whatever their role, in no order that means anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Consumer> {
         self.slots.iter().flatten()
+    }
+
+    /// Changes all messages that are out.
+    pub(super) fn change_unacked(&mut self, change: impl Fn(&mut Held)) {
+        let consumers = self.slots.iter_mut().flatten();
+        consumers.flat_map(|consumer| consumer.unacked.iter_mut()).for_each(|entry| change(&mut entry.held));
     }
 
     pub(super) fn next_age(&mut self) -> u64 {

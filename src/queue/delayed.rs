@@ -61,6 +61,14 @@ impl Delayed {
         Some(Entry { lsn, held })
     }
 
+    /// Changes all messages; they still wait as long, unless they are dead sooner. Looks at every one.
+    pub(super) fn change(&mut self, change: impl Fn(&mut Held)) {
+        for ((at, lsn), mut held) in std::mem::take(self).waiting {
+            change(&mut held);
+            self.insert(at, Entry { lsn, held });
+        }
+    }
+
     /// Asserts what the module promises.
     pub(super) fn check_invariants(&self) {
         let memory: u64 = self.waiting.values().map(|held| memory_of(&held.message)).sum();

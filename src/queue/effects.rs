@@ -39,6 +39,8 @@ pub struct Got {
 pub enum Verdict {
     /// The queue took it; what happens later is not the publisher's matter.
     Accepted,
+    /// The queue took one with the same key lately, and does not keep this one: for the publisher that is the same.
+    Duplicate,
     /// The queue refused it: the publisher gets a negative confirm.
     Rejected(RejectReason),
 }
@@ -185,9 +187,9 @@ pub struct Effects {
     pub settled: Vec<Lsn>,
     /// Persistent messages of a durable queue that came back, for the journal.
     pub returned: Vec<Returned>,
-    /// Consumers that held messages for too long, in order: those messages are back, so their channels may have room
-    /// again. Cancelled ones and `get`s included.
-    pub late: Vec<ConsumerId>,
+    /// Consumers that held messages for too long, in order, and how many: those messages are back, so their channels
+    /// may have room again. Cancelled ones and `get`s included.
+    pub late: Vec<(ConsumerId, u64)>,
     /// The queue is to be deleted: close it and take it out of the registry.
     pub deleted: Option<DeleteReason>,
 }

@@ -28,12 +28,14 @@
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
 //! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
 
+mod changes;
 mod channel_window;
 mod consumer;
 mod consumers;
 pub mod death;
 mod delayed;
 mod dispatch;
+mod duplicates;
 mod effects;
 mod entry;
 mod expiry;
@@ -54,7 +56,9 @@ mod unacked;
 
 use std::sync::Arc;
 
-use crate::model::{ConsumerId, OverflowRule, Publication, QueueName, QueueOptions, Timestamp};
+use crate::model::{
+    ConsumerId, Deduplication, OverflowRule, Publication, QueueName, QueueOptions, Timestamp,
+};
 
 use consumer::{Consumer, Role};
 use consumers::Consumers;
@@ -101,6 +105,8 @@ pub struct Queue {
     consumers: Consumers,
     unacked: UnackedTotal,
     totals: Totals,
+    /// Keys of messages seen lately, if duplicates are dropped.
+    seen: Option<Box<Deduplication>>,
     /// Messages on their way from a consumer; empty between calls, kept for its memory.
     taken: Vec<Entry>,
     /// Since when the queue has been unused, if it has no consumers.
@@ -111,6 +117,7 @@ impl Queue {
     /// An empty queue.
     pub fn new(name: QueueName, options: QueueOptions, limits: QueueLimits, now: Timestamp) -> Self {
         let consumers = Consumers::new(options.single_active_consumer);
+        let seen = duplicates::window(&options);
         Queue {
             name,
             options,
@@ -120,6 +127,7 @@ impl Queue {
             consumers,
             unacked: UnackedTotal::default(),
             totals: Totals::default(),
+            seen,
             taken: Vec::new(),
             idle_since: now,
         }
@@ -130,7 +138,7 @@ impl Queue {
         &self.name
     }
 
-    /// What it was declared with.
+    /// Its options: as declared, or as [`Queue::set_options`] has changed them.
     pub fn options(&self) -> &QueueOptions {
         &self.options
     }
@@ -143,6 +151,14 @@ impl Queue {
     /// Takes a message, or refuses it. With nothing ready and a consumer with room it goes there at once;
     /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already.
     pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
+        match self.seen {
+            None => self.take(publication, now, out),
+            Some(_) => self.publish_once(publication, now, out),
+        }
+    }
+
+    /// Takes a message that is no duplicate, or refuses it.
+    fn take(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
         self.pass_time(now, out);
         if !self.ready.is_empty() && self.consumers.has_room() {
             // Those that came first go first, also when the caller has not dispatched since there is room.

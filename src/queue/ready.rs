@@ -111,6 +111,14 @@ impl Ready {
         })
     }
 
+    /// Changes all messages: their times, not their places. Looks at every one.
+    pub(super) fn change(&mut self, change: impl Fn(&mut Held)) {
+        for mut entry in self.drain() {
+            change(&mut entry.held);
+            self.insert(entry);
+        }
+    }
+
     fn first_lane(&self) -> Option<usize> {
         let word = self.occupied.iter().rposition(|word| *word != 0)?;
         Some(word * 64 + 63 - self.occupied[word].leading_zeros() as usize)

@@ -79,8 +79,9 @@ impl Queue {
                 unacked.remove(&entry);
                 taken.push(entry);
             });
-            consumer.give_back_channel_places(before - consumer.unacked.len());
-            out.late.push(consumer.id);
+            let count = before - consumer.unacked.len();
+            consumer.give_back_channel_places(count);
+            out.late.push((consumer.id, count as u64));
             self.consumers.update(slot);
             self.consumers.hand_over(slot);
             self.consumers.remove_if_spent(slot);

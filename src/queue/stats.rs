@@ -47,6 +47,8 @@ pub struct QueueStats {
 pub struct Totals {
     /// Messages that the queue took.
     pub published: u64,
+    /// Messages that it dropped because it took one with the same key lately.
+    pub duplicates: u64,
     /// Messages that it refused.
     pub refused: u64,
     /// Deliveries to consumers, repeated ones included.

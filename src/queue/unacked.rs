@@ -126,6 +126,12 @@ impl Unacked {
         sparse.chain(self.dense.iter().filter_map(Option::as_ref))
     }
 
+    /// Its messages, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        let sparse = self.sparse.iter_mut().filter_map(|(_, place)| place.as_mut());
+        sparse.chain(self.dense.iter_mut().filter_map(Option::as_mut))
+    }
+
     /// Asserts what the module promises.
     pub(super) fn check_invariants(&self) {
         assert!(self.sparse.front().is_none_or(|(_, place)| place.is_some()));

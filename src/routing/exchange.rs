@@ -16,6 +16,8 @@ pub struct Exchange {
     pub(super) name: ExchangeName,
     pub(super) options: ExchangeOptions,
     pub(super) index: Index,
+    /// Where messages go that match nothing: as declared, unless a policy has it otherwise.
+    pub(super) alternate: Option<ExchangeName>,
     /// Where messages wait that are to go on later; of a delayed exchange.
     pub(super) delay_queue: Option<QueueId>,
     pub(super) bindings_from: usize,
@@ -31,9 +33,12 @@ impl Exchange {
             ExchangeKind::Topic => Index::Topic(TopicTrie::default()),
             ExchangeKind::Headers => Index::Headers(HeadersIndex::default()),
             ExchangeKind::ConsistentHash => Index::Hash(HashIndex::new(options.hash_on.clone())),
-            ExchangeKind::Delayed => unreachable!("a delayed exchange routes as another kind"),
+            ExchangeKind::Delayed | ExchangeKind::Deduplication => {
+                unreachable!("a kind that adds to another routes as that")
+            }
         };
-        Exchange { name, options, index, delay_queue: None, bindings_from: 0, bindings_to: 0 }
+        let alternate = options.alternate.clone();
+        Exchange { name, options, index, alternate, delay_queue: None, bindings_from: 0, bindings_to: 0 }
     }
 
     /// Its name; empty: the default exchange.

@@ -135,7 +135,7 @@ impl RoutingTable {
                 }
             }
             if scratch.found.is_empty()
-                && let Some(name) = &exchange.options.alternate
+                && let Some(name) = &exchange.alternate
                 && let Some(&alternate) = self.exchange_slots.get(&**name)
             {
                 scratch.visit(alternate);

@@ -203,6 +203,17 @@ impl RoutingTable {
         Ok(DeletedExchange { existed: true, removed: self.finish(removal) })
     }
 
+    /// Sends what matches none of an exchange's bindings to another exchange, whatever it was declared with.
+    pub fn set_alternate(&mut self, exchange: &ExchangeName, alternate: Option<ExchangeName>) {
+        if let Some(&slot) = self.exchange_slots.get(exchange) {
+            let exchange = &mut self.exchanges[slot as usize];
+            if exchange.alternate != alternate {
+                exchange.alternate = alternate;
+                self.generation += 1;
+            }
+        }
+    }
+
     /// Sends messages that are to go on from this exchange later to this queue, which routing does not know by any
     /// name.
     pub fn set_delay_queue(&mut self, exchange: &ExchangeName, queue: QueueId) {
@@ -308,6 +319,21 @@ impl RoutingTable {
             Target::Queue(slot) => self.queue_at(slot).name.short(),
             Target::Exchange(slot) => self.exchange_at(slot).name.short(),
         }
+    }
+
+    /// Whether this binding exists: the same key and equal arguments between the same two.
+    pub fn has_binding(
+        &self,
+        source: &ExchangeName,
+        destination: &Destination,
+        routing_key: &RoutingKey,
+        arguments: &FieldTable,
+    ) -> bool {
+        let Ok((source, target)) = self.ends(source, destination) else { return false };
+        let arguments = BindingArguments::new(arguments);
+        let identity =
+            BindingIdentity { source, target: target.pack(), routing_key, arguments: arguments.as_deref() };
+        self.bindings.find(identity).is_some()
     }
 
     fn ends(&self, source: &ExchangeName, destination: &Destination) -> Result<(u32, Target), BindError> {

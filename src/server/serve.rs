@@ -65,13 +65,19 @@ fn broker(settings: &Settings) -> Broker {
     let users =
         settings.auth.users.iter().map(|(name, user)| (name.clone(), user.password.reveal().to_owned()));
     let vhosts = settings.vhosts.names.iter();
-    Broker::in_memory()
+    let broker = Broker::in_memory()
         .limits(limits(settings))
         .users(Users::new(users, settings.auth.guest_loopback_only))
         .vhosts(
             vhosts.map(|name| VhostName::new(name).expect("checked with the settings: at most 255 bytes")),
         )
-        .build()
+        .build();
+    for policy in &settings.policies {
+        let vhost = broker.vhost(&policy.vhost).expect("checked with the settings: it is in vhosts.names");
+        let policy = policy.policy().expect("checked with the settings: it is valid");
+        vhost.set_policy(policy).expect("checked with the settings: they are not too many");
+    }
+    broker
 }
 
 fn limits(settings: &Settings) -> Limits {

@@ -29,7 +29,7 @@ pub(super) fn timeout(
 ) -> Result<Option<Duration>, BrokerError> {
     const ARGUMENT: &str = "x-consumer-timeout";
     let wanted = match arguments.get(ARGUMENT) {
-        None => queue.options().consumer_timeout().or(default),
+        None => queue.effective_options().consumer_timeout().or(default),
         Some(value) => match value.as_int().and_then(|ms| u64::try_from(ms).ok()) {
             Some(ms) => Some(Duration::from_millis(ms)),
             None => {
@@ -48,7 +48,7 @@ pub(super) fn timeout(
 pub(super) fn refused(error: &ConsumeError, queue: &QueueCell, vhost: &Vhost) -> BrokerError {
     let (queue, vhost) = (queue.name().clone(), vhost.name().clone());
     match error {
-        ConsumeError::InExclusiveUse | ConsumeError::NotAlone => {
+        ConsumeError::InExclusiveUse | ConsumeError::NotAlone | ConsumeError::SingleActive => {
             BrokerError::QueueInExclusiveUse { queue, vhost }
         }
         other => BrokerError::refused(

@@ -38,7 +38,7 @@ impl RouteSlot {
     ) -> Result<Resolved, BrokerError> {
         match self.known_targets(vhost) {
             Some(targets) if !CopyKeys::are_in(&properties) => {
-                Ok(Resolved { targets, generation: Some(vhost.generation()), stored: None })
+                Ok(Resolved { targets, generation: Some(vhost.generation()), stored: None, duplicate: false })
             }
             _ => self.resolve(vhost, properties, scratch),
         }

@@ -203,7 +203,7 @@ async fn if_unused_and_if_empty_protect_a_queue() {
     fill(&client, "q", ["1"]).await;
     assert_eq!(
         refusal(client.queue("q").delete_if_empty().await),
-        (406, "PRECONDITION_FAILED - queue 'q' in vhost '/' is not empty".to_owned())
+        (406, "PRECONDITION_FAILED - queue 'q' in vhost '/' not empty".to_owned())
     );
     assert_eq!(client.queue("q").delete_if_unused().await.unwrap(), 1);
 }

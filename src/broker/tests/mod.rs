@@ -1,7 +1,9 @@
 //! The broker's operations as a specification, as sessions call them: no sockets, and a clock moved by hand.
 
 mod copies;
+mod deduplication;
 mod delayed;
+mod policies;
 mod reply_queues;
 
 use std::sync::Arc;
@@ -91,7 +93,7 @@ impl World {
         self.vhost.bind_queue(&exchange(source), queue, key, FieldTable::new(), ME).unwrap();
     }
 
-    /// Publishes as a session does. How many queues got it.
+    /// Publishes as a session does. How many queues it was routed to.
     pub(super) fn publish(
         &mut self,
         to: &str,

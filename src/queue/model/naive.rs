@@ -42,11 +42,17 @@ pub enum Mutation {
     DelayedOutlivesTtl,
     /// A delayed message does not count for the maximum length.
     DelayedNotCounted,
+    /// The key of a refused message is remembered.
+    RefusedIsSeen,
+    /// A duplicate makes its key stay longer.
+    DuplicateRenewsKey,
+    /// A shorter time to live is for new messages only.
+    TtlForNewOnly,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 17] = [
+    pub const ALL: [Mutation; 20] = [
         Mutation::RequeueAtTail,
         Mutation::ExpireAtHeadOnly,
         Mutation::RoundRestarts,
@@ -64,6 +70,9 @@ impl Mutation {
         Mutation::RetryNotSpread,
         Mutation::DelayedOutlivesTtl,
         Mutation::DelayedNotCounted,
+        Mutation::RefusedIsSeen,
+        Mutation::DuplicateRenewsKey,
+        Mutation::TtlForNewOnly,
     ];
 }
 
@@ -72,6 +81,9 @@ impl Mutation {
 pub(super) struct NaiveMessage {
     pub(super) lsn: u64,
     pub(super) place: u64,
+    pub(super) key: Option<u64>,
+    pub(super) key_ttl_ms: Option<u64>,
+    pub(super) died_here: bool,
     pub(super) own_priority: Option<u8>,
     pub(super) priority: u8,
     pub(super) ttl_ms: Option<u64>,
@@ -84,6 +96,14 @@ pub(super) struct NaiveMessage {
     pub(super) len: u64,
     pub(super) persistent: bool,
     pub(super) enqueued: u64,
+}
+
+/// What becomes of a published message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NaiveVerdict {
+    Accepted,
+    Duplicate,
+    Rejected,
 }
 
 /// A consumer as the twin knows it.
@@ -128,7 +148,7 @@ pub(super) struct Told {
     pub(super) settled: Vec<u64>,
     /// Sorted.
     pub(super) returned: Vec<(u64, u32, u32)>,
-    pub(super) late: Vec<u64>,
+    pub(super) late: Vec<(u64, u64)>,
     pub(super) deleted: Option<DeleteReason>,
 }
 
@@ -140,6 +160,8 @@ pub(super) struct Naive {
     pub(super) ready: Vec<NaiveMessage>,
     /// With the time until when; in no order.
     pub(super) delayed: Vec<(u64, NaiveMessage)>,
+    /// Keys with the time until when, oldest first.
+    seen: Vec<(u64, u64)>,
     /// Oldest first.
     pub(super) consumers: Vec<NaiveConsumer>,
     /// Those with room, in the order in which they are served.
@@ -165,6 +187,7 @@ impl Naive {
             mutation,
             ready: Vec::new(),
             delayed: Vec::new(),
+            seen: Vec::new(),
             consumers: Vec::new(),
             round: Vec::new(),
             active: None,
@@ -176,8 +199,35 @@ impl Naive {
         }
     }
 
-    /// Whether it was accepted.
-    pub(super) fn publish(&mut self, mut message: NaiveMessage, now: u64) -> bool {
+    /// What becomes of it.
+    pub(super) fn publish(&mut self, message: NaiveMessage, now: u64) -> NaiveVerdict {
+        let Some(once) = self.options.deduplication.clone() else { return self.take(message, now) };
+        let Some(key) = message.key else { return self.take(message, now) };
+        let ttl_ms = message.key_ttl_ms.or(once.ttl_ms);
+        let until = ttl_ms.map_or(u64::MAX, |ttl| now + ttl * 1000);
+        let seen = self.seen.iter_mut().find(|seen| seen.0 == key && now < seen.1);
+        let known = seen.is_some();
+        if let Some(seen) = seen
+            && !message.died_here
+        {
+            if self.mutation == Some(Mutation::DuplicateRenewsKey) {
+                seen.1 = until;
+            }
+            return NaiveVerdict::Duplicate;
+        }
+        let verdict = self.take(message, now);
+        let remember = verdict == NaiveVerdict::Accepted || self.mutation == Some(Mutation::RefusedIsSeen);
+        if remember && !known {
+            self.seen.retain(|seen| seen.0 != key);
+            self.seen.push((key, until));
+            if self.seen.len() > once.size {
+                self.seen.remove(0);
+            }
+        }
+        verdict
+    }
+
+    fn take(&mut self, mut message: NaiveMessage, now: u64) -> NaiveVerdict {
         let priority = match self.mutation {
             Some(Mutation::DefaultPriorityIgnored) => message.own_priority.unwrap_or(0),
             _ => message.own_priority.unwrap_or(self.options.default_priority),
@@ -190,7 +240,7 @@ impl Naive {
             && let Some(id) = self.next()
         {
             self.give(id, message, now);
-            return true;
+            return NaiveVerdict::Accepted;
         }
         let (count, bytes) = self.length();
         let (count, bytes) = (count + 1, bytes + message.body_len);
@@ -198,7 +248,7 @@ impl Naive {
             if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
                 self.bury(message, DeathReason::MaxLength, None);
             }
-            return false;
+            return NaiveVerdict::Rejected;
         }
         if message.expires.is_some_and(|at| at <= now) {
             self.bury(message, DeathReason::Expired, None);
@@ -206,7 +256,7 @@ impl Naive {
             self.ready.push(message);
             self.drop_overflow();
         }
-        true
+        NaiveVerdict::Accepted
     }
 
     pub(super) fn dispatch(&mut self, now: u64) {
@@ -399,7 +449,7 @@ impl Naive {
             self.settled(&message);
             count += 1;
         }
-        self.delayed.sort_by_key(|(at, message)| (*at, message.lsn));
+        self.delayed.sort_by_key(|delayed| (delay_end(delayed), delayed.1.lsn));
         for (_, message) in std::mem::take(&mut self.delayed) {
             self.settled(&message);
             count += 1;
@@ -412,6 +462,25 @@ impl Naive {
             change(consumer);
             self.refresh(id);
         }
+    }
+
+    pub(super) fn set_options(&mut self, options: QueueOptions, now: u64) {
+        let old = std::mem::replace(&mut self.options, options);
+        if old.deduplication != self.options.deduplication {
+            self.seen.clear();
+        }
+        let shorter =
+            self.options.message_ttl_ms.filter(|ttl| old.message_ttl_ms.is_none_or(|old| *ttl < old));
+        if let Some(ttl) = shorter.filter(|_| self.mutation != Some(Mutation::TtlForNewOnly)) {
+            let held = self.consumers.iter_mut().flat_map(|c| &mut c.held).map(|(_, message)| message);
+            let delayed = self.delayed.iter_mut().map(|(_, message)| message);
+            for message in self.ready.iter_mut().chain(delayed).chain(held) {
+                let end = message.enqueued + ttl * 1000;
+                message.expires = Some(message.expires.map_or(end, |old| old.min(end)));
+            }
+        }
+        self.pass_time(now);
+        self.drop_overflow();
     }
 
     pub(super) fn touch(&mut self, now: u64) {
@@ -430,8 +499,7 @@ impl Naive {
         let held = self.consumers.iter().flat_map(|c| &c.held);
         let late = held.filter_map(|(_, message)| message.late_at);
         let expires = self.ready.iter().filter_map(|message| message.expires);
-        let delayed =
-            self.delayed.iter().map(|(at, message)| message.expires.map_or(*at, |end| end.min(*at)));
+        let delayed = self.delayed.iter().map(delay_end);
         expires.chain(late).chain(delayed).chain(self.queue_deadline()).min()
     }
 
@@ -465,9 +533,9 @@ impl Naive {
     }
 
     fn end_delays(&mut self, now: u64) {
-        let outlives = self.mutation == Some(Mutation::DelayedOutlivesTtl);
-        let end = |(at, message): &(u64, NaiveMessage)| {
-            message.expires.filter(|_| !outlives).map_or(*at, |end| end.min(*at))
+        let end = |delayed: &(u64, NaiveMessage)| match self.mutation {
+            Some(Mutation::DelayedOutlivesTtl) => delayed.0,
+            _ => delay_end(delayed),
         };
         let (mut due, delayed): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.delayed).into_iter().partition(|delayed| end(delayed) <= now);
@@ -517,6 +585,9 @@ impl Naive {
             let first = consumer.held.iter().filter_map(|(_, message)| message.late_at).min();
             late.extend(first.filter(|at| *at <= now).map(|at| (at, consumer.id)));
         }
+        if late.is_empty() {
+            return;
+        }
         late.sort();
         let mut back = Vec::new();
         for (_, id) in late {
@@ -533,7 +604,7 @@ impl Naive {
             if self.handing_over {
                 self.elect();
             }
-            self.told.late.push(id);
+            self.told.late.push((id, taken.len() as u64));
             back.extend(taken.into_iter().map(|(_, message)| message));
         }
         self.forget();
@@ -598,10 +669,8 @@ impl Naive {
                 _ => self.take_head(),
             };
             let message = message.or_else(|| {
-                let end = |(at, message): &(u64, NaiveMessage)| {
-                    (message.expires.map_or(*at, |end| end.min(*at)), message.lsn)
-                };
-                let first = (0..self.delayed.len()).min_by_key(|at| end(&self.delayed[*at]))?;
+                let order = |at: &usize| (delay_end(&self.delayed[*at]), self.delayed[*at].1.lsn);
+                let first = (0..self.delayed.len()).min_by_key(order)?;
                 Some(self.delayed.remove(first).1)
             });
             self.bury(message.expect("too many are some"), DeathReason::MaxLength, None);
@@ -712,4 +781,9 @@ impl Naive {
     fn consumer_mut(&mut self, id: u64) -> &mut NaiveConsumer {
         self.consumers.iter_mut().find(|c| c.id == id).expect("a consumer that is there")
     }
+}
+
+/// When a delay is over: when the message is dead, if that is sooner.
+fn delay_end((at, message): &(u64, NaiveMessage)) -> u64 {
+    message.expires.map_or(*at, |end| end.min(*at))
 }

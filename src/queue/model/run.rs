@@ -4,20 +4,20 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rialto_protocol::types::{Properties, ShortStr};
+use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};
 
 use crate::model::{
-    ConsumerId, ConsumerTag, DeadLetterTarget, DelayedRetry, DelayedRetryType, ExchangeName, Lsn,
-    MemoryGauge, Message, MessageRoute, OverflowRule, Priority, Publication, QueueName, QueueOptions,
-    RoutingKey, Timestamp,
+    ConsumerId, ConsumerTag, DeadLetterTarget, DeduplicationOptions, DelayedRetry, DelayedRetryType,
+    ExchangeName, Lsn, MemoryGauge, Message, MessageRoute, OverflowRule, Priority, Publication, QueueName,
+    QueueOptions, RoutingKey, Timestamp,
 };
 use crate::queue::{
-    ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RemoveMode,
-    Settle, Verdict,
+    ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RejectReason,
+    RemoveMode, Settle, Verdict,
 };
 
 use super::choices::Choices;
-use super::naive::{Mutation, Naive, NaiveConsumer, NaiveMessage, Told};
+use super::naive::{Mutation, Naive, NaiveConsumer, NaiveMessage, NaiveVerdict, Told};
 
 /// Where machine and twin differ.
 #[derive(Clone, Debug)]
@@ -53,6 +53,8 @@ pub struct Tally {
     pub max_length: u64,
     /// Messages that were held for too long.
     pub late: u64,
+    /// Duplicates dropped.
+    pub duplicates: u64,
     /// Times a message was seen delayed.
     pub delayed: u64,
     /// Messages over the delivery limit.
@@ -80,6 +82,7 @@ impl Tally {
         self.expired += other.expired;
         self.max_length += other.max_length;
         self.late += other.late;
+        self.duplicates += other.duplicates;
         self.delayed += other.delayed;
         self.delivery_limit += other.delivery_limit;
         self.refused += other.refused;
@@ -93,6 +96,8 @@ impl Tally {
 const START_MS: u64 = 1_000_000;
 const GETTERS: [u64; 2] = [900_001, 900_002];
 const CONSUMERS_MAX: usize = 8;
+const NAME: &str = "model";
+const KEY: &str = "id";
 
 /// Does up to `operations` random operations to a random queue and its twin, and compares after each.
 ///
@@ -164,6 +169,9 @@ fn options(choices: &mut impl Choices) -> QueueOptions {
         dead_letter: (!choices.one_in(3)).then_some(target),
         single_active_consumer: choices.one_in(4),
         delivery_limit: choices.one_of(&[None, None, Some(0), Some(1), Some(3)]),
+        deduplication: choices
+            .one_of(&[None, None, None, None, Some((3, None)), Some((4, Some(25)))])
+            .map(|(size, ttl_ms)| DeduplicationOptions { size, ttl_ms, header: ShortStr::truncated(KEY) }),
         delayed_retry: choices.one_of(&[
             None,
             None,
@@ -182,7 +190,7 @@ impl Pair {
         let now = Timestamp::from_millis(START_MS);
         let options = options(choices);
         let limits: Vec<u32> = vec![choices.one_of(&[0, 1, 3]), choices.one_of(&[2, 5])];
-        let name = QueueName::new("model").expect("short");
+        let name = QueueName::new(NAME).expect("short");
         Pair {
             machine: Queue::new(name, options.clone(), QueueLimits::default(), now),
             windows: limits.iter().map(|limit| Arc::new(ChannelWindow::new(*limit))).collect(),
@@ -221,6 +229,7 @@ impl Pair {
             58..61 => self.now = self.now.plus_millis(choices.below(12)),
             61..63 => self.tick()?,
             _ if choices.one_in(4) => self.purge()?,
+            _ if choices.one_in(4) => self.set_options(choices),
             _ => {
                 self.machine.touch(self.now);
                 self.naive.touch(self.now.as_micros());
@@ -245,11 +254,30 @@ impl Pair {
         let ttl_ms =
             choices.one_of(&[None, None, None, None, Some(0), Some(5), Some(20), Some(50), Some(500)]);
         let priority = choices.one_of(&[None, Some(0), Some(1), Some(2), Some(3), Some(9), Some(255)]);
-        let properties = Properties { delivery_mode: persistent.then_some(2), ..Properties::default() };
+        let (mut key, mut key_ttl_ms, mut died_here) = (None, None, false);
+        if self.machine.options().deduplication.is_some() {
+            key = choices.one_of(&[None, Some(1), Some(2), Some(3), Some(4), Some(5)]);
+            key_ttl_ms = choices.one_of(&[None, None, None, Some(5)]);
+            died_here = choices.one_in(8);
+        }
+        let headers = key.map(|key: u64| {
+            let headers = FieldTable::new().with(KEY, key as i64);
+            let headers = match key_ttl_ms {
+                Some(ttl) => headers.with("x-cache-ttl", ttl as i64),
+                None => headers,
+            };
+            let death = FieldTable::new().with("queue", if died_here { NAME } else { "other" });
+            headers.with("x-death", FieldValue::Array(vec![FieldValue::Table(death)]))
+        });
+        let delivery_mode = persistent.then_some(2);
+        let properties = Properties { delivery_mode, headers, ..Properties::default() };
         let message = Message::new(self.route.clone(), &properties.encoded(), &body, &self.gauge);
         let naive = NaiveMessage {
             lsn,
             place: lsn,
+            key,
+            key_ttl_ms,
+            died_here,
             own_priority: priority,
             priority: 0,
             ttl_ms,
@@ -265,8 +293,12 @@ impl Pair {
         let priority = priority.map(Priority);
         let publication = Publication { message, lsn: Lsn(lsn), priority, ttl_ms };
         let verdict = self.machine.publish(publication, self.now, &mut self.out);
-        let accepted = self.naive.publish(naive, self.now.as_micros());
-        same("publish: accepted", verdict == Verdict::Accepted, accepted)
+        let verdict = match verdict {
+            Verdict::Accepted => NaiveVerdict::Accepted,
+            Verdict::Duplicate => NaiveVerdict::Duplicate,
+            Verdict::Rejected(RejectReason::MaxLength) => NaiveVerdict::Rejected,
+        };
+        same("publish", verdict, self.naive.publish(naive, self.now.as_micros()))
     }
 
     /// As the broker does after a batch: dispatch, and take what is to be sent.
@@ -442,6 +474,22 @@ impl Pair {
         }
     }
 
+    /// Other options, of which only those count that can change.
+    fn set_options(&mut self, choices: &mut impl Choices) {
+        let declared = self.machine.options().clone();
+        let options = options(choices);
+        let naive = QueueOptions {
+            durable: declared.durable,
+            auto_delete: declared.auto_delete,
+            max_priority: declared.max_priority,
+            default_priority: declared.default_priority,
+            single_active_consumer: declared.single_active_consumer,
+            ..options.clone()
+        };
+        self.machine.set_options(options, self.now, &mut self.out);
+        self.naive.set_options(naive, self.now.as_micros());
+    }
+
     fn purge(&mut self) -> Result<(), String> {
         let purged = self.machine.purge(self.now, &mut self.out);
         same("purge", purged, self.naive.purge(self.now.as_micros()))
@@ -462,7 +510,7 @@ impl Pair {
             dead: dead.map(|d| (d.lsn.0, d.reason, d.text.map(text), d.delivery_count)).collect(),
             settled: self.out.settled.drain(..).map(|lsn| lsn.0).collect(),
             returned: self.out.returned.drain(..).map(|r| (r.lsn.0, r.delivery_count, r.returns)).collect(),
-            late: self.out.late.drain(..).map(|id| id.0).collect(),
+            late: self.out.late.drain(..).map(|(id, count)| (id.0, count)).collect(),
             deleted: self.out.deleted.take(),
         };
         told.returned.sort_unstable();
@@ -532,6 +580,7 @@ impl Pair {
         self.tally.expired = totals.expired;
         self.tally.max_length = totals.max_length;
         self.tally.late = totals.late;
+        self.tally.duplicates = totals.duplicates;
         self.tally.delivery_limit = totals.delivery_limit;
         self.tally.refused = totals.refused;
 

@@ -1,8 +1,10 @@
 //! The rules of a queue, one by one, with a clock moved by hand.
 
+mod changes;
 mod consumer_timeout;
 mod consumers;
 mod delayed_retry;
+mod duplicates;
 mod expiry;
 mod order;
 mod overflow;

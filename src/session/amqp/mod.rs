@@ -34,8 +34,8 @@ use ahash::AHashMap;
 use bytes::{Buf, BytesMut};
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    BasicCancel, ChannelOpenOk, ConnectionBlocked, ContentHeader, Frame, FrameKind, Method, MethodId,
-    put_heartbeat, split_frame,
+    BasicCancel, ChannelOpenOk, ConnectionBlocked, ContentError, ContentHeader, Frame, FrameKind, Method,
+    MethodId, put_heartbeat, split_frame,
 };
 use rialto_protocol::types::ShortStr;
 
@@ -475,9 +475,15 @@ impl AmqpSession {
                 }
             }
             FrameKind::Header => {
+                let Some(publishing) = channel.arriving.method() else {
+                    return Err(Refusal::from(ContentError::ExpectedMethod).at(MethodId::NONE));
+                };
                 let header = ContentHeader::decode(frame.payload)
                     .map_err(|error| Fault::new(ReplyCode::SyntaxError, error.to_string(), publishing))?;
                 self.handle_content_header(number, &header, wire_len)
+            }
+            FrameKind::Body if channel.arriving.is_idle() => {
+                Err(Refusal::from(ContentError::ExpectedMethod).at(MethodId::NONE))
             }
             FrameKind::Body => self.handle_content_body(number, frame.payload, wire_len),
             FrameKind::Heartbeat => Ok(()),
@@ -600,10 +606,8 @@ impl AmqpSession {
                 self.tell_blocked();
             }
             // The client is not told: what it says about them later is passed over.
-            Notice::MessagesTakenBack { consumer } => {
-                if let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) {
-                    channel.has_room(&mut self.turn.0);
-                }
+            Notice::MessagesTakenBack { consumer, cancelled } => {
+                self.after_settle(consumer.channel, consumer.number, cancelled);
             }
             // Told when what was sent to it before has gone out: see `encode_some`.
             cancelled @ Notice::ConsumerCancelled { .. } => self.sending.notices.push(cancelled),

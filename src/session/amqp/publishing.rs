@@ -15,7 +15,7 @@ use super::channel::{Channel, Mode};
 use super::fault::{Fault, Refusal};
 use super::{AmqpSession, ChannelSlot, Open, State};
 use crate::broker::{Hold, PublishBatch, REPLY_TO};
-use crate::model::{ChannelId, QueueId};
+use crate::model::{ChannelId, QueueId, expiration};
 use crate::session::publish_rules;
 
 /// Neighbouring messages of one channel in confirm mode that share a fate, or will have one when the batch is
@@ -34,6 +34,8 @@ enum Fate {
     Batched { position: u32 },
     /// No queue wants it, which is nobody's fault: it is confirmed, as in RabbitMQ.
     Unroutable,
+    /// The broker cannot take it.
+    Refused,
 }
 
 impl AmqpSession {
@@ -156,6 +158,12 @@ impl AmqpSession {
             properties = &with_reply_queue;
         }
         if exhausted {
+            if let Mode::Confirm { next } = &mut channel.mode {
+                track(tracked, number, *next, Fate::Refused);
+                *next += 1;
+                return Ok(());
+            }
+            // Nobody waits for a confirm, so the connection says it: nothing is dropped silently.
             let text = "the broker's memory is exhausted; publish again later";
             return Err(Refusal::new(ReplyCode::ResourceError, text));
         }
@@ -177,8 +185,9 @@ impl AmqpSession {
             None => (batch, self.out.buffer()),
         };
         let fate = if targets.queues.is_empty() {
+            expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             if publish.mandatory {
-                put_return(number, &publish, content.properties, content.body, tuned.frame_max, returns);
+                put_return(number, &publish, properties, content.body, tuned.frame_max, returns);
             }
             Fate::Unroutable
         } else {
@@ -298,7 +307,7 @@ fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, fate: Fa
     {
         let together = match (last.fate, fate) {
             (Fate::Batched { position }, Fate::Batched { position: next }) => position + last.count == next,
-            (Fate::Unroutable, Fate::Unroutable) => true,
+            (Fate::Unroutable, Fate::Unroutable) | (Fate::Refused, Fate::Refused) => true,
             _ => false,
         };
         if together {
@@ -320,6 +329,11 @@ fn tell_confirms(
     for Tracked { channel, first, count, fate } in tracked.drain(..) {
         let last = first + u64::from(count) - 1;
         let mut next = first;
+        if fate == Fate::Refused {
+            put_ack(pending.take(), out);
+            (first..=last).for_each(|refused| put_nack(channel, refused, out));
+            continue;
+        }
         if let Fate::Batched { position } = fate {
             // Those before belong to channels that do not want to know.
             while rejected.next_if(|at| *at < position).is_some() {}
@@ -329,8 +343,7 @@ fn tell_confirms(
                     extend(&mut pending, channel, next, refused - 1, out);
                 }
                 put_ack(pending.take(), out);
-                let nack = BasicNack { delivery_tag: refused, multiple: false, requeue: false };
-                Method::BasicNack(nack).encode(channel.0, out);
+                put_nack(channel, refused, out);
                 next = refused + 1;
             }
         }
@@ -358,4 +371,9 @@ fn put_ack(range: Option<(ChannelId, u64, u64)>, out: &mut BytesMut) {
     if let Some((channel, first, last)) = range {
         Method::BasicAck(BasicAck { delivery_tag: last, multiple: last > first }).encode(channel.0, out);
     }
+}
+
+fn put_nack(channel: ChannelId, delivery_tag: u64, out: &mut BytesMut) {
+    let nack = BasicNack { delivery_tag, multiple: false, requeue: false };
+    Method::BasicNack(nack).encode(channel.0, out);
 }

@@ -82,8 +82,9 @@ impl AmqpSession {
         }
     }
 
-    /// A cancelled consumer goes with its last message, and a channel-wide prefetch has room again.
-    fn after_settle(&mut self, number: ChannelId, consumer: u32, count: u64) {
+    /// A consumer holds so many messages fewer, which matters if it was cancelled: it goes with its last message. A
+    /// channel-wide prefetch has room again.
+    pub(super) fn after_settle(&mut self, number: ChannelId, consumer: u32, count: u64) {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
         let Some(channel) = open.channel_mut(number) else { return };
@@ -93,9 +94,7 @@ impl AmqpSession {
                 channel.consumers.remove(&consumer);
             }
         }
-        if count > 0 {
-            channel.has_room(turn);
-        }
+        channel.has_room(turn);
     }
 }
 

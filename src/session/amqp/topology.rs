@@ -76,7 +76,6 @@ impl AmqpSession {
     pub(super) fn declare_queue(&mut self, number: ChannelId, declare: QueueDeclare) -> Result<(), Refusal> {
         let name = QueueName::from(clean(declare.queue.clone()));
         let queue = if declare.passive {
-            let name = self.named_queue(number, name.into())?;
             self.passive_queue(number, &name)?
         } else {
             let turn = &mut self.turn.0;

@@ -70,8 +70,9 @@ impl NativeSession {
         }
     }
 
-    /// A cancelled consumer goes with its last message, and a channel-wide prefetch has room again.
-    fn after_settle(&mut self, number: ChannelId, consumer: u32, count: u64) {
+    /// A consumer holds so many messages fewer, which matters if it was cancelled: it goes with its last message. A
+    /// channel-wide prefetch has room again.
+    pub(super) fn after_settle(&mut self, number: ChannelId, consumer: u32, count: u64) {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return };
@@ -81,9 +82,7 @@ impl NativeSession {
                 channel.consumers.remove(&consumer);
             }
         }
-        if count > 0 {
-            channel.has_room(turn);
-        }
+        channel.has_room(turn);
     }
 
     pub(super) fn handle_credit(

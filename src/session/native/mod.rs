@@ -427,10 +427,8 @@ impl NativeSession {
                 self.grant_credit();
             }
             // The client is not told: what it says about them later is passed over.
-            Notice::MessagesTakenBack { consumer } => {
-                if let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) {
-                    channel.has_room(&mut self.turn.0);
-                }
+            Notice::MessagesTakenBack { consumer, cancelled } => {
+                self.after_settle(consumer.channel, consumer.number, cancelled);
             }
             // Told when what was sent to it before has gone out: see `encode_some`.
             cancelled @ Notice::ConsumerCancelled { .. } => self.sending.notices.push(cancelled),

@@ -36,6 +36,7 @@ enum Fate {
         position: u32,
     },
     Unroutable,
+    Duplicate,
     Rejected {
         code: ReplyCode,
         reason: String,
@@ -151,7 +152,7 @@ impl NativeSession {
                 Fate::Rejected { code: ReplyCode::ResourceError, reason }
             } else {
                 let resolved;
-                let mut stored = None;
+                let (mut stored, mut duplicate) = (None, false);
                 let targets = match &fixed {
                     Some(targets) if !CopyKeys::are_in(&properties) => Ok(targets),
                     _ => {
@@ -159,12 +160,15 @@ impl NativeSession {
                         if let Ok(Resolved { targets, generation: Some(_), .. }) = &resolved {
                             fixed = Some(targets.clone());
                         }
-                        stored = resolved.as_ref().ok().and_then(|resolved| resolved.stored.as_deref());
+                        if let Ok(resolved) = &resolved {
+                            (stored, duplicate) = (resolved.stored.as_deref(), resolved.duplicate);
+                        }
                         resolved.as_ref().map(|resolved| &resolved.targets)
                     }
                 };
                 match targets {
                     Err(error) => Fate::refused(error),
+                    Ok(_) if duplicate => Fate::Duplicate,
                     Ok(targets) if targets.queues.is_empty() => Fate::Unroutable,
                     Ok(targets) => {
                         let position = batch.len() as u32;
@@ -219,6 +223,7 @@ impl NativeSession {
             let last = fate.first + u64::from(fate.count) - 1;
             match fate.fate {
                 Fate::Unroutable => add(&mut outcomes, fate.wanted, fate.first, last, || Outcome::Unroutable),
+                Fate::Duplicate => add(&mut outcomes, fate.wanted, fate.first, last, || Outcome::Duplicate),
                 Fate::Rejected { code, reason } => {
                     add(&mut outcomes, fate.wanted, fate.first, last, || rejected_outcome(code, &reason));
                 }
@@ -314,7 +319,7 @@ fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, wanted: 
     {
         let together = match (&last.fate, &fate) {
             (Fate::Batched { position }, Fate::Batched { position: next }) => position + last.count == *next,
-            (Fate::Unroutable, Fate::Unroutable) => true,
+            (Fate::Unroutable, Fate::Unroutable) | (Fate::Duplicate, Fate::Duplicate) => true,
             _ => false,
         };
         if together {

@@ -1,0 +1,91 @@
+//! Exchanges that drop what was published before.
+//!
+//! With `x-message-deduplication` (an argument, or RabbitMQ's plugin's type of exchange) an exchange remembers the
+//! keys that publishers put into a header, and a message whose key it remembers goes nowhere. The publisher is told
+//! that all is well: its message is there. Dead letters, delayed messages that go on and messages that come through
+//! another exchange are not looked at: nobody published them here.
+//!
+//! Invariants: a key is claimed when its message is routed, so that of two at once only one goes on; and given back
+//! if no queue is known to hold the message in the end (unroutable, refused, rolled back): who publishes it again is
+//! heard. Not here: the window of keys (`model`).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use rialto_protocol::types::RawProperties;
+
+use super::vhost::Topology;
+use crate::model::{Deduplication, DeduplicationKey, ExchangeName, ExchangeOptions, Timestamp};
+use crate::routing::Exchange;
+
+/// The keys that an exchange has seen lately.
+pub(super) type Window = Arc<Mutex<Deduplication>>;
+
+/// A key that belongs to one message. Dropped before the message is in its queues, it is free again.
+#[derive(Debug)]
+pub(super) struct Claim {
+    window: Window,
+    key: DeduplicationKey,
+    kept: AtomicBool,
+}
+
+/// What the exchange says of a message.
+#[derive(Debug)]
+pub(super) enum Seen {
+    /// It has no key, or the exchange does not look.
+    NoMatter,
+    /// Not before; the key is this message's.
+    First(Claim),
+    /// Before.
+    Before,
+}
+
+impl Claim {
+    /// The message is in its queues.
+    pub(super) fn keep(&self) {
+        self.kept.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.kept.load(Ordering::Relaxed) {
+            self.window.lock().forget(&self.key.key);
+        }
+    }
+}
+
+impl Topology {
+    /// Gives a new exchange its window, if it is to have one.
+    pub(super) fn begin_window(&mut self, name: &ExchangeName, options: &ExchangeOptions) {
+        if let Some(options) = &options.deduplication {
+            let window = Deduplication::new(options.size, options.ttl_ms);
+            self.windows.insert(name.clone(), Arc::new(Mutex::new(window)));
+        }
+    }
+
+    /// Forgets the windows of exchanges that are gone.
+    pub(super) fn end_windows<'a>(&mut self, gone: impl IntoIterator<Item = &'a ExchangeName>) {
+        if !self.windows.is_empty() {
+            gone.into_iter().for_each(|name| drop(self.windows.remove(name)));
+        }
+    }
+
+    /// Whether a message was published to this exchange before. If not, its key is claimed.
+    pub(super) fn claim(
+        &self,
+        exchange: &Exchange,
+        properties: &RawProperties<'_>,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Seen {
+        let Some(options) = &exchange.options().deduplication else { return Seen::NoMatter };
+        let Some(window) = self.windows.get(exchange.name()) else { return Seen::NoMatter };
+        let headers = properties.headers().unwrap_or_default();
+        let Some(key) = options.key_of(&headers) else { return Seen::NoMatter };
+        if window.lock().is_duplicate(&key.key, key.ttl_ms, now()) {
+            return Seen::Before;
+        }
+        Seen::First(Claim { window: window.clone(), key, kept: AtomicBool::new(false) })
+    }
+}

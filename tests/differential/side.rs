@@ -1,0 +1,927 @@
+//! One of the two brokers: carries out steps, waits until all consequences have arrived, and tells what was heard
+//! in words that do not depend on the broker.
+//!
+//! Waiting: every step ends with a question on its channel; then each queue is asked for its counts twice (what
+//! died in one queue has then arrived in the next), then each channel twice (deliveries stand behind the first
+//! answer). Confirms and cancellations that are owed are awaited by name. No time passes without a question.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::amqp::methods::{access_request, short};
+use super::amqp::*;
+use super::generator::LINKS;
+use super::operation::{Operation, Publication, Verdict};
+
+/// Where queues are asked for that belong to no connection, and by which channel on any connection.
+const CONTROL: usize = LINKS;
+const PROBE: u16 = 100;
+/// How long a broker may take for what it must do.
+const SLOW: Duration = Duration::from_secs(10);
+/// Longest part of a body that is shown; it holds the message's number.
+const SHOWN: usize = 12;
+
+/// Where a broker is.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) vhost: String,
+}
+
+/// What a step has brought, by stream: lines of one stream have an order, streams have none.
+pub(crate) type Observation = BTreeMap<String, Vec<String>>;
+
+/// A delivery that can be settled, known by its consumer and its place in the sequence of that.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Unacked {
+    pub(crate) key: (String, usize),
+    pub(crate) tag: u64,
+}
+
+/// What is known of an open channel.
+#[derive(Debug, Default)]
+pub(crate) struct Channel {
+    /// Tags of consumers and their queues.
+    pub(crate) consumers: BTreeMap<String, String>,
+    pub(crate) unacked: Vec<Unacked>,
+    /// What a transaction has settled but not committed.
+    settled: Vec<Unacked>,
+    /// Next publish's number and what is not confirmed; none if confirms are off.
+    confirms: Option<(u64, BTreeSet<u64>)>,
+    pub(crate) is_tx: bool,
+    pub(crate) global_prefetch: u16,
+    /// How many each consumer was sent.
+    sequence: BTreeMap<String, usize>,
+    no_ack: BTreeSet<String>,
+}
+
+struct Link {
+    client: Client,
+    channels: BTreeMap<u16, Channel>,
+    has_probe: bool,
+    /// Closed by the broker.
+    is_closed: bool,
+}
+
+enum Heard {
+    Event(usize, Event),
+    Silent(usize, u16),
+}
+
+impl Heard {
+    /// Whether this is the answer to the question that every channel is asked.
+    fn answers(&self, link: usize, channel: u16) -> bool {
+        matches!(self, Heard::Event(on, Event { channel: at, method: Method::AccessRequestOk(_), .. })
+            if (*on, *at) == (link, channel))
+    }
+}
+
+/// A step as this broker is to carry it out.
+pub(crate) struct Order<'a> {
+    pub(crate) number: usize,
+    pub(crate) link: usize,
+    pub(crate) channel: u16,
+    pub(crate) operation: &'a Operation,
+    /// The delivery tag to settle.
+    pub(crate) tag: u64,
+    pub(crate) multiple: bool,
+}
+
+/// A broker under comparison.
+pub(crate) struct Side {
+    pub(crate) endpoint: Endpoint,
+    links: Vec<Link>,
+    /// Queues that exist and the connection that owns them.
+    queues: BTreeMap<String, Option<usize>>,
+    counts: BTreeMap<String, (u32, u32)>,
+    made_queues: Vec<String>,
+    made_tags: Vec<String>,
+    heard: Vec<Heard>,
+    /// Publishes confirmed in this step.
+    confirmed: BTreeMap<(usize, u16), BTreeSet<(u64, &'static str)>>,
+    /// States of queues after this step.
+    states: BTreeMap<String, String>,
+    /// Whether what this step gets or consumes is not to be acknowledged.
+    is_no_ack: bool,
+}
+
+impl Side {
+    pub(crate) fn connect(endpoint: &Endpoint) -> Side {
+        let links = (0..=LINKS).map(|_| Link::connect(endpoint)).collect();
+        Side {
+            endpoint: endpoint.clone(),
+            links,
+            queues: BTreeMap::new(),
+            counts: BTreeMap::new(),
+            made_queues: Vec::new(),
+            made_tags: Vec::new(),
+            heard: Vec::new(),
+            confirmed: BTreeMap::new(),
+            states: BTreeMap::new(),
+            is_no_ack: false,
+        }
+    }
+
+    /// What is known of a channel; none if it is closed.
+    pub(crate) fn channel(&self, link: usize, channel: u16) -> Option<&Channel> {
+        self.links[link].channels.get(&channel)
+    }
+
+    /// The open channels of a connection.
+    pub(crate) fn open_channels(&self, link: usize) -> Vec<u16> {
+        self.links[link].channels.keys().copied().collect()
+    }
+
+    /// Ready messages and consumers of a queue that exists.
+    pub(crate) fn counts(&self, queue: &str) -> Option<(u32, u32)> {
+        self.counts.get(queue).copied()
+    }
+
+    /// Carries out a step and waits for its consequences.
+    pub(crate) fn perform(&mut self, order: &Order<'_>) {
+        self.heard.clear();
+        self.confirmed.clear();
+        self.states.clear();
+        self.is_no_ack = match order.operation {
+            Operation::Get { no_ack, .. } | Operation::Consume { no_ack, .. } => *no_ack,
+            _ => false,
+        };
+        let (link, channel) = (order.link, order.channel);
+        let was_open = self.links[link].channels.contains_key(&channel);
+        if !was_open && !matches!(order.operation, Operation::UseClosed | Operation::CloseConnection) {
+            self.put(link, channel, Method::ChannelOpen(ChannelOpen {}));
+        }
+        self.put_operation(order);
+        match order.operation {
+            Operation::CloseConnection => {
+                self.links[link].client.flush();
+                self.await_on(link, 0, |method| matches!(method, Method::ConnectionCloseOk(_)));
+                self.reconnect(link);
+            }
+            Operation::CloseChannel => {
+                self.links[link].client.flush();
+                self.await_on(link, channel, |method| matches!(method, Method::ChannelCloseOk(_)));
+                self.links[link].channels.remove(&channel);
+            }
+            operation => {
+                // RabbitMQ's queues answer these themselves, maybe behind the answer to what follows.
+                let is_answer: fn(&Method) -> bool = match operation {
+                    Operation::Consume { tag, no_wait, .. } if !no_wait || tag.is_empty() => {
+                        |method| matches!(method, Method::BasicConsumeOk(_))
+                    }
+                    Operation::Cancel { no_wait: false, .. } => {
+                        |method| matches!(method, Method::BasicCancelOk(_))
+                    }
+                    _ => |_| false,
+                };
+                let is_awaited = matches!(operation, Operation::Consume { tag, no_wait, .. } if !no_wait || tag.is_empty())
+                    || matches!(operation, Operation::Cancel { no_wait: false, .. });
+                if is_awaited {
+                    self.links[link].client.flush();
+                    if !self.await_on(link, channel, is_answer) {
+                        return self.look_around(order.operation);
+                    }
+                }
+                self.put(link, channel, access_request());
+                self.links[link].client.flush();
+                if self.await_on(link, channel, |method| matches!(method, Method::AccessRequestOk(_))) {
+                    self.took_unanswered(link, channel, operation);
+                }
+            }
+        }
+        self.look_around(order.operation);
+    }
+
+    /// Waits for consequences once more: a step whose observations differ may only be late somewhere.
+    pub(crate) fn look_again(&mut self) {
+        self.probe_queues();
+        self.ask_channels();
+        self.await_debts();
+    }
+
+    fn look_around(&mut self, operation: &Operation) {
+        let is_quiet = matches!(
+            operation,
+            Operation::DeclareExchange { .. }
+                | Operation::DeleteExchange { .. }
+                | Operation::Bind { .. }
+                | Operation::Unbind { .. }
+                | Operation::BindExchange { .. }
+                | Operation::UnbindExchange { .. }
+        );
+        let was_closed = self.heard.iter().any(|heard| match heard {
+            Heard::Event(_, event) => Closed::of(event).is_some(),
+            Heard::Silent(..) => true,
+        });
+        if !is_quiet || was_closed {
+            self.look_again();
+        }
+        for link in 0..LINKS {
+            if self.links[link].is_closed {
+                self.reconnect(link);
+            }
+        }
+    }
+
+    fn put(&mut self, link: usize, channel: u16, method: Method) {
+        self.links[link].client.put(channel, &method);
+    }
+
+    fn reconnect(&mut self, link: usize) {
+        self.links[link] = Link::connect(&self.endpoint);
+    }
+
+    /// The name on this broker's wire.
+    fn wire_name(&self, name: &str) -> ShortStr {
+        match name.strip_prefix('$').and_then(|index| index.parse::<usize>().ok()) {
+            Some(index) => short(self.made_queues.get(index).map_or("no-such-queue", String::as_str)),
+            None => short(name),
+        }
+    }
+
+    /// Whether the broker has made up a queue's name of this number.
+    pub(crate) fn has_made(&self, name: &str) -> bool {
+        name.strip_prefix('$')
+            .and_then(|index| index.parse().ok())
+            .is_some_and(|index: usize| index < self.made_queues.len())
+    }
+
+    /// Replaces what this broker has made up by names that are the same everywhere.
+    fn told(&self, line: String) -> String {
+        let mut line = line;
+        for (index, made) in self.made_queues.iter().enumerate() {
+            line = line.replace(made, &format!("${index}"));
+        }
+        for (index, made) in self.made_tags.iter().enumerate() {
+            line = line.replace(made, &format!("tag{index}"));
+        }
+        // Names that were made up for what was then refused.
+        for prefix in ["amq.gen-", "amq.ctag-"] {
+            while let Some(start) = line.find(prefix) {
+                let rest = &line[start + prefix.len()..];
+                let len = rest
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+                    .unwrap_or(rest.len());
+                line.replace_range(start..start + prefix.len() + len, "(made up)");
+            }
+        }
+        if self.endpoint.vhost != "/" {
+            line = line.replace(&format!("vhost '{}'", self.endpoint.vhost), "vhost '/'");
+        }
+        line
+    }
+
+    fn put_operation(&mut self, order: &Order<'_>) {
+        let (link, channel) = (order.link, order.channel);
+        let name = |name: &String| self.wire_name(name);
+        let method = match order.operation {
+            Operation::DeclareQueue { queue, form, passive, no_wait } => {
+                Method::QueueDeclare(QueueDeclare {
+                    queue: name(queue),
+                    passive: *passive,
+                    durable: form.durable,
+                    exclusive: form.exclusive,
+                    auto_delete: form.auto_delete,
+                    // A made-up name that nobody is told is of no use.
+                    no_wait: *no_wait && !queue.is_empty(),
+                    arguments: form.arguments.clone(),
+                })
+            }
+            Operation::DeclareExchange { exchange, form, passive, no_wait } => {
+                Method::ExchangeDeclare(ExchangeDeclare {
+                    exchange: name(exchange),
+                    kind: short(form.kind),
+                    passive: *passive,
+                    durable: form.durable,
+                    auto_delete: form.auto_delete,
+                    internal: form.internal,
+                    no_wait: *no_wait,
+                    arguments: form.arguments.clone(),
+                })
+            }
+            Operation::DeleteQueue { queue, if_unused, if_empty, no_wait } => {
+                Method::QueueDelete(QueueDelete {
+                    queue: name(queue),
+                    if_unused: *if_unused,
+                    if_empty: *if_empty,
+                    no_wait: *no_wait,
+                })
+            }
+            Operation::DeleteExchange { exchange, if_unused, no_wait } => {
+                Method::ExchangeDelete(ExchangeDelete {
+                    exchange: name(exchange),
+                    if_unused: *if_unused,
+                    no_wait: *no_wait,
+                })
+            }
+            Operation::Bind { queue, exchange, routing_key, arguments, no_wait } => {
+                Method::QueueBind(QueueBind {
+                    queue: name(queue),
+                    exchange: name(exchange),
+                    routing_key: name(routing_key),
+                    no_wait: *no_wait,
+                    arguments: arguments.clone(),
+                })
+            }
+            Operation::Unbind { queue, exchange, routing_key, arguments } => {
+                Method::QueueUnbind(QueueUnbind {
+                    queue: name(queue),
+                    exchange: name(exchange),
+                    routing_key: name(routing_key),
+                    arguments: arguments.clone(),
+                })
+            }
+            Operation::BindExchange { destination, source, routing_key, arguments, no_wait } => {
+                Method::ExchangeBind(ExchangeBind {
+                    destination: name(destination),
+                    source: name(source),
+                    routing_key: name(routing_key),
+                    no_wait: *no_wait,
+                    arguments: arguments.clone(),
+                })
+            }
+            Operation::UnbindExchange { destination, source, routing_key, arguments, no_wait } => {
+                Method::ExchangeUnbind(ExchangeUnbind {
+                    destination: name(destination),
+                    source: name(source),
+                    routing_key: name(routing_key),
+                    no_wait: *no_wait,
+                    arguments: arguments.clone(),
+                })
+            }
+            Operation::Purge { queue, no_wait } => {
+                Method::QueuePurge(QueuePurge { queue: name(queue), no_wait: *no_wait })
+            }
+            Operation::Publish(publications) => {
+                for (index, publication) in publications.iter().enumerate() {
+                    self.put_publication(order, index, publication);
+                }
+                return;
+            }
+            Operation::PublishExpired { queue } => {
+                let publication = Publication {
+                    exchange: String::new(),
+                    routing_key: queue.clone(),
+                    mandatory: false,
+                    immediate: false,
+                    properties: Properties { expiration: Some(short("0")), ..Properties::default() },
+                    body_len: SHOWN,
+                };
+                return self.put_publication(order, 0, &publication);
+            }
+            Operation::Get { queue, no_ack } => {
+                Method::BasicGet(BasicGet { queue: name(queue), no_ack: *no_ack })
+            }
+            Operation::Consume { queue, tag, no_ack, exclusive, no_local, no_wait, arguments } => {
+                if let Some(channel) = self.links[link].channels.get_mut(&channel) {
+                    channel.will_consume(tag, *no_ack);
+                }
+                let name = |name: &String| self.wire_name(name);
+                Method::BasicConsume(BasicConsume {
+                    queue: name(queue),
+                    consumer_tag: short(tag),
+                    no_local: *no_local,
+                    no_ack: *no_ack,
+                    exclusive: *exclusive,
+                    // A made-up tag must be told.
+                    no_wait: *no_wait && !tag.is_empty(),
+                    arguments: arguments.clone(),
+                })
+            }
+            Operation::Cancel { tag, no_wait } => {
+                let made = || {
+                    let consumers = self.channel(link, channel)?.consumers.keys();
+                    let index = consumers.filter_map(|tag| tag.strip_prefix("tag")?.parse().ok()).next();
+                    index.map(|index: usize| self.made_tags[index].clone())
+                };
+                let tag = if tag.is_empty() { made().unwrap_or_default() } else { tag.clone() };
+                Method::BasicCancel(BasicCancel { consumer_tag: short(tag), no_wait: *no_wait })
+            }
+            Operation::Qos { size, count, global } => {
+                Method::BasicQos(BasicQos { prefetch_size: *size, prefetch_count: *count, global: *global })
+            }
+            Operation::Settle { verdict, .. } => {
+                let (delivery_tag, multiple) = (order.tag, order.multiple);
+                self.settle(link, channel, delivery_tag, multiple);
+                match *verdict {
+                    Verdict::Ack => Method::BasicAck(BasicAck { delivery_tag, multiple }),
+                    Verdict::Nack { requeue } => {
+                        Method::BasicNack(BasicNack { delivery_tag, multiple, requeue })
+                    }
+                    Verdict::Reject { requeue } => Method::BasicReject(BasicReject { delivery_tag, requeue }),
+                }
+            }
+            Operation::Recover { requeue, asynchronous } => {
+                if let Some(channel) = self.links[link].channels.get_mut(&channel) {
+                    channel.unacked.clear();
+                }
+                match *asynchronous {
+                    true => Method::BasicRecoverAsync(BasicRecoverAsync { requeue: *requeue }),
+                    false => Method::BasicRecover(BasicRecover { requeue: *requeue }),
+                }
+            }
+            Operation::SelectConfirms { no_wait } => {
+                Method::ConfirmSelect(ConfirmSelect { no_wait: *no_wait })
+            }
+            Operation::SelectTx => Method::TxSelect(TxSelect {}),
+            Operation::Commit => Method::TxCommit(TxCommit {}),
+            Operation::Rollback => Method::TxRollback(TxRollback {}),
+            Operation::Flow { active } => Method::ChannelFlow(ChannelFlow { active: *active }),
+            Operation::OpenAgain => Method::ChannelOpen(ChannelOpen {}),
+            Operation::CloseChannel => Method::ChannelClose(ChannelClose {
+                reply_code: 200,
+                reply_text: short("bye"),
+                class_id: 0,
+                method_id: 0,
+            }),
+            Operation::UseClosed => {
+                return self.put(link, 77, Method::BasicQos(BasicQos::default()));
+            }
+            Operation::CloseConnection => {
+                let close =
+                    ConnectionClose { reply_code: 200, reply_text: short("bye"), class_id: 0, method_id: 0 };
+                return self.put(link, 0, Method::ConnectionClose(close));
+            }
+        };
+        self.put(link, channel, method);
+    }
+
+    fn put_publication(&mut self, order: &Order<'_>, index: usize, publication: &Publication) {
+        let method = Method::BasicPublish(BasicPublish {
+            exchange: self.wire_name(&publication.exchange),
+            routing_key: self.wire_name(&publication.routing_key),
+            mandatory: publication.mandatory,
+            immediate: publication.immediate,
+        });
+        let mut body = match publication.body_len {
+            0 => Vec::new(),
+            _ => format!("m{}.{index}", order.number).into_bytes(),
+        };
+        body.resize(publication.body_len.max(body.len()), b' ');
+        let link = &mut self.links[order.link];
+        link.client.put_content(order.channel, &method, &publication.properties, &body);
+        if let Some(Channel { confirms: Some((next, pending)), .. }) = link.channels.get_mut(&order.channel) {
+            pending.insert(*next);
+            *next += 1;
+        }
+    }
+
+    fn settle(&mut self, link: usize, channel: u16, tag: u64, multiple: bool) {
+        let Some(channel) = self.links[link].channels.get_mut(&channel) else { return };
+        let settles = |of: &Unacked| match multiple {
+            true => tag == 0 || of.tag <= tag,
+            false => of.tag == tag,
+        };
+        let (gone, kept) = channel.unacked.drain(..).partition::<Vec<_>, _>(settles);
+        channel.unacked = kept;
+        if channel.is_tx {
+            channel.settled.extend(gone);
+        }
+    }
+
+    /// Notes what an operation without an answer has changed, now that it was not refused.
+    fn took_unanswered(&mut self, link: usize, number: u16, operation: &Operation) {
+        match operation {
+            Operation::DeclareQueue { queue, form, .. } if !queue.is_empty() && !queue.starts_with('$') => {
+                let owner = form.exclusive.then_some(link);
+                self.queues.entry(queue.clone()).or_insert(owner);
+            }
+            _ => {}
+        }
+        let Some(channel) = self.links[link].channels.get_mut(&number) else { return };
+        match operation {
+            Operation::SelectConfirms { .. } if channel.confirms.is_none() => {
+                channel.confirms = Some((1, BTreeSet::new()));
+            }
+            Operation::SelectTx => channel.is_tx = true,
+            Operation::Commit => channel.settled.clear(),
+            Operation::Rollback => {
+                channel.unacked.append(&mut channel.settled);
+                channel.unacked.sort_by_key(|unacked| unacked.tag);
+            }
+            Operation::Qos { count, global: true, .. } => channel.global_prefetch = *count,
+            Operation::Consume { queue, tag, .. } => {
+                let tag = match tag.is_empty() {
+                    true => format!("tag{}", self.made_tags.len() - 1),
+                    false => tag.clone(),
+                };
+                channel.consumers.insert(tag, queue.clone());
+            }
+            Operation::Cancel { tag, .. } if !tag.is_empty() => {
+                channel.consumers.remove(tag);
+            }
+            _ => {}
+        }
+    }
+
+    /// Hears until `is_it` takes a method on this channel. False if the channel or the connection has closed.
+    fn await_on(&mut self, link: usize, channel: u16, is_it: impl Fn(&Method) -> bool) -> bool {
+        loop {
+            if self.links[link].is_closed {
+                return false;
+            }
+            let event = match self.links[link].client.next_within(SLOW) {
+                Next::Event(event) => event,
+                Next::End => {
+                    self.links[link].is_closed = true;
+                    self.links[link].channels.clear();
+                    let gone =
+                        Closed { channel: 0, code: 0, class: 0, method: 0, text: "hung up".to_owned() };
+                    self.heard.push(Heard::Event(link, hung_up(gone)));
+                    return false;
+                }
+                Next::Nothing => {
+                    eprintln!(
+                        "SILENCE {} {} {link}.{channel} inbox of step: {:?}",
+                        self.endpoint.name,
+                        self.endpoint.vhost,
+                        self.observation()
+                    );
+                    self.heard.push(Heard::Silent(link, channel));
+                    self.links[link].is_closed = true;
+                    return false;
+                }
+            };
+            let was_it = event.channel == channel && is_it(&event.method);
+            let is_close = matches!(event.method, Method::ChannelClose(_)) && event.channel == channel;
+            self.hear(link, event);
+            if was_it || is_close {
+                return was_it;
+            }
+        }
+    }
+
+    fn hear(&mut self, link: usize, event: Event) {
+        let number = event.channel;
+        match &event.method {
+            Method::ConnectionClose(_) => {
+                self.links[link].is_closed = true;
+                self.links[link].channels.clear();
+            }
+            Method::ChannelOpenOk(_) if number != PROBE => {
+                self.links[link].channels.insert(number, Channel::default());
+            }
+            Method::ChannelClose(_) => {
+                self.links[link].channels.remove(&number);
+            }
+            Method::QueueDeclareOk(declared)
+                if declared.queue.starts_with("amq.gen")
+                    && !self.made_queues.contains(&declared.queue.to_string()) =>
+            {
+                self.queues.insert(format!("${}", self.made_queues.len()), Some(link));
+                self.made_queues.push(declared.queue.to_string());
+            }
+            Method::BasicConsumeOk(consuming) if consuming.consumer_tag.starts_with("amq.ctag") => {
+                self.made_tags.push(consuming.consumer_tag.to_string());
+            }
+            _ => {}
+        }
+        let told_tag = |tag: &str| self.told(tag.to_owned());
+        let tag = match &event.method {
+            Method::BasicDeliver(deliver) => Some(told_tag(&deliver.consumer_tag)),
+            Method::BasicConsumeOk(consuming) => Some(told_tag(&consuming.consumer_tag)),
+            Method::BasicCancel(cancel) => Some(told_tag(&cancel.consumer_tag)),
+            Method::BasicCancelOk(cancelled) => Some(told_tag(&cancelled.consumer_tag)),
+            _ => None,
+        };
+        if let Some(channel) = self.links[link].channels.get_mut(&number) {
+            match (&event.method, tag) {
+                (Method::BasicDeliver(deliver), Some(tag)) => {
+                    if !channel.no_ack.contains(&tag) {
+                        channel.was_sent(tag, deliver.delivery_tag);
+                    }
+                }
+                (Method::BasicGetOk(got), _) if !self.is_no_ack => {
+                    channel.was_sent("get".to_owned(), got.delivery_tag);
+                }
+                (Method::BasicConsumeOk(_), Some(tag)) => channel.will_consume(&tag, self.is_no_ack),
+                (Method::BasicCancel(_) | Method::BasicCancelOk(_), Some(tag)) => {
+                    channel.consumers.remove(&tag);
+                    channel.no_ack.remove(&tag);
+                }
+                (Method::BasicAck(BasicAck { delivery_tag, multiple }), _) => {
+                    let confirmed = self.confirmed.entry((link, number)).or_default();
+                    channel.was_confirmed(*delivery_tag, *multiple, "ack", confirmed);
+                }
+                (Method::BasicNack(BasicNack { delivery_tag, multiple, .. }), _) => {
+                    let confirmed = self.confirmed.entry((link, number)).or_default();
+                    channel.was_confirmed(*delivery_tag, *multiple, "nack", confirmed);
+                }
+                (Method::BasicReturn(_), _) => {
+                    if channel.confirms.as_ref().is_some_and(|(_, pending)| pending.is_empty()) {
+                        self.confirmed.entry((link, number)).or_default().insert((0, "before the return"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.heard.push(Heard::Event(link, event));
+    }
+
+    /// Asks every queue for its counts, twice.
+    fn probe_queues(&mut self) {
+        for link in 0..=CONTROL {
+            let of_link = |owner: &Option<usize>| owner.unwrap_or(CONTROL) == link;
+            let names: Vec<_> = self
+                .queues
+                .iter()
+                .filter(|(_, owner)| of_link(owner))
+                .map(|(name, _)| name.clone())
+                .collect();
+            let mut names: Vec<_> = [&names[..], &names[..]].concat();
+            while !names.is_empty() && !self.links[link].is_closed {
+                names = self.probe(link, names);
+            }
+        }
+    }
+
+    /// Asks for these queues; gives those that were not answered since one before them did not exist.
+    fn probe(&mut self, link: usize, names: Vec<String>) -> Vec<String> {
+        if !std::mem::replace(&mut self.links[link].has_probe, true) {
+            self.put(link, PROBE, Method::ChannelOpen(ChannelOpen {}));
+        }
+        for name in &names {
+            let queue = self.wire_name(name);
+            self.put(
+                link,
+                PROBE,
+                Method::QueueDeclare(QueueDeclare { queue, passive: true, ..Default::default() }),
+            );
+        }
+        self.links[link].client.flush();
+        for (index, name) in names.iter().enumerate() {
+            let from = self.heard.len();
+            let exists = self.await_on(link, PROBE, |method| matches!(method, Method::QueueDeclareOk(_)));
+            // Deliveries may have come between; what was said to the probe is not part of the trace.
+            let is_probe =
+                |heard: &mut Heard| matches!(heard, Heard::Event(_, event) if event.channel == PROBE);
+            let answer = self.heard.extract_if(from.., is_probe).last();
+            if self.links[link].is_closed {
+                return Vec::new();
+            }
+            if let (true, Some(Heard::Event(_, Event { method: Method::QueueDeclareOk(declared), .. }))) =
+                (exists, &answer)
+            {
+                let counts = (declared.message_count, declared.consumer_count);
+                self.counts.insert(name.clone(), counts);
+                self.states.insert(name.clone(), format!("{} ready, {} consumers", counts.0, counts.1));
+                continue;
+            }
+            let Some(Heard::Event(_, event)) = answer else { panic!("no answer from the probe") };
+            let closed = Closed::of(&event).expect("the probe was closed");
+            let state = if closed.code == 404 { "does not exist".to_owned() } else { closed.to_string() };
+            self.states.insert(name.clone(), state);
+            self.links[link].has_probe = false;
+            self.counts.remove(name);
+            self.queues.remove(name);
+            return names[index + 1..].iter().filter(|&other| other != name).cloned().collect();
+        }
+        Vec::new()
+    }
+
+    /// Asks every channel, twice, one question behind the answer to the other.
+    fn ask_channels(&mut self) {
+        for _ in 0..2 {
+            let open: Vec<_> = (0..LINKS)
+                .flat_map(|link| self.open_channels(link).into_iter().map(move |at| (link, at)))
+                .collect();
+            for &(link, channel) in &open {
+                self.put(link, channel, access_request());
+            }
+            (0..LINKS).for_each(|link| self.links[link].client.flush());
+            // Their answers come in any order.
+            let heard = self.heard.len();
+            for (link, channel) in open {
+                let answered = self.heard[heard..].iter().any(|heard| heard.answers(link, channel));
+                if !answered && self.links[link].channels.contains_key(&channel) {
+                    self.await_on(link, channel, |method| matches!(method, Method::AccessRequestOk(_)));
+                }
+            }
+        }
+    }
+
+    /// Waits for confirms, and for cancellations of consumers whose queue is gone.
+    fn await_debts(&mut self) {
+        for link in 0..LINKS {
+            for number in self.open_channels(link) {
+                loop {
+                    let Some(channel) = self.channel(link, number) else { break };
+                    let unconfirmed =
+                        channel.confirms.as_ref().is_some_and(|(_, pending)| !pending.is_empty());
+                    let uncancelled = channel
+                        .consumers
+                        .values()
+                        .any(|queue| self.states.get(queue).is_some_and(|state| state == "does not exist"));
+                    if !unconfirmed && !uncancelled {
+                        break;
+                    }
+                    let is_one = |method: &Method| {
+                        matches!(method, Method::BasicAck(_) | Method::BasicNack(_) | Method::BasicCancel(_))
+                    };
+                    if !self.await_on(link, number, is_one) {
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends a connection and begins it anew.
+    pub(crate) fn restart(&mut self, link: usize) {
+        if !self.links[link].channels.is_empty() {
+            let close =
+                ConnectionClose { reply_code: 200, reply_text: short("bye"), class_id: 0, method_id: 0 };
+            self.put(link, 0, Method::ConnectionClose(close));
+            self.links[link].client.flush();
+            self.await_on(link, 0, |method| matches!(method, Method::ConnectionCloseOk(_)));
+        }
+        self.reconnect(link);
+        self.probe_queues();
+    }
+
+    /// What the step has brought so far.
+    pub(crate) fn observation(&self) -> Observation {
+        let mut seen = Observation::new();
+        let mut tags: BTreeMap<(usize, u16), BTreeSet<u64>> = BTreeMap::new();
+        for heard in &self.heard {
+            let (link, event) = match heard {
+                Heard::Event(link, event) => (*link, event),
+                Heard::Silent(link, channel) => {
+                    seen.entry(format!("{link}.{channel}")).or_default().push("SILENCE".to_owned());
+                    continue;
+                }
+            };
+            let at = (link, event.channel);
+            let content = || self.content(event);
+            let (stream, line) = match &event.method {
+                Method::AccessRequestOk(_) => continue,
+                Method::BasicDeliver(deliver) => {
+                    tags.entry(at).or_default().insert(deliver.delivery_tag);
+                    let BasicDeliver { redelivered, exchange, routing_key, .. } = deliver;
+                    let line =
+                        format!("{exchange:?} {routing_key:?} redelivered={redelivered} {}", content());
+                    (format!(" to {}", deliver.consumer_tag), line)
+                }
+                Method::BasicGetOk(got) => (String::new(), format!("{got:?} {}", content())),
+                Method::BasicReturn(returned) => {
+                    (" returns".to_owned(), format!("{returned:?} {}", content()))
+                }
+                Method::BasicAck(_) | Method::BasicNack(_) => continue,
+                Method::BasicCancel(cancel) => {
+                    (format!(" to {}", cancel.consumer_tag), "CANCELLED".to_owned())
+                }
+                method => match Closed::of(event) {
+                    Some(closed) => (String::new(), closed.to_string()),
+                    None => (String::new(), format!("{method:?}")),
+                },
+            };
+            let stream = self.told(format!("{link}.{}{stream}", event.channel));
+            seen.entry(stream).or_default().push(self.told(line));
+        }
+        for ((link, channel), tags) in tags {
+            seen.insert(format!("{link}.{channel} tags"), vec![format!("{tags:?}")]);
+        }
+        for ((link, channel), confirmed) in &self.confirmed {
+            seen.insert(format!("{link}.{channel} confirms"), vec![format!("{confirmed:?}")]);
+        }
+        for (queue, state) in &self.states {
+            seen.insert(format!("queue {queue}"), vec![state.clone()]);
+        }
+        seen
+    }
+
+    fn content(&self, event: &Event) -> String {
+        let Some(content) = &event.content else { return String::new() };
+        let body = String::from_utf8_lossy(&content.body[..content.body.len().min(SHOWN)]).into_owned();
+        let properties = content.decoded();
+        let is_dead = properties.headers.as_ref().is_some_and(|headers| headers.get("x-death").is_some());
+        let properties = match is_dead {
+            true => dead_letter(&properties),
+            // What nobody had to touch is the same to the bit.
+            false => content.properties.escape_ascii().to_string(),
+        };
+        format!("{:?} ({} bytes) {properties}", body.trim_end(), content.body.len())
+    }
+
+    /// Deletes everything that a trace can have made, and starts anew.
+    pub(crate) fn clean(&mut self, exchanges: &[&str], queues: impl Iterator<Item = String>) {
+        // The connections first: their exclusive queues go with them.
+        for link in 0..LINKS {
+            if !self.links[link].is_closed {
+                let close =
+                    ConnectionClose { reply_code: 200, reply_text: short("bye"), class_id: 0, method_id: 0 };
+                self.put(link, 0, Method::ConnectionClose(close));
+                self.links[link].client.flush();
+                self.await_on(link, 0, |method| matches!(method, Method::ConnectionCloseOk(_)));
+            }
+        }
+        let mut control = Link::connect(&self.endpoint);
+        control.client.open_channel(1);
+        for exchange in exchanges {
+            let delete = ExchangeDelete { exchange: short(exchange), ..Default::default() };
+            let done = control.client.call(1, Method::ExchangeDelete(delete));
+            assert!(done.is_ok(), "{done:?}");
+        }
+        let known =
+            self.queues.keys().filter(|name| !name.starts_with('$')).chain(&self.made_queues).cloned();
+        let known: Vec<_> = known.collect();
+        for queue in queues.chain(known) {
+            let delete = QueueDelete { queue: short(&queue), ..Default::default() };
+            let done = control.client.call(1, Method::QueueDelete(delete));
+            assert!(done.is_ok(), "{queue}: {done:?}");
+        }
+        control.client.close();
+        *self = Side::connect(&self.endpoint);
+    }
+}
+
+impl Channel {
+    fn was_sent(&mut self, to: String, tag: u64) {
+        let sequence = self.sequence.entry(to.clone()).or_default();
+        *sequence += 1;
+        self.unacked.push(Unacked { key: (to, *sequence), tag });
+    }
+
+    fn will_consume(&mut self, tag: &str, no_ack: bool) {
+        match no_ack {
+            true => self.no_ack.insert(tag.to_owned()),
+            false => self.no_ack.remove(tag),
+        };
+    }
+
+    /// Cumulative confirms are told one by one: how many are put into one is a matter of time.
+    fn was_confirmed(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        how: &'static str,
+        told: &mut BTreeSet<(u64, &'static str)>,
+    ) {
+        let Some((_, pending)) = &mut self.confirms else {
+            told.insert((tag, "without confirm.select"));
+            return;
+        };
+        if !multiple && !pending.contains(&tag) {
+            told.insert((tag, "twice"));
+        }
+        pending.retain(|&other| {
+            let is_it = other == tag || multiple && (other < tag || tag == 0);
+            if is_it {
+                told.insert((other, how));
+            }
+            !is_it
+        });
+    }
+}
+
+impl Link {
+    fn connect(endpoint: &Endpoint) -> Link {
+        let options = Options { vhost: endpoint.vhost.clone(), ..Options::default() };
+        let client = Client::log_in(endpoint.address, &options)
+            .unwrap_or_else(|refusal| panic!("{} refuses: {refusal:?}", endpoint.name));
+        Link { client, channels: BTreeMap::new(), has_probe: false, is_closed: false }
+    }
+}
+
+/// A lost connection, told like a close.
+fn hung_up(closed: Closed) -> Event {
+    let close = ConnectionClose {
+        reply_code: closed.code,
+        reply_text: short(closed.text),
+        class_id: 0,
+        method_id: 0,
+    };
+    Event { channel: 0, method: Method::ConnectionClose(close), content: None }
+}
+
+/// A dead letter's properties: in any order, and without the time.
+fn dead_letter(properties: &Properties) -> String {
+    let mut properties = properties.clone();
+    let headers = properties.headers.take().unwrap_or_default();
+    let mut lines: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| match value {
+            FieldValue::Array(deaths) if name.as_str() == "x-death" => {
+                let deaths: Vec<_> = deaths.iter().map(death).collect();
+                format!("x-death=[{}]", deaths.join(" "))
+            }
+            value => format!("{name}={value:?}"),
+        })
+        .collect();
+    lines.sort();
+    format!("{properties:?} {}", lines.join(", "))
+}
+
+fn death(death: &FieldValue) -> String {
+    let FieldValue::Table(death) = death else { return format!("{death:?}") };
+    let mut fields: Vec<_> = death
+        .iter()
+        .filter(|(name, _)| name.as_str() != "time")
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    fields.sort();
+    let has_time = matches!(death.get("time"), Some(FieldValue::Timestamp(_)));
+    format!("{{{}{}}}", fields.join(" "), if has_time { "" } else { " WITHOUT TIME" })
+}
