@@ -186,7 +186,7 @@ impl AmqpSession {
         };
         let fate = if targets.queues.is_empty() {
             expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
-            if publish.mandatory {
+            if publish.mandatory && !resolved.duplicate {
                 put_return(number, &publish, properties, content.body, tuned.frame_max, returns);
             }
             Fate::Unroutable
