@@ -9,7 +9,9 @@ use lapin::message::BasicGetMessage;
 use lapin::options::*;
 use lapin::protocol::{AMQPErrorKind, AMQPHardError, AMQPSoftError};
 use lapin::types::{AMQPValue, DecimalValue, FieldArray, FieldTable, ShortString};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error, ErrorKind, ExchangeKind};
+use lapin::{
+    BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Error, ErrorKind, ExchangeKind,
+};
 
 use suite::{Failure, Suite, within};
 
@@ -102,7 +104,14 @@ async fn properties_and_headers(suite: &mut Suite) -> Done {
         ("time", AMQPValue::Timestamp(1_700_000_000)),
         ("bytes", AMQPValue::ByteArray(vec![0, 255].into())),
         ("void", AMQPValue::Void),
-        ("array", AMQPValue::FieldArray(FieldArray::from(vec![AMQPValue::LongInt(1), text("two"), AMQPValue::Void]))),
+        (
+            "array",
+            AMQPValue::FieldArray(FieldArray::from(vec![
+                AMQPValue::LongInt(1),
+                text("two"),
+                AMQPValue::Void,
+            ])),
+        ),
         ("table", AMQPValue::FieldTable(table([("inner", AMQPValue::Boolean(false))]))),
     ];
     let properties = BasicProperties::default()
@@ -152,7 +161,11 @@ async fn confirms(suite: &mut Suite) -> Done {
     for number in 0..500_u32 {
         let options = BasicPublishOptions::default();
         let body = number.to_string();
-        pending.push(channel.basic_publish("".into(), name.clone(), options, body.as_bytes(), BasicProperties::default()).await?);
+        pending.push(
+            channel
+                .basic_publish("".into(), name.clone(), options, body.as_bytes(), BasicProperties::default())
+                .await?,
+        );
     }
     let mut acknowledged = 0;
     for confirm in pending {
@@ -162,18 +175,29 @@ async fn confirms(suite: &mut Suite) -> Done {
     suite.check("all there", ready(&channel, &name).await?, 500);
 
     let options = BasicPublishOptions { mandatory: true, ..Default::default() };
-    let confirm = channel.basic_publish("".into(), "conformance.none".into(), options, b"back", BasicProperties::default()).await?;
+    let confirm = channel
+        .basic_publish("".into(), "conformance.none".into(), options, b"back", BasicProperties::default())
+        .await?;
     let confirmation = within("a confirm", confirm).await??;
     suite.check("an unroutable message is acknowledged", confirmation.is_ack(), true);
     let returned = confirmation.take_message();
-    suite.check("after its return", returned.as_ref().map(|message| (message.reply_code, message.reply_text.as_str().to_owned())), Some((312, "NO_ROUTE".to_owned())));
+    suite.check(
+        "after its return",
+        returned.as_ref().map(|message| (message.reply_code, message.reply_text.as_str().to_owned())),
+        Some((312, "NO_ROUTE".to_owned())),
+    );
     suite.check("which has the body", returned.map(|message| message.data.clone()), Some(b"back".to_vec()));
 
-    let full = queue(&channel, table([("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", text("reject-publish"))])).await?;
+    let full = queue(
+        &channel,
+        table([("x-max-length", AMQPValue::LongInt(1)), ("x-overflow", text("reject-publish"))]),
+    )
+    .await?;
     let mut outcomes = Vec::new();
     for _ in 0..2 {
         let options = BasicPublishOptions::default();
-        let confirm = channel.basic_publish("".into(), full.clone(), options, b"x", BasicProperties::default()).await?;
+        let confirm =
+            channel.basic_publish("".into(), full.clone(), options, b"x", BasicProperties::default()).await?;
         outcomes.push(within("a confirm", confirm).await??.is_ack());
     }
     suite.check("reject-publish is a nack", outcomes, vec![true, false]);
@@ -188,7 +212,9 @@ async fn consuming(suite: &mut Suite) -> Done {
     for number in 0..200_u32 {
         publish(&channel, &name, number.to_string().as_bytes(), BasicProperties::default()).await?;
     }
-    let mut consumer = channel.basic_consume(name.clone(), "tag".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
+    let mut consumer = channel
+        .basic_consume(name.clone(), "tag".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await?;
     let (mut bodies, mut tags) = (Vec::new(), Vec::new());
     for _ in 0..200 {
         let delivery = within("a delivery", consumer.next()).await?.ok_or("the consumer ended")??;
@@ -208,7 +234,11 @@ async fn settling(suite: &mut Suite) -> Done {
     let connection = connect().await?;
     let channel = connection.create_channel().await?;
     let dead = queue(&channel, FieldTable::default()).await?;
-    let name = queue(&channel, table([("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text(dead.as_str()))])).await?;
+    let name = queue(
+        &channel,
+        table([("x-dead-letter-exchange", text("")), ("x-dead-letter-routing-key", text(dead.as_str()))]),
+    )
+    .await?;
     for body in [b"1", b"2", b"3"] {
         publish(&channel, &name, body, BasicProperties::default()).await?;
     }
@@ -219,12 +249,20 @@ async fn settling(suite: &mut Suite) -> Done {
     last.ok_or("no message")?.nack(BasicNackOptions { multiple: true, requeue: true }).await?;
     until_ready(&channel, &name, 3).await?;
     let first = get(&channel, &name, false).await?;
-    suite.check("requeued to its place, marked", (first.data.clone(), first.redelivered), (b"1".to_vec(), true));
+    suite.check(
+        "requeued to its place, marked",
+        (first.data.clone(), first.redelivered),
+        (b"1".to_vec(), true),
+    );
     first.reject(BasicRejectOptions { requeue: false }).await?;
     let rejected = get(&channel, &dead, true).await?;
     let headers = rejected.properties.headers().clone().unwrap_or_default();
     suite.check("x-first-death-reason", headers.inner().get("x-first-death-reason"), Some(&text("rejected")));
-    let deaths = headers.inner().get("x-death").and_then(|deaths| deaths.as_array()).map(|deaths| deaths.as_slice().len());
+    let deaths = headers
+        .inner()
+        .get("x-death")
+        .and_then(|deaths| deaths.as_array())
+        .map(|deaths| deaths.as_slice().len());
     suite.check("one death", deaths, Some(1));
     get(&channel, &name, false).await?;
     channel.basic_recover(BasicRecoverOptions { requeue: true }).await?;
@@ -246,11 +284,25 @@ async fn exchanges(suite: &mut Suite) -> Done {
         let options = ExchangeDeclareOptions { auto_delete: true, ..Default::default() };
         channel.exchange_declare(exchange.clone(), kind.clone(), options, FieldTable::default()).await?;
         let name = queue(&channel, FieldTable::default()).await?;
-        channel.queue_bind(name.clone(), exchange.clone(), pattern.into(), QueueBindOptions::default(), arguments).await?;
+        channel
+            .queue_bind(
+                name.clone(),
+                exchange.clone(),
+                pattern.into(),
+                QueueBindOptions::default(),
+                arguments,
+            )
+            .await?;
         let properties = BasicProperties::default().with_headers(table([("h", AMQPValue::LongInt(1))]));
-        channel.basic_publish(exchange.clone(), key.into(), BasicPublishOptions::default(), b"x", properties).await?;
+        channel
+            .basic_publish(exchange.clone(), key.into(), BasicPublishOptions::default(), b"x", properties)
+            .await?;
         let message = get(&channel, &name, true).await?;
-        suite.check(&format!("{kind:?}"), (message.exchange.as_str(), message.routing_key.as_str()), (exchange.as_str(), key));
+        suite.check(
+            &format!("{kind:?}"),
+            (message.exchange.as_str(), message.routing_key.as_str()),
+            (exchange.as_str(), key),
+        );
         channel.exchange_delete(exchange, ExchangeDeleteOptions::default()).await?;
     }
     Ok(())
@@ -263,7 +315,11 @@ async fn transactions(suite: &mut Suite) -> Done {
     let name = queue(&reader, FieldTable::default()).await?;
     channel.tx_select().await?;
     publish(&channel, &name, b"1", BasicProperties::default()).await?;
-    suite.check("not before commit", reader.basic_get(name.clone(), BasicGetOptions { no_ack: true }).await?.is_none(), true);
+    suite.check(
+        "not before commit",
+        reader.basic_get(name.clone(), BasicGetOptions { no_ack: true }).await?.is_none(),
+        true,
+    );
     channel.tx_commit().await?;
     suite.check("after", get(&reader, &name, true).await?.data.clone(), b"1".to_vec());
     publish(&channel, &name, b"2", BasicProperties::default()).await?;
@@ -279,9 +335,21 @@ async fn refusals(suite: &mut Suite) -> Done {
     let channel = connection.create_channel().await?;
     let error = channel.queue_declare("conformance.none".into(), missing, FieldTable::default()).await.err();
     suite.check("404", error.as_ref().and_then(soft), Some(AMQPSoftError::NOTFOUND));
-    suite.check("its text", error.is_some_and(|error| error.to_string().contains("no queue 'conformance.none' in vhost '/'")), true);
+    suite.check(
+        "its text",
+        error.is_some_and(|error| error.to_string().contains("no queue 'conformance.none' in vhost '/'")),
+        true,
+    );
     let channel = connection.create_channel().await?;
-    let error = channel.exchange_declare("amq.nonsense".into(), ExchangeKind::Direct, Default::default(), FieldTable::default()).await.err();
+    let error = channel
+        .exchange_declare(
+            "amq.nonsense".into(),
+            ExchangeKind::Direct,
+            Default::default(),
+            FieldTable::default(),
+        )
+        .await
+        .err();
     suite.check("403", error.as_ref().and_then(soft), Some(AMQPSoftError::ACCESSREFUSED));
     let channel = connection.create_channel().await?;
     let name = queue(&channel, FieldTable::default()).await?;
@@ -290,20 +358,25 @@ async fn refusals(suite: &mut Suite) -> Done {
     let error = stranger.queue_declare(name.clone(), missing, FieldTable::default()).await.err();
     suite.check("405", error.as_ref().and_then(soft), Some(AMQPSoftError::RESOURCELOCKED));
     let options = ExchangeDeclareOptions { durable: true, ..Default::default() };
-    let error = channel.exchange_declare("amq.direct".into(), ExchangeKind::Fanout, options, FieldTable::default()).await.err();
+    let error = channel
+        .exchange_declare("amq.direct".into(), ExchangeKind::Fanout, options, FieldTable::default())
+        .await
+        .err();
     suite.check("406", error.as_ref().and_then(soft), Some(AMQPSoftError::PRECONDITIONFAILED));
     suite.check("the connection works on", connection.create_channel().await.is_ok(), true);
 
     let url = std::env::var("CONFORMANCE_URL")?;
     let nowhere = url.replace("%2f", "nowhere");
-    let refused = within("an answer", Connection::connect(&nowhere, ConnectionProperties::default())).await?.err();
+    let refused =
+        within("an answer", Connection::connect(&nowhere, ConnectionProperties::default())).await?.err();
     let hard = refused.as_ref().and_then(|error| match error.kind() {
         ErrorKind::ProtocolError(error) => Some(error.kind().clone()),
         _ => None,
     });
     suite.check("530", hard, Some(AMQPErrorKind::Hard(AMQPHardError::NOTALLOWED)));
     let wrong = url.replace("guest:guest", "guest:wrong");
-    let refused = within("an answer", Connection::connect(&wrong, ConnectionProperties::default())).await?.err();
+    let refused =
+        within("an answer", Connection::connect(&wrong, ConnectionProperties::default())).await?.err();
     suite.check("a wrong password", refused.as_ref().and_then(soft), Some(AMQPSoftError::ACCESSREFUSED));
     Ok(())
 }
@@ -312,7 +385,9 @@ async fn cancelled_by_the_broker(suite: &mut Suite) -> Done {
     let connection = connect().await?;
     let channel = connection.create_channel().await?;
     let name = queue(&channel, FieldTable::default()).await?;
-    let mut consumer = channel.basic_consume(name.clone(), "".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
+    let mut consumer = channel
+        .basic_consume(name.clone(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await?;
     suite.check("a tag was made", consumer.tag().as_str().starts_with("amq.ctag-"), true);
     let other = connection.create_channel().await?;
     other.queue_delete(name, QueueDeleteOptions::default()).await?;
@@ -326,7 +401,9 @@ async fn direct_reply_to(suite: &mut Suite) -> Done {
     let server = connection.create_channel().await?;
     let requests = queue(&server, FieldTable::default()).await?;
     let options = BasicConsumeOptions { no_ack: true, ..Default::default() };
-    let mut replies = client.basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default()).await?;
+    let mut replies = client
+        .basic_consume("amq.rabbitmq.reply-to".into(), "".into(), options, FieldTable::default())
+        .await?;
     for number in 0..20_u32 {
         let properties = BasicProperties::default().with_reply_to("amq.rabbitmq.reply-to".into());
         publish(&client, &requests, number.to_string().as_bytes(), properties).await?;

@@ -28,7 +28,11 @@ impl Suite {
     }
 
     /// Runs a scenario; one that cannot go on is a failed assertion.
-    pub async fn scenario(&mut self, name: &'static str, run: impl AsyncFnOnce(&mut Self) -> Result<(), Failure>) {
+    pub async fn scenario(
+        &mut self,
+        name: &'static str,
+        run: impl AsyncFnOnce(&mut Self) -> Result<(), Failure>,
+    ) {
         if !name.contains(&std::env::var("CONFORMANCE_ONLY").unwrap_or_default()) {
             return;
         }

@@ -20,10 +20,17 @@ async fn consume(name: &str, count: u64) -> Result<(), Failure> {
     let url = std::env::var("CONFORMANCE_URL")?;
     let connection = Connection::connect(&url, ConnectionProperties::default()).await?;
     let channel = connection.create_channel().await?;
-    channel.queue_declare(name.into(), QueueDeclareOptions { durable: true, ..Default::default() }, FieldTable::default()).await?;
+    channel
+        .queue_declare(
+            name.into(),
+            QueueDeclareOptions { durable: true, ..Default::default() },
+            FieldTable::default(),
+        )
+        .await?;
     channel.basic_qos(PREFETCH, BasicQosOptions::default()).await?;
-    let mut deliveries =
-        channel.basic_consume(name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default()).await?;
+    let mut deliveries = channel
+        .basic_consume(name.into(), "".into(), BasicConsumeOptions::default(), FieldTable::default())
+        .await?;
     for wanted in 0..count {
         let delivery = tokio::time::timeout(SILENCE, deliveries.next())
             .await
@@ -31,7 +38,11 @@ async fn consume(name: &str, count: u64) -> Result<(), Failure> {
             .ok_or("the consumer ended")??;
         let got: u64 = std::str::from_utf8(&delivery.data)?.parse()?;
         if got != wanted || delivery.redelivered {
-            return Err(format!("message {got} came where {wanted} was due (redelivered: {})", delivery.redelivered).into());
+            return Err(format!(
+                "message {got} came where {wanted} was due (redelivered: {})",
+                delivery.redelivered
+            )
+            .into());
         }
         delivery.ack(BasicAckOptions::default()).await?;
     }
