@@ -1,10 +1,12 @@
 """Acks, nacks, rejects, recover, and unknown tags."""
 
+import struct
+
 from pika import spec
 
 from . import check, scenario
 from .consuming import numbers
-from .raw import Raw
+from .raw import METHOD, Raw, envelope
 
 
 def held(w, queue, count):
@@ -181,3 +183,17 @@ def acks_in_any_order(w):
         channel.basic_ack(tag)
     channel.close()
     check("all settled", w.ready(queue), 0)
+
+
+@scenario
+def recover_async_is_not_answered(w):
+    with Raw() as raw:
+        raw.open()
+        queue = raw.queue(exclusive=True)
+        raw.content(spec.Basic.Publish(exchange="", routing_key=queue), b"1")
+        raw.send(spec.Basic.Get(queue=queue), 1)
+        raw.delivery()
+        raw.bytes(envelope(METHOD, 1, struct.pack(">HHB", 60, 100, 1)))
+        raw.send(spec.Basic.Get(queue=queue), 1)
+        method, _, body = raw.delivery()
+        check("got again, marked", (method.NAME, method.redelivered, body), ("Basic.GetOk", True, b"1"))
