@@ -132,7 +132,8 @@ impl Runner {
         let since = Instant::now();
         loop {
             let [ours, oracle] = &self.sides;
-            let (ours, oracle) = (ours.observation(), oracle.observation());
+            let ours = wanted::plain(ours.observation(), &mut self.wanted);
+            let oracle = wanted::plain(oracle.observation(), &mut self.wanted);
             if ours == oracle {
                 return Outcome::Same;
             }

@@ -1,5 +1,7 @@
 //! Differences from RabbitMQ that we want, each with its reason. Everything else that differs is a defect.
 
+use std::collections::BTreeMap;
+
 use super::operation::{Operation, Step};
 use super::side::Observation;
 
@@ -36,6 +38,51 @@ pub(crate) const WANTED: &[Wanted] = &[Wanted {
     },
     repair: Repair::Reconnect,
 }];
+
+/// Words that differ and mean the same, or more.
+pub(crate) struct Wording {
+    /// What differs.
+    pub(crate) name: &'static str,
+    /// Why we want it.
+    pub(crate) reason: &'static str,
+    /// Makes a line of either side what it would be without this.
+    plain: fn(&str) -> Option<String>,
+}
+
+/// The list of words.
+pub(crate) const WORDINGS: &[Wording] = &[
+    Wording {
+        name: "x-last-death headers",
+        reason: "RabbitMQ 3.13 and later write x-last-death-{exchange,queue,reason}; 3.10 does not",
+        plain: |line| {
+            let start = line.find(", x-last-death-exchange=")?;
+            let end = start + line[start..].find("x-last-death-reason=")?;
+            let end = end + line[end..].find(')')? + 1;
+            Some(format!("{}{}", &line[..start], &line[end..]))
+        },
+    },
+    Wording {
+        name: "x-match in the text",
+        reason: "RabbitMQ prints the value as an Erlang term, <<\"bogus\">>; we print it as text",
+        plain: |line| {
+            let is_it = line.contains("Invalid x-match field value <<");
+            is_it.then(|| line.replacen("<<\\\"", "'", 1).replacen("\\\">>", "'", 1))
+        },
+    },
+];
+
+/// Takes out of an observation the words that may differ.
+pub(crate) fn plain(mut seen: Observation, met: &mut BTreeMap<&'static str, usize>) -> Observation {
+    for line in seen.values_mut().flatten() {
+        for wording in WORDINGS {
+            if let Some(plain) = (wording.plain)(line) {
+                *line = plain;
+                *met.entry(wording.name).or_default() += 1;
+            }
+        }
+    }
+    seen
+}
 
 /// The entry that explains a difference.
 pub(crate) fn find(step: &Step, ours: &Observation, oracle: &Observation) -> Option<&'static Wanted> {
