@@ -162,6 +162,9 @@ impl Vhost {
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
         if name.is_empty() {
+            options
+                .allow_server_name()
+                .map_err(|error| BrokerError::refused(error.reply_code(), error.text(name, &self.name)))?;
             let name = QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())));
             return self.create_queue(name, options, Purpose::Ordinary, by, turn);
         }

@@ -73,7 +73,6 @@ fn heading(key: &str) -> String {
         "messages_unacknowledged" => "unacked",
         "messages_delayed" => "delayed",
         "message_bytes" => "bytes",
-        "messages_delayed" => "delayed",
         "destination_type" => "type",
         "consumer_tag" => "tag",
         "prefetch_count" => "prefetch",
