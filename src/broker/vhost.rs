@@ -228,10 +228,6 @@ impl Vhost {
         }
         self.check_queue_count(&name)?;
         let owner = options.exclusive.then_some(by);
-        let options = match purpose {
-            Purpose::Ordinary => topology.policies.applied(&name, options),
-            Purpose::Replies | Purpose::Delays => options,
-        };
         let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
         let queue = self.host(machine, purpose, owner);
         topology.routing.add_queue(name, queue.id());
@@ -239,6 +235,7 @@ impl Vhost {
         if let Some(owner) = owner {
             topology.exclusive.entry(owner).or_default().insert(queue.id(), queue.clone());
         }
+        topology.apply_policy(&queue, turn);
         self.publish_generation(&topology);
         drop(topology);
         // Arms the timer of a queue that expires unused.

@@ -138,7 +138,7 @@ impl AmqpSession {
         let name = self.named_queue(number, clean(purge.queue.clone()))?;
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return Ok(()) };
-        let message_count = count(open.vhost.queue(&name, open.id)?.purge(turn));
+        let message_count = count(open.vhost.purge_queue(&name, open.id, turn)?);
         self.answer(number, purge.no_wait, Method::QueuePurgeOk(QueuePurgeOk { message_count }));
         Ok(())
     }
