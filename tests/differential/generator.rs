@@ -390,7 +390,7 @@ impl Generator {
             properties.expiration = Some(text(self.pick(&["600000", "3600000"])));
         }
         if self.rng.u32(..1000) < 8 {
-            let bad = ["", "x", "-1", "1.5", " 1", "1 ", "+1", "0x10", "99999999999999"];
+            let bad = ["", "x", "-1", "1.5", " 1", "1 ", "+600000", "0x10", "99999999999999"];
             properties.expiration = Some(text(self.pick(&bad)));
         }
         if self.chance(4) {

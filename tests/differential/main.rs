@@ -95,7 +95,10 @@ fn compare(endpoints: &[Endpoint; 2], operations: u64, runs: u64) {
             since.elapsed().as_secs_f64()
         );
     }
-    println!("{} operations; wanted differences: {:?}", runner.performed, runner.wanted);
+    println!("{} operations; wanted differences met:", runner.performed);
+    for (name, times) in &runner.wanted {
+        println!("  {times} x {name}: {}", wanted::reason(name));
+    }
     for difference in runner.texts.values() {
         println!("\n== refused otherwise");
         tell(difference, endpoints);

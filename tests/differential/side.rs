@@ -105,6 +105,8 @@ pub(crate) struct Side {
     states: BTreeMap<String, String>,
     /// Whether what this step gets or consumes is not to be acknowledged.
     is_no_ack: bool,
+    /// The channel of this step.
+    at: (usize, u16),
 }
 
 impl Side {
@@ -121,6 +123,7 @@ impl Side {
             confirmed: BTreeMap::new(),
             states: BTreeMap::new(),
             is_no_ack: false,
+            at: (0, 0),
         }
     }
 
@@ -149,6 +152,7 @@ impl Side {
             _ => false,
         };
         let (link, channel) = (order.link, order.channel);
+        self.at = (link, channel);
         let was_open = self.links[link].channels.contains_key(&channel);
         if !was_open && !matches!(order.operation, Operation::UseClosed | Operation::CloseConnection) {
             self.put(link, channel, Method::ChannelOpen(ChannelOpen {}));
@@ -167,19 +171,16 @@ impl Side {
             }
             operation => {
                 // RabbitMQ's queues answer these themselves, maybe behind the answer to what follows.
-                let is_answer: fn(&Method) -> bool = match operation {
-                    Operation::Consume { tag, no_wait, .. } if !no_wait || tag.is_empty() => {
-                        |method| matches!(method, Method::BasicConsumeOk(_))
-                    }
-                    Operation::Cancel { no_wait: false, .. } => {
-                        |method| matches!(method, Method::BasicCancelOk(_))
-                    }
-                    _ => |_| false,
+                let is_awaited = match operation {
+                    Operation::Consume { tag, no_wait, .. } => !no_wait || tag.is_empty(),
+                    Operation::Cancel { no_wait, .. } => !no_wait,
+                    _ => false,
                 };
-                let is_awaited = matches!(operation, Operation::Consume { tag, no_wait, .. } if !no_wait || tag.is_empty())
-                    || matches!(operation, Operation::Cancel { no_wait: false, .. });
                 if is_awaited {
                     self.links[link].client.flush();
+                    let is_answer = |method: &Method| {
+                        matches!(method, Method::BasicConsumeOk(_) | Method::BasicCancelOk(_))
+                    };
                     if !self.await_on(link, channel, is_answer) {
                         return self.look_around(order.operation);
                     }
@@ -533,12 +534,6 @@ impl Side {
                     return false;
                 }
                 Next::Nothing => {
-                    eprintln!(
-                        "SILENCE {} {} {link}.{channel} inbox of step: {:?}",
-                        self.endpoint.name,
-                        self.endpoint.vhost,
-                        self.observation()
-                    );
                     self.heard.push(Heard::Silent(link, channel));
                     self.links[link].is_closed = true;
                     return false;
@@ -588,10 +583,8 @@ impl Side {
         };
         if let Some(channel) = self.links[link].channels.get_mut(&number) {
             match (&event.method, tag) {
-                (Method::BasicDeliver(deliver), Some(tag)) => {
-                    if !channel.no_ack.contains(&tag) {
-                        channel.was_sent(tag, deliver.delivery_tag);
-                    }
+                (Method::BasicDeliver(deliver), Some(tag)) if !channel.no_ack.contains(&tag) => {
+                    channel.was_sent(tag, deliver.delivery_tag);
                 }
                 (Method::BasicGetOk(got), _) if !self.is_no_ack => {
                     channel.was_sent("get".to_owned(), got.delivery_tag);
@@ -609,10 +602,8 @@ impl Side {
                     let confirmed = self.confirmed.entry((link, number)).or_default();
                     channel.was_confirmed(*delivery_tag, *multiple, "nack", confirmed);
                 }
-                (Method::BasicReturn(_), _) => {
-                    if channel.confirms.as_ref().is_some_and(|(_, pending)| pending.is_empty()) {
-                        self.confirmed.entry((link, number)).or_default().insert((0, "before the return"));
-                    }
+                (Method::BasicReturn(_), _) if channel.has_confirmed_all() => {
+                    self.confirmed.entry((link, number)).or_default().insert((0, "before the return"));
                 }
                 _ => {}
             }
@@ -681,12 +672,16 @@ impl Side {
         Vec::new()
     }
 
-    /// Asks every channel, twice, one question behind the answer to the other.
+    /// Asks every channel that may be told something, twice, one question behind the answer to the other.
     fn ask_channels(&mut self) {
         for _ in 0..2 {
-            let open: Vec<_> = (0..LINKS)
-                .flat_map(|link| self.open_channels(link).into_iter().map(move |at| (link, at)))
-                .collect();
+            let all =
+                (0..LINKS).flat_map(|link| self.open_channels(link).into_iter().map(move |at| (link, at)));
+            let is_told = |&(link, channel): &(usize, u16)| {
+                let is_asked = (link, channel) == self.at;
+                is_asked || self.channel(link, channel).is_some_and(|channel| !channel.consumers.is_empty())
+            };
+            let open: Vec<_> = all.filter(is_told).collect();
             for &(link, channel) in &open {
                 self.put(link, channel, access_request());
             }
@@ -706,8 +701,7 @@ impl Side {
     fn await_debts(&mut self) {
         for link in 0..LINKS {
             for number in self.open_channels(link) {
-                loop {
-                    let Some(channel) = self.channel(link, number) else { break };
+                while let Some(channel) = self.channel(link, number) {
                     let unconfirmed =
                         channel.confirms.as_ref().is_some_and(|(_, pending)| !pending.is_empty());
                     let uncancelled = channel
@@ -842,6 +836,10 @@ impl Channel {
         let sequence = self.sequence.entry(to.clone()).or_default();
         *sequence += 1;
         self.unacked.push(Unacked { key: (to, *sequence), tag });
+    }
+
+    fn has_confirmed_all(&self) -> bool {
+        self.confirms.as_ref().is_some_and(|(_, pending)| pending.is_empty())
     }
 
     fn will_consume(&mut self, tag: &str, no_ack: bool) {
