@@ -244,14 +244,15 @@ pub(crate) const WORDINGS: &[Wording] = &[
         },
     },
     Wording {
-        name: "tables and arrays in the text",
-        reason: "RabbitMQ prints them as Erlang terms, an empty table as []; we print ours",
+        name: "tables, arrays and void in the text",
+        reason: "RabbitMQ prints them as Erlang terms, an empty table as [], void as undefined; we print ours",
         plain: |line| {
             let value = "received the value '";
             let start = line.find(value)? + value.len();
             let end = start + line[start..].find("' of type '")?;
             let kind = &line[end + "' of type '".len()..];
-            let is_it = start < end && (kind.starts_with("table'") || kind.starts_with("array'"));
+            let is_it =
+                start < end && ["table'", "array'", "void'"].iter().any(|name| kind.starts_with(name));
             is_it.then(|| format!("{}{}", &line[..start], &line[end..]))
         },
     },
