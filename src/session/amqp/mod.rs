@@ -49,7 +49,7 @@ use crate::broker::{
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
-use channel::{Channel, ChannelSlot};
+use channel::{Channel, ChannelSlot, Consumer, Mode};
 use fault::{Fault, Refusal};
 use handshake::{Capabilities, Step, Tuned};
 use publishing::Tracked;
@@ -163,11 +163,16 @@ impl Open {
         open
     }
 
-    /// Whether acknowledgements may be under way, which could end what holds the connection's publishes back.
-    fn has_unacked(&self) -> bool {
-        self.channels
-            .values()
-            .any(|slot| matches!(slot, ChannelSlot::Open(channel) if !channel.unacked.is_empty()))
+    /// Whether what ends its being held back may still come from this client: acknowledgements of messages of the
+    /// queues that hold it (of any queue, if `all` memory is short), or a commit.
+    fn may_relieve(&self, all: bool) -> bool {
+        let relieves = |channel: &Channel| {
+            let held = |consumer: &Consumer| self.held_by.contains_key(&consumer.queue.id());
+            let unacked = !channel.unacked.is_empty() && (all || channel.consumers.values().any(held));
+            unacked
+                || matches!(&channel.mode, Mode::Transaction(transaction) if transaction.bytes > 0 || !transaction.settles.is_empty())
+        };
+        self.channels.values().any(|slot| matches!(slot, ChannelSlot::Open(channel) if relieves(channel)))
     }
 }
 
@@ -208,6 +213,7 @@ impl Session for AmqpSession {
             self.last_heard = now;
         }
         self.begin(now);
+        self.hear_urgent();
         let mut done = 0;
         loop {
             self.close_if_wanted();
@@ -239,6 +245,7 @@ impl Session for AmqpSession {
 
     fn handle_outbox(&mut self, now: Timestamp) {
         self.begin(now);
+        self.hear_urgent();
         self.take_outbox();
         self.close_if_wanted();
         self.turn.0.finish(&self.broker);
@@ -305,6 +312,7 @@ impl Session for AmqpSession {
     fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
         if matches!(self.state, State::Open(_)) {
             self.begin(now);
+            self.hear_urgent();
             self.fill_output();
             self.close_if_wanted();
             self.turn.0.finish(&self.broker);
@@ -324,8 +332,8 @@ impl Session for AmqpSession {
             // AMQP has no publish credit: not to read is the only way to hold a publisher back. But acknowledgements
             // come the same way, and they are what makes room.
             State::Open(open) if !open.held_by.is_empty() => {
-                let may_publish = open.held_allowance > 0 || open.has_unacked();
-                may_publish && !self.broker.memory_exhausted()
+                let exhausted = self.broker.memory_exhausted();
+                open.may_relieve(exhausted) || (open.held_allowance > 0 && !exhausted)
             }
             State::Finished => false,
             _ => true,
@@ -576,6 +584,13 @@ impl AmqpSession {
         self.flush_settles();
         self.turn.0.follow_up(&self.broker);
         self.tell_blocked();
+    }
+
+    /// Hears what does not wait until everything before it has been sent.
+    fn hear_urgent(&mut self) {
+        for notice in self.outbox.take_urgent() {
+            self.handle_notice(notice);
+        }
     }
 
     /// Takes the outbox if everything taken before has been sent, and hears its notices.
