@@ -64,7 +64,7 @@ pub(super) struct Line {
     gets: VecDeque<bool>,
     /// Consumers that were told to be open.
     consumers: HashSet<ShortStr>,
-    /// Consumers that may be open: nobody was to be told.
+    /// Consumers that may be open or not: nobody was to be told.
     silent_consumers: HashSet<ShortStr>,
     /// Delivered and not yet settled, mostly.
     pub(super) outstanding: VecDeque<u64>,
@@ -114,10 +114,17 @@ impl Ear {
 
     fn says_method(&mut self, channel: u16, payload: &[u8]) {
         let line = self.line(channel);
-        if MethodId::of(payload) == Some(MethodId::BASIC_PUBLISH) {
+        let id = MethodId::of(payload);
+        if id == Some(MethodId::BASIC_PUBLISH) {
             line.publishes += 1;
         }
-        let Ok(method) = Method::decode(payload) else { return };
+        let Ok(method) = Method::decode(payload) else {
+            // Who closes may do so with any fields when the server is closing, too.
+            if let Some(close @ (MethodId::CHANNEL_CLOSE | MethodId::CONNECTION_CLOSE)) = id {
+                *line.asked.entry(close).or_default() += 1;
+            }
+            return;
+        };
         if wants_answer(&method) {
             let asked = line.asked.entry(method.id()).or_default();
             // Whatever comes now belongs to a new channel, if it is the only one on its way.
@@ -129,6 +136,9 @@ impl Ear {
         match method {
             Method::BasicConsume(consume) if consume.no_wait => {
                 line.silent_consumers.insert(consume.consumer_tag);
+            }
+            Method::BasicCancel(cancel) if cancel.no_wait => {
+                line.silent_consumers.insert(cancel.consumer_tag);
             }
             Method::BasicGet(get) => line.gets.push_back(get.no_ack),
             _ => {}
@@ -213,7 +223,11 @@ impl Ear {
             other => panic!("{other:?} on channel 0"),
         }
         let id = method.id();
-        if matches!(method, Method::ConnectionCloseOk(_) | Method::ConnectionUpdateSecretOk(_)) {
+        // A server that is closing begins anew with each read: noise does not hide a close from it.
+        let may_be_hidden = self.babbles && before == Stage::Closing;
+        if matches!(method, Method::ConnectionCloseOk(_) | Method::ConnectionUpdateSecretOk(_))
+            && !may_be_hidden
+        {
             self.line(0).answered(MethodId { method: id.method - 1, ..id });
         }
     }
@@ -269,7 +283,10 @@ impl Ear {
             Method::BasicNack(nack) => line.confirms(nack.delivery_tag, nack.multiple),
             Method::BasicConsumeOk(ok) => {
                 line.answered(MethodId::BASIC_CONSUME);
-                assert!(line.consumers.insert(ok.consumer_tag.clone()), "{:?} twice", ok.consumer_tag);
+                let tag = &ok.consumer_tag;
+                // Without notices a consumer may have ended unheard.
+                let new = line.consumers.insert(tag.clone());
+                assert!(new || !wants_notices || line.silent_consumers.contains(tag), "{tag:?} twice");
             }
             Method::BasicCancelOk(ok) => {
                 line.answered(MethodId::BASIC_CANCEL);
