@@ -79,7 +79,7 @@ fn latency_is_told_in_percentiles_beside_the_generators_own() {
 
 #[test]
 fn contenders_take_turns_and_stand_in_one_report() {
-    let arguments = ["throughput", "--auto-ack", "--confirms=0", "--against=limit", "--rounds=2"];
+    let arguments = ["throughput", "--confirms=100", "--against=limit", "--rounds=2"];
     let report = report(&arguments);
     let names: Vec<_> =
         report["results"].as_array().into_iter().flatten().map(|result| &result["contender"]).collect();
@@ -112,6 +112,21 @@ fn amqp_is_measured_alike() {
         if report["scenario"]["confirms_window"] != 0 {
             assert_eq!(count(result, 0, "confirmed"), published, "{arguments:?}");
         }
+    }
+}
+
+/// A held-back publisher is not read from, and must not keep its thread from the consumer that it waits for.
+#[test]
+fn a_publisher_that_is_held_back_at_every_turn_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("broker.toml");
+    fs::write(&config, "memory.queue_budget = \"256 KiB\"\n").unwrap();
+    let config = format!("--config={}", config.display());
+    for protocol in ["--protocol=native", "--protocol=amqp"] {
+        let arguments = ["throughput", "--auto-ack", "--confirms=0", "--size=1KiB", "--batch=63"];
+        let report = report(&[&arguments[..], &[protocol, &config, "--duration=500ms"]].concat());
+        let result = &report["results"][0];
+        assert_eq!(count(result, 0, "received"), count(result, 0, "published"), "{protocol}");
     }
 }
 

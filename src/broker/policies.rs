@@ -1,7 +1,7 @@
 //! The policies of one vhost: which one holds for a queue or an exchange, and what changes when they do.
 //!
-//! A policy holds for what is declared before it and after it. Queues that the broker keeps for itself, and its own
-//! exchanges' bindings, are no operator's matter: policies pass them over.
+//! A policy holds at once, for what is declared before it and after it. Queues that the broker keeps for itself are
+//! no operator's matter: policies pass them over.
 //!
 //! Invariants: at most [`POLICIES_MAX`]; at any moment at most one policy holds for a name.
 //! Not here: what a policy says and how it combines with arguments (`model::Policy`).
@@ -13,8 +13,8 @@ use rialto_protocol::ReplyCode;
 
 use super::purpose::Purpose;
 use super::vhost::Topology;
-use super::{BrokerError, QueueCell, Vhost};
-use crate::model::{ExchangeName, ExchangeOptions, POLICIES_MAX, Policy, QueueOptions, QueueType};
+use super::{BrokerError, QueueCell, Turn, Vhost};
+use crate::model::{ExchangeName, ExchangeOptions, POLICIES_MAX, Policy, QueueType};
 
 /// The policies by name.
 #[derive(Debug, Default)]
@@ -37,14 +37,6 @@ impl Policies {
         self.holding(|policy| policy.matches_exchange(name))
     }
 
-    /// What holds for a queue that is declared with these options.
-    pub(super) fn applied(&self, name: &str, declared: QueueOptions) -> QueueOptions {
-        match self.of_queue(name, declared.queue_type) {
-            Some(policy) => policy.applied_to_queue(&declared),
-            None => declared,
-        }
-    }
-
     /// The alternate exchange that holds for an exchange.
     pub(super) fn alternate(&self, name: &str, declared: &ExchangeOptions) -> Option<ExchangeName> {
         match self.of_exchange(name) {
@@ -59,7 +51,7 @@ impl Vhost {
     ///
     /// # Errors
     /// The vhost has as many as it may have.
-    pub fn set_policy(&self, policy: Policy) -> Result<(), BrokerError> {
+    pub fn set_policy(&self, policy: Policy, turn: &mut Turn) -> Result<(), BrokerError> {
         let mut topology = self.topology.write();
         let policies = &mut topology.policies.0;
         if policies.len() >= POLICIES_MAX && !policies.contains_key(policy.name()) {
@@ -67,16 +59,16 @@ impl Vhost {
             return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
         }
         policies.insert(policy.name().to_owned(), Arc::new(policy));
-        self.apply_policies(&mut topology);
+        self.apply_policies(&mut topology, turn);
         Ok(())
     }
 
     /// Takes a policy away. Whether there was one of this name.
-    pub fn clear_policy(&self, name: &str) -> bool {
+    pub fn clear_policy(&self, name: &str, turn: &mut Turn) -> bool {
         let mut topology = self.topology.write();
         let existed = topology.policies.0.remove(name).is_some();
         if existed {
-            self.apply_policies(&mut topology);
+            self.apply_policies(&mut topology, turn);
         }
         existed
     }
@@ -86,7 +78,7 @@ impl Vhost {
         self.topology.read().policies.0.values().cloned().collect()
     }
 
-    fn apply_policies(&self, topology: &mut Topology) {
+    fn apply_policies(&self, topology: &mut Topology, turn: &mut Turn) {
         let alternates: Vec<_> = topology
             .routing
             .exchanges()
@@ -99,10 +91,23 @@ impl Vhost {
             topology.routing.set_alternate(&exchange, alternate);
         }
         self.publish_generation(topology);
+        // One queue at a time, and never two policies at once: the topology stays locked.
+        topology.cells.values().for_each(|queue| topology.apply_policy(queue, turn));
     }
 }
 
 impl Topology {
+    /// Lets hold for a queue what its policy and its declaration say together.
+    pub(super) fn apply_policy(&self, queue: &Arc<QueueCell>, turn: &mut Turn) {
+        let declared = queue.options();
+        let laid_down = self.policy_of(queue).map(|policy| policy.applied_to_queue(declared));
+        let now = queue.effective_options();
+        let holds = laid_down.as_ref().unwrap_or(declared);
+        if *now != *holds {
+            queue.set_options(holds.clone(), turn);
+        }
+    }
+
     /// The policy that holds for a queue; none for the broker's own.
     pub(super) fn policy_of(&self, queue: &QueueCell) -> Option<&Arc<Policy>> {
         if queue.purpose() != Purpose::Ordinary {

@@ -20,8 +20,8 @@ use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
 use super::{BrokerError, Core, QueueCell, Turn};
 use crate::model::{
-    ConnectionId, ExchangeName, ExchangeOptions, Inequivalent, QueueId, QueueName, QueueOptions, RoutingKey,
-    VhostName,
+    ConnectionId, ExchangeName, ExchangeOptions, Inequivalent, InvalidArgument, QueueFlags, QueueId,
+    QueueName, QueueOptions, RoutingKey, VhostName,
 };
 use crate::queue::Queue;
 use crate::routing::{BindError, Declared, Destination, RoutingTable};
@@ -150,7 +150,7 @@ impl Vhost {
         self.queues.iter().map(|entry| entry.value().clone()).collect()
     }
 
-    /// Declares a queue; an empty name asks for one made here (`amq.gen-…`).
+    /// Declares a queue with options that have been read.
     ///
     /// # Errors
     /// It exists with other options, belongs to another connection, or its name is reserved.
@@ -161,25 +161,67 @@ impl Vhost {
         by: ConnectionId,
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
-        if name.is_empty() {
-            options
-                .allow_server_name()
-                .map_err(|error| BrokerError::refused(error.reply_code(), error.text(name, &self.name)))?;
-            let name = QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())));
-            return self.create_queue(name, options, Purpose::Ordinary, by, turn);
+        if let Some(found) = self.find_declared(name, options.flags(), &options.arguments, by, turn)? {
+            return Ok(found);
         }
+        self.create_queue(name.clone(), options, Purpose::Ordinary, by, turn)
+    }
+
+    /// Declares a queue as a client words it; an empty name asks for one made here (`amq.gen-…`). What exists is only
+    /// compared with the declare: an argument that no queue could have is then a difference like any other.
+    ///
+    /// # Errors
+    /// It exists with other options, belongs to another connection, its name is reserved, or an argument is invalid.
+    pub fn declare_queue_from(
+        &self,
+        name: &QueueName,
+        flags: QueueFlags,
+        arguments: &FieldTable,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<DeclaredQueue, BrokerError> {
+        let invalid = |error: InvalidArgument, name: &QueueName| {
+            BrokerError::refused(error.reply_code(), error.text(name, &self.name))
+        };
+        let server_named;
+        let name = match name.is_empty() {
+            true => {
+                server_named = QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())));
+                &server_named
+            }
+            false => match self.find_declared(name, flags, arguments, by, turn)? {
+                Some(found) => return Ok(found),
+                None => name,
+            },
+        };
+        let QueueFlags { durable, exclusive, auto_delete } = flags;
+        let options = QueueOptions::from_declare(durable, exclusive, auto_delete, arguments)
+            .map_err(|error| invalid(error, name))?;
+        if name.starts_with("amq.gen-") {
+            options.allow_server_name().map_err(|error| invalid(error, name))?;
+        }
+        self.create_queue(name.clone(), options, Purpose::Ordinary, by, turn)
+    }
+
+    /// The queue that a declare means, if it exists.
+    fn find_declared(
+        &self,
+        name: &QueueName,
+        flags: QueueFlags,
+        arguments: &FieldTable,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<Option<DeclaredQueue>, BrokerError> {
         if is_reply_queue(name) {
             // As RabbitMQ: whatever is declared, the answer tells whether it is there.
-            return Ok(DeclaredQueue { queue: self.find_queue(name)?, created: false });
+            return Ok(Some(DeclaredQueue { queue: self.find_queue(name)?, created: false }));
         }
         if name.starts_with("amq.") {
             return Err(BrokerError::QueueNameReserved { queue: name.clone() });
         }
         match self.queue(name, by) {
-            Ok(queue) => Self::redeclare(&self.name, queue, &options, turn),
-            Err(BrokerError::NoQueue { .. }) => {
-                self.create_queue(name.clone(), options, Purpose::Ordinary, by, turn)
-            }
+            Ok(queue) => Self::redeclare(&self.name, queue, flags, arguments, turn).map(Some),
+            Err(BrokerError::NoQueue { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -187,10 +229,11 @@ impl Vhost {
     fn redeclare(
         vhost: &VhostName,
         queue: Arc<QueueCell>,
-        options: &QueueOptions,
+        flags: QueueFlags,
+        arguments: &FieldTable,
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
-        match queue.options().equivalent(options) {
+        match queue.options().equivalent(flags, arguments) {
             Ok(()) => {}
             Err(Inequivalent::Exclusive) => {
                 return Err(BrokerError::QueueLocked { queue: queue.name().clone(), vhost: vhost.clone() });
@@ -222,16 +265,12 @@ impl Vhost {
             Some(queue) => {
                 drop(topology);
                 self.check_owner(&queue, by)?;
-                return Self::redeclare(&self.name, queue, &options, turn);
+                return Self::redeclare(&self.name, queue, options.flags(), &options.arguments, turn);
             }
             None => {}
         }
         self.check_queue_count(&name)?;
         let owner = options.exclusive.then_some(by);
-        let options = match purpose {
-            Purpose::Ordinary => topology.policies.applied(&name, options),
-            Purpose::Replies | Purpose::Delays => options,
-        };
         let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
         let queue = self.host(machine, purpose, owner);
         topology.routing.add_queue(name, queue.id());
@@ -239,6 +278,7 @@ impl Vhost {
         if let Some(owner) = owner {
             topology.exclusive.entry(owner).or_default().insert(queue.id(), queue.clone());
         }
+        topology.apply_policy(&queue, turn);
         self.publish_generation(&topology);
         drop(topology);
         // Arms the timer of a queue that expires unused.

@@ -41,7 +41,7 @@ pub fn expiration(properties: &RawProperties<'_>) -> Result<Option<u64>, BadExpi
         Ok(ms) if ms < 0 => format!("{{value_negative,{ms}}}"),
         Ok(ms) if ms.unsigned_abs() <= EXPIRY_MS_MAX => return Ok(Some(ms.unsigned_abs())),
         Err(error) if *error.kind() == IntErrorKind::NegOverflow => format!("{{value_negative,{number}}}"),
-        Ok(_) | Err(_) => format!("{{value_too_big,{number}}}"),
+        Ok(_) | Err(_) => format!("{{value_too_large,{number}}}"),
     };
     Err(BadExpiration { expiration: text.to_owned(), problem })
 }
@@ -76,8 +76,8 @@ mod tests {
             ("1 ", "{leftover_string,\" \"}"),
             ("1.5", "{leftover_string,\".5\"}"),
             ("-1", "{value_negative,-1}"),
-            ("315360000001", "{value_too_big,315360000001}"),
-            ("99999999999999999999", "{value_too_big,99999999999999999999}"),
+            ("315360000001", "{value_too_large,315360000001}"),
+            ("99999999999999999999", "{value_too_large,99999999999999999999}"),
             ("-99999999999999999999", "{value_negative,-99999999999999999999}"),
         ] {
             assert_eq!(read(text), Err(format!("invalid expiration '{text}': {problem}")));

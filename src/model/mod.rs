@@ -2,6 +2,7 @@
 //!
 //! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
 
+mod argument_difference;
 mod deduplication;
 mod delayed_retry;
 mod exchange_kind;
@@ -13,8 +14,10 @@ mod message;
 mod names;
 mod policy;
 mod queue_options;
+mod queue_refusal;
 mod time;
 
+pub use argument_difference::{argument_difference, expected_integer};
 pub use deduplication::{
     ArgumentProblem, DEDUPLICATION_KEY_LEN_MAX, DEDUPLICATION_SIZE, DEDUPLICATION_SIZE_MAX, Deduplication,
     DeduplicationKey, DeduplicationOptions,
@@ -29,7 +32,8 @@ pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication
 pub use names::{ConsumerTag, ExchangeName, QueueName, RoutingKey, VhostName};
 pub use policy::{POLICIES_MAX, POLICY_TEXT_LEN_MAX, Policy, PolicyError, PolicyTarget};
 pub use queue_options::{
-    DeadLetterStrategy, DeadLetterTarget, EXPIRY_MS_MAX, Inequivalent, InvalidArgument, OverflowRule,
-    QUORUM_DEFAULT_PRIORITY, QUORUM_DELIVERY_LIMIT, QUORUM_MAX_PRIORITY, QueueOptions, QueueType,
+    DeadLetterStrategy, DeadLetterTarget, EXPIRY_MS_MAX, OverflowRule, QUORUM_DEFAULT_PRIORITY,
+    QUORUM_DELIVERY_LIMIT, QUORUM_MAX_PRIORITY, QueueFlags, QueueOptions, QueueType,
 };
+pub use queue_refusal::{Inequivalent, InvalidArgument};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

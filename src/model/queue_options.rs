@@ -6,15 +6,14 @@
 //! Invariants: what is here is consistent (a dead-letter key has an exchange, a quorum queue is durable).
 //! Not here: who may declare (`broker`).
 
-use std::fmt;
 use std::time::Duration;
 
-use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::{
     ArgumentProblem, DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DeduplicationOptions, DelayedRetry,
-    DelayedRetryType, ExchangeName, QueueName, RoutingKey, VhostName,
+    DelayedRetryType, ExchangeName, Inequivalent, InvalidArgument, RoutingKey, argument_difference,
+    expected_integer,
 };
 
 /// Longest time to live or to expiry in milliseconds: ten years, as in RabbitMQ.
@@ -36,21 +35,22 @@ const NOT_FOR_QUORUM: [&str; 1] = ["x-max-priority"];
 /// Arguments of streams. A queue that took them would seem to keep messages for an age, and does not.
 const FOR_STREAMS: [&str; 3] = ["x-max-age", "x-stream-max-segment-size-bytes", "x-stream-filter-size-bytes"];
 
-/// Arguments that a later declare must repeat. Others are kept and ignored.
+/// Arguments that a later declare must repeat, in RabbitMQ's order: the first difference is the one that is told.
+/// Others are kept and ignored.
 const COMPARED: [&str; 21] = [
-    "x-queue-type",
-    "x-message-ttl",
     "x-expires",
-    "x-max-length",
-    "x-max-length-bytes",
-    "x-overflow",
+    "x-message-ttl",
     "x-dead-letter-exchange",
     "x-dead-letter-routing-key",
     "x-dead-letter-strategy",
+    "x-max-length",
+    "x-max-length-bytes",
     "x-max-priority",
-    "x-single-active-consumer",
-    "x-delivery-limit",
+    "x-overflow",
     "x-queue-mode",
+    "x-single-active-consumer",
+    "x-queue-type",
+    "x-delivery-limit",
     "x-consumer-timeout",
     "x-delayed-retry-type",
     "x-delayed-retry-min",
@@ -60,6 +60,17 @@ const COMPARED: [&str; 21] = [
     "x-cache-ttl",
     "x-deduplication-header",
 ];
+
+/// The flags of a declare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueFlags {
+    /// Survives a restart.
+    pub durable: bool,
+    /// Belongs to the connection that declares it.
+    pub exclusive: bool,
+    /// Goes with its last consumer.
+    pub auto_delete: bool,
+}
 
 /// The type of queue that a client asks for. One engine serves both; they differ in rules and defaults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +92,7 @@ impl QueueType {
     }
 
     /// Its name in RabbitMQ's error texts: the module that serves it there.
-    fn module(self) -> &'static str {
+    pub(super) fn module(self) -> &'static str {
         match self {
             QueueType::Classic => "rabbit_classic_queue",
             QueueType::Quorum => "rabbit_quorum_queue",
@@ -258,6 +269,11 @@ impl QueueOptions {
         })
     }
 
+    /// The flags it was declared with.
+    pub fn flags(&self) -> QueueFlags {
+        QueueFlags { durable: self.durable, exclusive: self.exclusive, auto_delete: self.auto_delete }
+    }
+
     /// Whether a queue with these options can be declared without a name, for the server to choose one.
     ///
     /// # Errors
@@ -279,16 +295,18 @@ impl QueueOptions {
         self.max_length.is_some() || self.max_length_bytes.is_some()
     }
 
-    /// Whether a queue with these options answers to a declare with the `received` ones.
+    /// Whether a queue with these options answers to a declare with these flags and arguments, which need not even
+    /// be valid: what exists is only compared, as in RabbitMQ.
     ///
     /// # Errors
     /// The first difference.
-    pub fn equivalent(&self, received: &QueueOptions) -> Result<(), Inequivalent> {
+    pub fn equivalent(&self, received: QueueFlags, arguments: &FieldTable) -> Result<(), Inequivalent> {
         if self.exclusive != received.exclusive {
             return Err(Inequivalent::Exclusive);
         }
         for (arg, current, received) in [
-            ("durable", self.durable, received.durable),
+            // An exclusive queue is never durable, whatever was said.
+            ("durable", self.durable, received.durable && !received.exclusive),
             ("auto_delete", self.auto_delete, received.auto_delete),
         ] {
             if current != received {
@@ -297,32 +315,18 @@ impl QueueOptions {
             }
         }
         for arg in COMPARED {
+            let (current, received) = (self.arguments.get(arg), arguments.get(arg));
             // A type that was not named is the default one.
-            if arg == "x-queue-type" && self.queue_type == received.queue_type {
+            let default = FieldValue::text(QueueType::default().name());
+            let is_default = |value: Option<&FieldValue>| value.is_none_or(|value| *value == default);
+            if arg == "x-queue-type" && is_default(current) && is_default(received) {
                 continue;
             }
-            let (current, received) = (self.arguments.get(arg), received.arguments.get(arg));
-            if !same(current, received) {
-                let (received, current) = (described(received), described(current));
+            if let Some((received, current)) = argument_difference(received, current) {
                 return Err(Inequivalent::Different { arg, received, current });
             }
         }
         Ok(())
-    }
-}
-
-/// Equal, where all integer types are one.
-fn same(a: Option<&FieldValue>, b: Option<&FieldValue>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => a == b || (a.as_int().is_some() && a.as_int() == b.as_int()),
-        (a, b) => a.is_none() && b.is_none(),
-    }
-}
-
-fn described(value: Option<&FieldValue>) -> String {
-    match value {
-        None => "none".into(),
-        Some(value) => format!("the value '{value}' of type '{}'", value.type_name()),
     }
 }
 
@@ -331,7 +335,8 @@ struct Arguments<'a>(&'a FieldTable);
 
 impl<'a> Arguments<'a> {
     fn int(&self, arg: &'static str) -> Result<Option<i64>, InvalidArgument> {
-        self.typed(arg, FieldValue::as_int)
+        let Some(value) = self.0.get(arg) else { return Ok(None) };
+        value.as_int().map(Some).ok_or_else(|| InvalidArgument::argument(arg, expected_integer(value)))
     }
 
     fn unsigned(&self, arg: &'static str) -> Result<Option<u64>, InvalidArgument> {
@@ -408,7 +413,14 @@ impl<'a> Arguments<'a> {
         let too_long = |arg| move |_| InvalidArgument::argument(arg, "value_too_long".into());
         let key = self.text(KEY)?;
         let routing_key = key.map(RoutingKey::new).transpose().map_err(too_long(KEY))?;
-        match self.text(EXCHANGE)? {
+        let exchange = match self.0.get(EXCHANGE) {
+            None => None,
+            Some(value) => {
+                let wrong = InvalidArgument::Type { arg: EXCHANGE, type_name: value.type_name() };
+                Some(value.as_str().ok_or(wrong)?)
+            }
+        };
+        match exchange {
             Some(exchange) => {
                 let exchange = ExchangeName::new(exchange).map_err(too_long(EXCHANGE))?;
                 Ok(Some(DeadLetterTarget { exchange, routing_key }))
@@ -425,122 +437,11 @@ fn negative(arg: &'static str, value: i64) -> InvalidArgument {
     InvalidArgument::argument(arg, format!("{{value_negative,{value}}}"))
 }
 
-/// Why a queue cannot be declared like this.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum InvalidArgument {
-    /// An argument has a value that it cannot have.
-    Argument {
-        /// Its name.
-        arg: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A property that this type of queue cannot have.
-    Property(&'static str),
-    /// An argument that this type of queue cannot have.
-    NotForType {
-        /// Its name.
-        arg: &'static str,
-        /// The type.
-        queue_type: QueueType,
-    },
-    /// A queue of this type needs a name of its own.
-    ServerNamed {
-        /// The type.
-        queue_type: QueueType,
-    },
-    /// Streams are not there yet.
-    Stream,
-}
-
-impl InvalidArgument {
-    fn argument(arg: &'static str, problem: String) -> Self {
-        InvalidArgument::Argument { arg, problem }
-    }
-
-    /// The code that tells the client.
-    pub fn reply_code(&self) -> ReplyCode {
-        match self {
-            InvalidArgument::Stream => ReplyCode::NotImplemented,
-            _ => ReplyCode::PreconditionFailed,
-        }
-    }
-
-    /// The text for the client, as RabbitMQ words it.
-    pub fn text(&self, queue: &QueueName, vhost: &VhostName) -> String {
-        match self {
-            InvalidArgument::NotForType { arg, queue_type } => {
-                let module = queue_type.module();
-                format!("invalid arg '{arg}' for queue '{queue}' in vhost '{vhost}' of queue type {module}")
-            }
-            InvalidArgument::ServerNamed { .. } => self.to_string(),
-            InvalidArgument::Stream => format!("cannot declare queue '{queue}' in vhost '{vhost}': {self}"),
-            InvalidArgument::Argument { arg, problem } => {
-                format!("invalid arg '{arg}' for queue '{queue}' in vhost '{vhost}': {problem}")
-            }
-            InvalidArgument::Property(property) => {
-                format!("invalid property '{property}' for queue '{queue}' in vhost '{vhost}'")
-            }
-        }
-    }
-}
-
-impl fmt::Display for InvalidArgument {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            InvalidArgument::Argument { arg, problem } => write!(f, "invalid arg '{arg}': {problem}"),
-            InvalidArgument::Property(property) => write!(f, "invalid property '{property}'"),
-            InvalidArgument::NotForType { arg, queue_type } => {
-                write!(f, "invalid arg '{arg}' of queue type {}", queue_type.module())
-            }
-            InvalidArgument::ServerNamed { queue_type } => {
-                write!(f, "Cannot declare a server-named queue for type {}", queue_type.module())
-            }
-            InvalidArgument::Stream => {
-                f.write_str("queues of type 'stream' are not implemented yet; use 'quorum' or 'classic'")
-            }
-        }
-    }
-}
-
-impl std::error::Error for InvalidArgument {}
-
-/// How a declare differs from the queue that is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inequivalent {
-    /// One is exclusive and the other is not: for RabbitMQ a matter of locks (405), not of arguments (406).
-    Exclusive,
-    /// A flag or an argument differs.
-    Different {
-        /// Its name.
-        arg: &'static str,
-        /// What was sent, described.
-        received: String,
-        /// What the queue has, described.
-        current: String,
-    },
-}
-
-impl Inequivalent {
-    /// The text for the client, as RabbitMQ words it.
-    pub fn text(&self, queue: &QueueName, vhost: &VhostName) -> String {
-        match self {
-            Inequivalent::Exclusive => format!(
-                "cannot obtain exclusive access to locked queue '{queue}' in vhost '{vhost}'. It could be \
-                 originally declared on another connection or the exclusive property value does not match \
-                 that of the original declaration."
-            ),
-            Inequivalent::Different { arg, received, current } => format!(
-                "inequivalent arg '{arg}' for queue '{queue}' in vhost '{vhost}': \
-                 received {received} but current is {current}"
-            ),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{QueueName, VhostName};
+    use rialto_protocol::ReplyCode;
 
     fn declare(arguments: FieldTable) -> Result<QueueOptions, InvalidArgument> {
         QueueOptions::from_declare(true, false, false, &arguments)
@@ -552,7 +453,10 @@ mod tests {
     }
 
     fn difference(current: FieldTable, received: FieldTable) -> Option<String> {
-        let error = declare(current).unwrap().equivalent(&declare(received).unwrap()).err()?;
+        let error = declare(current)
+            .unwrap()
+            .equivalent(QueueFlags { durable: true, ..QueueFlags::default() }, &received)
+            .err()?;
         Some(error.text(&QueueName::new("q").unwrap(), &VhostName::new("/").unwrap()))
     }
 
@@ -592,10 +496,10 @@ mod tests {
         let prefix = |arg: &str| format!("invalid arg '{arg}' for queue 'q' in vhost '/': ");
         for (arg, value, problem) in [
             ("x-message-ttl", FieldValue::I32(-1), "{value_negative,-1}"),
-            ("x-message-ttl", "60000".into(), "{unacceptable_type,longstr}"),
+            ("x-message-ttl", "60000".into(), "\"expected integer, got longstr\""),
             ("x-message-ttl", FieldValue::I64(EXPIRY_MS_MAX as i64 + 1), "{value_too_big,315360000001}"),
             ("x-expires", FieldValue::I32(0), "{value_zero,0}"),
-            ("x-max-length", FieldValue::F64(1.0), "{unacceptable_type,double}"),
+            ("x-max-length", FieldValue::F64(1.0), "\"expected integer, got double\""),
             ("x-max-length-bytes", FieldValue::I32(-5), "{value_negative,-5}"),
             ("x-max-priority", FieldValue::I32(256), "{max_value_exceeded,256}"),
             ("x-max-priority", FieldValue::I32(-1), "{value_negative,-1}"),
@@ -731,13 +635,16 @@ mod tests {
              received none but current is the value '60000' of type 'signedint'"
         );
         let (durable, transient) = (declare(FieldTable::new()).unwrap(), QueueOptions::default());
-        let error = transient.equivalent(&durable).unwrap_err();
+        let error = transient.equivalent(durable.flags(), &durable.arguments).unwrap_err();
         assert_eq!(
             error.text(&QueueName::new("q").unwrap(), &VhostName::new("/").unwrap()),
             "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'true' but current is 'false'"
         );
         let exclusive = QueueOptions { exclusive: true, ..QueueOptions::default() };
-        assert_eq!(exclusive.equivalent(&transient), Err(Inequivalent::Exclusive));
+        assert_eq!(
+            exclusive.equivalent(transient.flags(), &transient.arguments),
+            Err(Inequivalent::Exclusive)
+        );
     }
 
     #[test]

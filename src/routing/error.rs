@@ -79,7 +79,9 @@ impl Inequivalence {
             Inequivalence::Durable(received, current)
             | Inequivalence::AutoDelete(received, current)
             | Inequivalence::Internal(received, current) => (quoted(received), quoted(current)),
-            Inequivalence::DelayedKind(received, current) => (text(received), text(current)),
+            Inequivalence::DelayedKind(received, current) => (quoted(received), quoted(current)),
+            // A type is told only of a value that stands alone.
+            Inequivalence::Alternate(Some(received), Some(current)) => (quoted(received), quoted(current)),
             Inequivalence::Alternate(received, current) => (argument(received), argument(current)),
         }
     }

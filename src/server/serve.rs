@@ -8,7 +8,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::{Server, ServerOptions};
-use crate::broker::{Broker, Limits, Users};
+use crate::broker::{Broker, Limits, Turn, Users};
 use crate::config::{ListenAddress, Settings};
 use crate::model::VhostName;
 use crate::queue::QueueLimits;
@@ -72,11 +72,14 @@ fn broker(settings: &Settings) -> Broker {
             vhosts.map(|name| VhostName::new(name).expect("checked with the settings: at most 255 bytes")),
         )
         .build();
+    let mut turn = Turn::new();
+    turn.begin(broker.now());
     for policy in &settings.policies {
         let vhost = broker.vhost(&policy.vhost).expect("checked with the settings: it is in vhosts.names");
         let policy = policy.policy().expect("checked with the settings: it is valid");
-        vhost.set_policy(policy).expect("checked with the settings: they are not too many");
+        vhost.set_policy(policy, &mut turn).expect("checked with the settings: they are not too many");
     }
+    turn.finish(&broker);
     broker
 }
 

@@ -6,15 +6,18 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::types::FieldTable;
 
 use crate::broker::{BrokerError, QueueCell, Vhost};
+use crate::model::expected_integer;
 use crate::queue::ConsumeError;
 
 /// `x-priority`, as RabbitMQ takes it: any integer.
-pub(super) fn priority(arguments: &FieldTable) -> Result<i32, BrokerError> {
+pub(super) fn priority(arguments: &FieldTable, queue: &QueueCell, vhost: &Vhost) -> Result<i32, BrokerError> {
     let Some(value) = arguments.get("x-priority") else { return Ok(0) };
     value.as_int().and_then(|n| i32::try_from(n).ok()).ok_or_else(|| {
         let text = format!(
-            "invalid arg 'x-priority': {value} of type '{}' is not a 32-bit integer",
-            value.type_name()
+            "invalid arg 'x-priority' for queue '{}' in vhost '{}': {}",
+            queue.name(),
+            vhost.name(),
+            expected_integer(value)
         );
         BrokerError::refused(ReplyCode::PreconditionFailed, text)
     })

@@ -10,7 +10,8 @@ fn the_longest_frame_passes_and_a_longer_one_closes() {
     let tune = ConnectionTuneOk { channel_max: 10, frame_max: 4096, heartbeat: 0 };
     let options = Options { tune: Some(tune), ..Options::default() };
     let connect = || {
-        let mut client = Client::log_in(fixture.address(), &options).map_err(|_| "refused").expect("4096 is fine");
+        let mut client =
+            Client::log_in(fixture.address(), &options).map_err(|_| "refused").expect("4096 is fine");
         client.open_channel(1);
         client
     };
@@ -29,7 +30,8 @@ fn the_longest_frame_passes_and_a_longer_one_closes() {
     client.send(1, get("limit", true));
     let mut bodies = Vec::new();
     while bodies.iter().sum::<usize>() < 10_000 {
-        let frame = client.wire.next_frame(std::time::Instant::now() + PATIENCE).expect("in time").expect("a frame");
+        let frame =
+            client.wire.next_frame(std::time::Instant::now() + PATIENCE).expect("in time").expect("a frame");
         assert!(frame.payload.len() + 8 <= 4096, "{} bytes", frame.payload.len());
         if frame.kind == FrameKind::Body {
             bodies.push(frame.payload.len());

@@ -94,7 +94,10 @@ fn bad_credentials_are_refused_with_403_if_the_client_understands_it() {
     let refusal = Client::log_in(fixture.address(), &understands).map(|_| ()).expect_err("a wrong password");
     let closed = refusal.expect("a close frame");
     assert_eq!((closed.code, closed.channel, closed.class, closed.method), (403, 0, 0, 0), "{closed}");
-    assert!(closed.text.starts_with("ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN"), "{closed}");
+    assert!(
+        closed.text.starts_with("ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN"),
+        "{closed}"
+    );
     let old = Options { properties: FieldTable::new(), ..understands };
     let refusal = Client::log_in(fixture.address(), &old).map(|_| ()).expect_err("a wrong password");
     assert_eq!(refusal, None, "the socket is closed without a word");
@@ -134,7 +137,11 @@ fn tuning_beyond_the_offer_is_not_allowed() {
         let refusal = Client::log_in(fixture.address(), &options).map(|_| ()).expect_err("out of range");
         // RabbitMQ hangs up without a word.
         if let Some(closed) = refusal {
-            assert_eq!((closed.code, closed.channel, closed.class, closed.method), (530, 0, 10, 30), "{closed}");
+            assert_eq!(
+                (closed.code, closed.channel, closed.class, closed.method),
+                (530, 0, 10, 30),
+                "{closed}"
+            );
         }
     }
     fixture.survives();
@@ -145,7 +152,8 @@ fn no_more_channels_are_opened_than_agreed() {
     let fixture = Fixture::start();
     let tune = ConnectionTuneOk { channel_max: 2, frame_max: 0, heartbeat: 0 };
     let offer = Options { tune: Some(ConnectionTuneOk { frame_max: 131_072, ..tune }), ..Options::default() };
-    let mut client = Client::log_in(fixture.address(), &offer).map_err(|_| "refused").expect("within the offer");
+    let mut client =
+        Client::log_in(fixture.address(), &offer).map_err(|_| "refused").expect("within the offer");
     client.open_channel(1);
     client.open_channel(2);
     let closed = client.call(3, Method::ChannelOpen(ChannelOpen {})).expect_err("one too many");

@@ -76,7 +76,9 @@ fn what_comes_late_for_a_closed_channel_is_passed_over() {
     let passive = QueueDeclare { passive: true, ..declare_queue("never-declared") };
     assert_eq!(client.call(2, Method::QueueDeclare(passive)).expect_err("not declared").code, 404);
     let passive = QueueDeclare { passive: true, ..declare_queue("late") };
-    let Ok(Method::QueueDeclareOk(late)) = client.call(1, Method::QueueDeclare(passive)) else { panic!("no queue") };
+    let Ok(Method::QueueDeclareOk(late)) = client.call(1, Method::QueueDeclare(passive)) else {
+        panic!("no queue")
+    };
     assert_eq!(late.message_count, 2);
     client.close();
     fixture.survives();
@@ -125,7 +127,10 @@ fn nothing_is_said_where_no_answer_is_wanted() {
     client.put(1, &Method::BasicCancel(BasicCancel { consumer_tag: short("tag"), no_wait: true }));
     client.put(1, &Method::QueuePurge(QueuePurge { queue: short("quiet"), no_wait: true }));
     client.put(1, &Method::ConfirmSelect(ConfirmSelect { no_wait: true }));
-    client.put(1, &Method::QueueDelete(QueueDelete { queue: short("quiet"), no_wait: true, ..Default::default() }));
+    client.put(
+        1,
+        &Method::QueueDelete(QueueDelete { queue: short("quiet"), no_wait: true, ..Default::default() }),
+    );
     client.flush();
     assert_eq!(client.sync(1), Ok(()));
     assert_eq!(client.inbox(), []);

@@ -71,7 +71,6 @@ fn say_content(client: &mut Client, method: Method, properties: Properties) {
     client.send_content(1, method, &properties, b"body");
 }
 
-
 #[test]
 fn access_refused_closes_the_channel() {
     check(&[
@@ -86,7 +85,13 @@ fn access_refused_closes_the_channel() {
             say(client, Method::ExchangeDeclare(durable));
         }),
         case("deleting a predeclared exchange", (403, 1), (40, 20), "amq.direct", |client| {
-            say(client, Method::ExchangeDelete(ExchangeDelete { exchange: short("amq.direct"), ..Default::default() }));
+            say(
+                client,
+                Method::ExchangeDelete(ExchangeDelete {
+                    exchange: short("amq.direct"),
+                    ..Default::default()
+                }),
+            );
         }),
         case("deleting the default exchange", (403, 1), (40, 20), "default exchange", |client| {
             say(client, Method::ExchangeDelete(ExchangeDelete::default()));
@@ -101,7 +106,10 @@ fn access_refused_closes_the_channel() {
             say(client, Method::QueueUnbind(QueueUnbind { queue, routing_key, ..Default::default() }));
         }),
         case("binding exchanges to the default exchange", (403, 1), (40, 30), "default exchange", |client| {
-            say(client, Method::ExchangeBind(ExchangeBind { destination: short("amq.fanout"), ..Default::default() }));
+            say(
+                client,
+                Method::ExchangeBind(ExchangeBind { destination: short("amq.fanout"), ..Default::default() }),
+            );
         }),
         case("publishing to an internal exchange", (403, 1), (60, 40), "internal", |client| {
             let internal = ExchangeDeclare {
@@ -124,7 +132,10 @@ fn access_refused_closes_the_channel() {
         case("consuming exclusively beside a consumer", (403, 1), (60, 20), "exclusive", |client| {
             exclusive(client, "refused-q");
             assert!(client.call(1, Method::BasicConsume(consume("refused-q", "other"))).is_ok());
-            say(client, Method::BasicConsume(BasicConsume { exclusive: true, ..consume("refused-q", "alone") }));
+            say(
+                client,
+                Method::BasicConsume(BasicConsume { exclusive: true, ..consume("refused-q", "alone") }),
+            );
         }),
     ]);
 }
@@ -165,9 +176,15 @@ fn not_found_closes_the_channel() {
         case("no name, and no queue declared", (404, 1), (50, 20), "previously declared queue", |client| {
             say(client, Method::QueueBind(bind("", "amq.direct", "key")));
         }),
-        case("no name to consume, and no queue declared", (404, 1), (60, 20), "previously declared queue", |client| {
-            say(client, Method::BasicConsume(consume("", "")));
-        }),
+        case(
+            "no name to consume, and no queue declared",
+            (404, 1),
+            (60, 20),
+            "previously declared queue",
+            |client| {
+                say(client, Method::BasicConsume(consume("", "")));
+            },
+        ),
     ]);
 }
 
@@ -190,7 +207,10 @@ fn resource_locked_closes_the_channel() {
         let closed = other.call(1, method.clone()).expect_err("it is another's queue");
         assert_eq!((closed.code, closed.channel), (405, 1), "{method:?}: {closed}");
         assert_eq!((closed.class, closed.method), ids, "{closed}");
-        assert!(closed.text.contains("cannot obtain exclusive access to locked queue 'locked' in vhost '/'"), "{closed}");
+        assert!(
+            closed.text.contains("cannot obtain exclusive access to locked queue 'locked' in vhost '/'"),
+            "{closed}"
+        );
         other.close();
     }
     owner.close();
@@ -200,19 +220,40 @@ fn resource_locked_closes_the_channel() {
 #[test]
 fn precondition_failed_closes_the_channel() {
     check(&[
-        case("another kind of queue", (406, 1), (50, 10), "inequivalent arg 'auto_delete' for queue 'taken'", |client| {
-            exclusive(client, "taken");
-            say(client, Method::QueueDeclare(QueueDeclare { auto_delete: true, ..declare_exclusive("taken") }));
-        }),
-        case("another argument", (406, 1), (50, 10), "inequivalent arg 'x-message-ttl' for queue 'taken' in vhost '/': received the value '60000' of type 'signedint' but current is none", |client| {
-            exclusive(client, "taken");
-            let arguments = FieldTable::new().with("x-message-ttl", 60_000);
-            say(client, Method::QueueDeclare(QueueDeclare { arguments, ..declare_exclusive("taken") }));
-        }),
-        case("another type of exchange", (406, 1), (40, 10), "inequivalent arg 'type' for exchange 'amq.direct'", |client| {
-            let fanout = ExchangeDeclare { durable: true, ..declare_exchange("amq.direct", "fanout") };
-            say(client, Method::ExchangeDeclare(fanout));
-        }),
+        case(
+            "another kind of queue",
+            (406, 1),
+            (50, 10),
+            "inequivalent arg 'auto_delete' for queue 'taken'",
+            |client| {
+                exclusive(client, "taken");
+                say(
+                    client,
+                    Method::QueueDeclare(QueueDeclare { auto_delete: true, ..declare_exclusive("taken") }),
+                );
+            },
+        ),
+        case(
+            "another argument",
+            (406, 1),
+            (50, 10),
+            "inequivalent arg 'x-message-ttl' for queue 'taken' in vhost '/': received the value '60000' of type 'signedint' but current is none",
+            |client| {
+                exclusive(client, "taken");
+                let arguments = FieldTable::new().with("x-message-ttl", 60_000);
+                say(client, Method::QueueDeclare(QueueDeclare { arguments, ..declare_exclusive("taken") }));
+            },
+        ),
+        case(
+            "another type of exchange",
+            (406, 1),
+            (40, 10),
+            "inequivalent arg 'type' for exchange 'amq.direct'",
+            |client| {
+                let fanout = ExchangeDeclare { durable: true, ..declare_exchange("amq.direct", "fanout") };
+                say(client, Method::ExchangeDeclare(fanout));
+            },
+        ),
         case("a negative time to live", (406, 1), (50, 10), "invalid arg 'x-message-ttl'", |client| {
             let arguments = FieldTable::new().with("x-message-ttl", -1);
             say(client, Method::QueueDeclare(QueueDeclare { arguments, ..declare_exclusive("bad") }));
@@ -221,10 +262,16 @@ fn precondition_failed_closes_the_channel() {
             let arguments = FieldTable::new().with("x-max-length", FieldValue::text("many"));
             say(client, Method::QueueDeclare(QueueDeclare { arguments, ..declare_exclusive("bad") }));
         }),
-        case("a dead-letter key without an exchange", (406, 1), (50, 10), "x-dead-letter-routing-key", |client| {
-            let arguments = FieldTable::new().with("x-dead-letter-routing-key", FieldValue::text("key"));
-            say(client, Method::QueueDeclare(QueueDeclare { arguments, ..declare_exclusive("bad") }));
-        }),
+        case(
+            "a dead-letter key without an exchange",
+            (406, 1),
+            (50, 10),
+            "x-dead-letter-routing-key",
+            |client| {
+                let arguments = FieldTable::new().with("x-dead-letter-routing-key", FieldValue::text("key"));
+                say(client, Method::QueueDeclare(QueueDeclare { arguments, ..declare_exclusive("bad") }));
+            },
+        ),
         case("an unknown kind of queue", (406, 1), (50, 10), "x-queue-type", |client| {
             let arguments = FieldTable::new().with("x-queue-type", FieldValue::text("bogus"));
             say(client, Method::QueueDeclare(QueueDeclare { arguments, ..declare_exclusive("bad") }));
@@ -249,12 +296,24 @@ fn precondition_failed_closes_the_channel() {
             let delete = ExchangeDelete { exchange: short("used-x"), if_unused: true, no_wait: false };
             say(client, Method::ExchangeDelete(delete));
         }),
-        case("acknowledging what was never delivered", (406, 1), (60, 80), "unknown delivery tag 7", |client| {
-            say(client, ack(7, false));
-        }),
-        case("acknowledging up to what was never delivered", (406, 1), (60, 80), "unknown delivery tag 7", |client| {
-            say(client, ack(7, true));
-        }),
+        case(
+            "acknowledging what was never delivered",
+            (406, 1),
+            (60, 80),
+            "unknown delivery tag 7",
+            |client| {
+                say(client, ack(7, false));
+            },
+        ),
+        case(
+            "acknowledging up to what was never delivered",
+            (406, 1),
+            (60, 80),
+            "unknown delivery tag 7",
+            |client| {
+                say(client, ack(7, true));
+            },
+        ),
         case("acknowledging twice", (406, 1), (60, 80), "unknown delivery tag 1", |client| {
             exclusive(client, "one");
             say_content(client, publish("", "one"), Properties::default());
@@ -274,14 +333,26 @@ fn precondition_failed_closes_the_channel() {
         case("nacking what was never delivered", (406, 1), (60, 120), "unknown delivery tag 7", |client| {
             say(client, Method::BasicNack(BasicNack { delivery_tag: 7, ..Default::default() }));
         }),
-        case("confirms in a transaction", (406, 1), (85, 10), "cannot switch from tx to confirm mode", |client| {
-            assert!(client.call(1, Method::TxSelect(TxSelect {})).is_ok());
-            say(client, Method::ConfirmSelect(ConfirmSelect { no_wait: false }));
-        }),
-        case("a transaction with confirms", (406, 1), (90, 10), "cannot switch from confirm to tx mode", |client| {
-            assert!(client.call(1, Method::ConfirmSelect(ConfirmSelect { no_wait: false })).is_ok());
-            say(client, Method::TxSelect(TxSelect {}));
-        }),
+        case(
+            "confirms in a transaction",
+            (406, 1),
+            (85, 10),
+            "cannot switch from tx to confirm mode",
+            |client| {
+                assert!(client.call(1, Method::TxSelect(TxSelect {})).is_ok());
+                say(client, Method::ConfirmSelect(ConfirmSelect { no_wait: false }));
+            },
+        ),
+        case(
+            "a transaction with confirms",
+            (406, 1),
+            (90, 10),
+            "cannot switch from confirm to tx mode",
+            |client| {
+                assert!(client.call(1, Method::ConfirmSelect(ConfirmSelect { no_wait: false })).is_ok());
+                say(client, Method::TxSelect(TxSelect {}));
+            },
+        ),
         case("committing nothing", (406, 1), (90, 20), "channel is not transactional", |client| {
             say(client, Method::TxCommit(TxCommit {}));
         }),
@@ -292,26 +363,44 @@ fn precondition_failed_closes_the_channel() {
             let properties = Properties { expiration: Some(short("soon")), ..Properties::default() };
             say_content(client, publish("", "nobody"), properties);
         }),
-        case("somebody else's name", (406, 1), (60, 40), "user_id property set to 'other' but authenticated user was 'guest'", |client| {
-            let properties = Properties { user_id: Some(short("other")), ..Properties::default() };
-            say_content(client, publish("", "nobody"), properties);
-        }),
+        case(
+            "somebody else's name",
+            (406, 1),
+            (60, 40),
+            "user_id property set to 'other' but authenticated user was 'guest'",
+            |client| {
+                let properties = Properties { user_id: Some(short("other")), ..Properties::default() };
+                say_content(client, publish("", "nobody"), properties);
+            },
+        ),
         case("CC that is no list", (406, 1), (60, 40), "CC", |client| {
             let headers = Some(FieldTable::new().with("CC", FieldValue::text("other")));
             say_content(client, publish("", "nobody"), Properties { headers, ..Properties::default() });
         }),
-        case("a reply consumer that acknowledges", (406, 1), (60, 20), "reply consumer cannot acknowledge", |client| {
-            say(client, Method::BasicConsume(consume("amq.rabbitmq.reply-to", "")));
-        }),
+        case(
+            "a reply consumer that acknowledges",
+            (406, 1),
+            (60, 20),
+            "reply consumer cannot acknowledge",
+            |client| {
+                say(client, Method::BasicConsume(consume("amq.rabbitmq.reply-to", "")));
+            },
+        ),
         case("a second reply consumer", (406, 1), (60, 20), "reply consumer already set", |client| {
             let reply = BasicConsume { no_ack: true, ..consume("amq.rabbitmq.reply-to", "") };
             assert!(client.call(1, Method::BasicConsume(reply.clone())).is_ok());
             say(client, Method::BasicConsume(reply));
         }),
-        case("a request without a reply consumer", (406, 1), (60, 40), "reply consumer does not exist", |client| {
-            let reply_to = Some(short("amq.rabbitmq.reply-to"));
-            say_content(client, publish("", "nobody"), Properties { reply_to, ..Properties::default() });
-        }),
+        case(
+            "a request without a reply consumer",
+            (406, 1),
+            (60, 40),
+            "reply consumer does not exist",
+            |client| {
+                let reply_to = Some(short("amq.rabbitmq.reply-to"));
+                say_content(client, publish("", "nobody"), Properties { reply_to, ..Properties::default() });
+            },
+        ),
     ]);
 }
 
@@ -322,7 +411,8 @@ fn an_unknown_exchange_type_closes_the_channel() {
         return println!("RabbitMQ before 4 closes the connection with 503");
     }
     let mut client = fixture.on_channel();
-    let closed = client.call(1, Method::ExchangeDeclare(declare_exchange("x", "bogus"))).expect_err("no such type");
+    let closed =
+        client.call(1, Method::ExchangeDeclare(declare_exchange("x", "bogus"))).expect_err("no such type");
     assert_eq!((closed.code, closed.channel, closed.class, closed.method), (406, 1, 40, 10), "{closed}");
     assert!(closed.text.contains("exchange type 'bogus'"), "{closed}");
     client.close();
@@ -466,32 +556,68 @@ fn a_method_on_a_channel_that_is_not_open_closes_the_connection() {
 #[test]
 fn unexpected_frames_close_the_connection() {
     check(&[
-        case("a header without a method", (505, 0), (0, 0), "expected method frame, got non method frame instead", |client| {
-            let header = [&[0, 60, 0, 0][..], &4u64.to_be_bytes(), &[0, 0]].concat();
-            client.send_bytes(&frame(2, 1, &header));
-        }),
-        case("a body without a method", (505, 0), (0, 0), "expected method frame, got non method frame instead", |client| {
-            client.send_bytes(&frame(3, 1, b"body"));
-        }),
-        case("a body without a header", (505, 0), (60, 40), "expected content header for class 60, got non content header frame instead", |client| {
-            say(client, publish("", "nobody"));
-            client.send_bytes(&frame(3, 1, b"body"));
-        }),
-        case("a method amid a content", (505, 0), (60, 40), "expected content header for class 60, got non content header frame instead", |client| {
-            say(client, publish("", "nobody"));
-            say(client, access_request());
-        }),
-        case("a method amid a body", (505, 0), (60, 40), "expected content body, got non content body frame instead", |client| {
-            say(client, publish("", "nobody"));
-            let header = [&[0, 60, 0, 0][..], &4u64.to_be_bytes(), &[0, 0]].concat();
-            client.send_bytes(&frame(2, 1, &header));
-            say(client, access_request());
-        }),
-        case("a header of another class", (505, 0), (60, 40), "expected content header for class 60, got one for class 50 instead", |client| {
-            say(client, publish("", "nobody"));
-            let header = [&[0, 50, 0, 0][..], &4u64.to_be_bytes(), &[0, 0]].concat();
-            client.send_bytes(&frame(2, 1, &header));
-        }),
+        case(
+            "a header without a method",
+            (505, 0),
+            (0, 0),
+            "expected method frame, got non method frame instead",
+            |client| {
+                let header = [&[0, 60, 0, 0][..], &4u64.to_be_bytes(), &[0, 0]].concat();
+                client.send_bytes(&frame(2, 1, &header));
+            },
+        ),
+        case(
+            "a body without a method",
+            (505, 0),
+            (0, 0),
+            "expected method frame, got non method frame instead",
+            |client| {
+                client.send_bytes(&frame(3, 1, b"body"));
+            },
+        ),
+        case(
+            "a body without a header",
+            (505, 0),
+            (60, 40),
+            "expected content header for class 60, got non content header frame instead",
+            |client| {
+                say(client, publish("", "nobody"));
+                client.send_bytes(&frame(3, 1, b"body"));
+            },
+        ),
+        case(
+            "a method amid a content",
+            (505, 0),
+            (60, 40),
+            "expected content header for class 60, got non content header frame instead",
+            |client| {
+                say(client, publish("", "nobody"));
+                say(client, access_request());
+            },
+        ),
+        case(
+            "a method amid a body",
+            (505, 0),
+            (60, 40),
+            "expected content body, got non content body frame instead",
+            |client| {
+                say(client, publish("", "nobody"));
+                let header = [&[0, 60, 0, 0][..], &4u64.to_be_bytes(), &[0, 0]].concat();
+                client.send_bytes(&frame(2, 1, &header));
+                say(client, access_request());
+            },
+        ),
+        case(
+            "a header of another class",
+            (505, 0),
+            (60, 40),
+            "expected content header for class 60, got one for class 50 instead",
+            |client| {
+                say(client, publish("", "nobody"));
+                let header = [&[0, 50, 0, 0][..], &4u64.to_be_bytes(), &[0, 0]].concat();
+                client.send_bytes(&frame(2, 1, &header));
+            },
+        ),
         case("a heartbeat on a channel", (505, 0), (0, 0), "UNEXPECTED_FRAME", |client| {
             client.send_bytes(&frame(8, 1, b""));
         }),
@@ -503,20 +629,25 @@ fn unexpected_frames_close_the_connection() {
 
 #[test]
 fn what_is_not_allowed_closes_the_connection() {
-    check(&[
-        case("a consumer tag twice", (530, 0), (60, 20), "attempt to reuse consumer tag 'tag'", |client| {
+    check(&[case(
+        "a consumer tag twice",
+        (530, 0),
+        (60, 20),
+        "attempt to reuse consumer tag 'tag'",
+        |client| {
             exclusive(client, "twice");
             assert!(client.call(1, Method::BasicConsume(consume("twice", "tag"))).is_ok());
             say(client, Method::BasicConsume(consume("twice", "tag")));
-        }),
-    ]);
+        },
+    )]);
 }
 
 #[test]
 fn what_is_not_implemented_closes_the_connection() {
     check(&[
         case("immediate", (540, 0), (60, 40), "immediate=true", |client| {
-            let publish = BasicPublish { routing_key: short("nobody"), immediate: true, ..Default::default() };
+            let publish =
+                BasicPublish { routing_key: short("nobody"), immediate: true, ..Default::default() };
             say_content(client, Method::BasicPublish(publish), Properties::default());
         }),
         case("a window in bytes", (540, 0), (60, 10), "prefetch_size!=0 (1)", |client| {
@@ -543,7 +674,8 @@ fn a_mandatory_message_without_a_queue_is_returned_with_312() {
     let properties = Properties { message_id: Some(short("id")), ..Properties::default() };
     client.send_content(1, Method::BasicPublish(publish), &properties, b"body");
     let returned = client.receive().expect("the return");
-    let Method::BasicReturn(BasicReturn { reply_code, reply_text, exchange, routing_key }) = returned.method else {
+    let Method::BasicReturn(BasicReturn { reply_code, reply_text, exchange, routing_key }) = returned.method
+    else {
         panic!("the return comes first: {returned:?}")
     };
     assert_eq!((reply_code, &*reply_text, &*exchange, &*routing_key), (312, "NO_ROUTE", "", "nobody"));

@@ -390,7 +390,7 @@ impl Generator {
             properties.expiration = Some(text(self.pick(&["600000", "3600000"])));
         }
         if self.rng.u32(..1000) < 8 {
-            let bad = ["", "x", "-1", "1.5", " 1", "1 ", "+1", "0x10", "99999999999999"];
+            let bad = ["", "x", "-1", "1.5", " 1", "1 ", "+600000", "0x10", "99999999999999"];
             properties.expiration = Some(text(self.pick(&bad)));
         }
         if self.chance(4) {
@@ -456,7 +456,8 @@ pub(crate) fn text(name: impl AsRef<str>) -> ShortStr {
 
 /// A generator of its own for everything that belongs to a name in an episode.
 fn rng_of(seed: u64, name: &str) -> Rng {
-    let folded = name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let folded =
+        name.bytes().fold(seed, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     Rng::with_seed(folded)
 }
 

@@ -80,7 +80,8 @@ fn compare(endpoints: &[Endpoint; 2], operations: u64, runs: u64) {
         let performed = runner.performed;
         for episode in 0..operations.div_ceil(EPISODE as u64) {
             let seed = first_seed + run * 10_000 + episode;
-            let trace = Generator::episode(seed, EPISODE.min((operations - episode * EPISODE as u64) as usize));
+            let trace =
+                Generator::episode(seed, EPISODE.min((operations - episode * EPISODE as u64) as usize));
             let Some(difference) = runner.run(&trace) else { continue };
             different += 1;
             let entry = found.entry(difference.signature()).or_insert(Found { seed, count: 0, difference });
@@ -94,7 +95,10 @@ fn compare(endpoints: &[Endpoint; 2], operations: u64, runs: u64) {
             since.elapsed().as_secs_f64()
         );
     }
-    println!("{} operations; wanted differences: {:?}", runner.performed, runner.wanted);
+    println!("{} operations; wanted differences met:", runner.performed);
+    for (name, times) in &runner.wanted {
+        println!("  {times} x {name}: {}", wanted::reason(name));
+    }
     for difference in runner.texts.values() {
         println!("\n== refused otherwise");
         tell(difference, endpoints);
@@ -136,6 +140,9 @@ fn report(seed: u64, trace: &[operation::Step], difference: &Difference, endpoin
 fn tell(difference: &Difference, endpoints: &[Endpoint; 2]) {
     println!("at {}.{} {:?}:", difference.step.link, difference.step.channel, difference.step.operation);
     for (stream, ours, oracle) in difference.lines() {
-        println!("  [{stream}]\n    {:>8}: {ours:?}\n    {:>8}: {oracle:?}", endpoints[0].name, endpoints[1].name);
+        println!(
+            "  [{stream}]\n    {:>8}: {ours:?}\n    {:>8}: {oracle:?}",
+            endpoints[0].name, endpoints[1].name
+        );
     }
 }

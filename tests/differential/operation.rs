@@ -66,30 +66,106 @@ pub(crate) enum Target {
 /// One thing that a client does. The name `$k` is the k-th name the broker has made up.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    DeclareQueue { queue: String, form: QueueForm, passive: bool, no_wait: bool },
-    DeclareExchange { exchange: String, form: ExchangeForm, passive: bool, no_wait: bool },
-    DeleteQueue { queue: String, if_unused: bool, if_empty: bool, no_wait: bool },
-    DeleteExchange { exchange: String, if_unused: bool, no_wait: bool },
-    Bind { queue: String, exchange: String, routing_key: String, arguments: FieldTable, no_wait: bool },
-    Unbind { queue: String, exchange: String, routing_key: String, arguments: FieldTable },
-    BindExchange { destination: String, source: String, routing_key: String, arguments: FieldTable, no_wait: bool },
-    UnbindExchange { destination: String, source: String, routing_key: String, arguments: FieldTable, no_wait: bool },
-    Purge { queue: String, no_wait: bool },
+    DeclareQueue {
+        queue: String,
+        form: QueueForm,
+        passive: bool,
+        no_wait: bool,
+    },
+    DeclareExchange {
+        exchange: String,
+        form: ExchangeForm,
+        passive: bool,
+        no_wait: bool,
+    },
+    DeleteQueue {
+        queue: String,
+        if_unused: bool,
+        if_empty: bool,
+        no_wait: bool,
+    },
+    DeleteExchange {
+        exchange: String,
+        if_unused: bool,
+        no_wait: bool,
+    },
+    Bind {
+        queue: String,
+        exchange: String,
+        routing_key: String,
+        arguments: FieldTable,
+        no_wait: bool,
+    },
+    Unbind {
+        queue: String,
+        exchange: String,
+        routing_key: String,
+        arguments: FieldTable,
+    },
+    BindExchange {
+        destination: String,
+        source: String,
+        routing_key: String,
+        arguments: FieldTable,
+        no_wait: bool,
+    },
+    UnbindExchange {
+        destination: String,
+        source: String,
+        routing_key: String,
+        arguments: FieldTable,
+        no_wait: bool,
+    },
+    Purge {
+        queue: String,
+        no_wait: bool,
+    },
     /// Pipelined, in order.
     Publish(Vec<Publication>),
     /// To a queue of which it is known that it is empty and nobody consumes: a message that expires at once.
-    PublishExpired { queue: String },
-    Get { queue: String, no_ack: bool },
-    Consume { queue: String, tag: String, no_ack: bool, exclusive: bool, no_local: bool, no_wait: bool, arguments: FieldTable },
-    Cancel { tag: String, no_wait: bool },
-    Qos { size: u32, count: u16, global: bool },
-    Settle { target: Target, verdict: Verdict, multiple: bool },
-    Recover { requeue: bool, asynchronous: bool },
-    SelectConfirms { no_wait: bool },
+    PublishExpired {
+        queue: String,
+    },
+    Get {
+        queue: String,
+        no_ack: bool,
+    },
+    Consume {
+        queue: String,
+        tag: String,
+        no_ack: bool,
+        exclusive: bool,
+        no_local: bool,
+        no_wait: bool,
+        arguments: FieldTable,
+    },
+    Cancel {
+        tag: String,
+        no_wait: bool,
+    },
+    Qos {
+        size: u32,
+        count: u16,
+        global: bool,
+    },
+    Settle {
+        target: Target,
+        verdict: Verdict,
+        multiple: bool,
+    },
+    Recover {
+        requeue: bool,
+        asynchronous: bool,
+    },
+    SelectConfirms {
+        no_wait: bool,
+    },
     SelectTx,
     Commit,
     Rollback,
-    Flow { active: bool },
+    Flow {
+        active: bool,
+    },
     OpenAgain,
     CloseChannel,
     /// A method on a channel that nobody has opened.
@@ -107,7 +183,9 @@ impl Operation {
             Operation::Recover { requeue, .. } => !requeue,
             Operation::Flow { active } => !active,
             Operation::OpenAgain | Operation::UseClosed | Operation::CloseConnection => true,
-            Operation::DeclareExchange { form, passive, .. } => !passive && !EXCHANGE_TYPES.contains(&form.kind),
+            Operation::DeclareExchange { form, passive, .. } => {
+                !passive && !EXCHANGE_TYPES.contains(&form.kind)
+            }
             // A consumer tag twice is one: whether it is here, the runner knows.
             _ => false,
         }

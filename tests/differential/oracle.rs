@@ -118,7 +118,9 @@ fn permission(vhost: &str) -> String {
 fn script() -> Option<PathBuf> {
     let known = SCRIPTS.iter().map(PathBuf::from).find(|script| script.exists());
     let path = env::var_os("PATH").unwrap_or_default();
-    known.or_else(|| env::split_paths(&path).map(|folder| folder.join("rabbitmq-server")).find(|file| file.exists()))
+    known.or_else(|| {
+        env::split_paths(&path).map(|folder| folder.join("rabbitmq-server")).find(|file| file.exists())
+    })
 }
 
 fn free_port() -> u16 {

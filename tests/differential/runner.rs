@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use super::generator::{EXCHANGES, SINKS, QUEUES};
+use super::generator::{EXCHANGES, QUEUES, SINKS};
 use super::operation::{Operation, Step, Target};
 use super::side::{Endpoint, Observation, Order, Side};
 use super::wanted::{self, Repair};
@@ -69,12 +69,8 @@ impl Runner {
             Operation::DeclareQueue { queue, .. } if queue.starts_with('$') && !side.has_made(queue) => {
                 return Vec::new();
             }
-            Operation::PublishExpired { queue } => {
-                // Elsewhere than at the head RabbitMQ keeps an expired message.
-                if side.counts(queue) != Some((0, 0)) {
-                    return Vec::new();
-                }
-            }
+            // Elsewhere than at the head RabbitMQ keeps an expired message.
+            Operation::PublishExpired { queue } if side.counts(queue) != Some((0, 0)) => return Vec::new(),
             Operation::Qos { global, .. } if *global => {
                 // Which queue gets the room of a window that two share is left to chance.
                 let mut queues: Vec<_> =
@@ -91,10 +87,10 @@ impl Runner {
                     is_fatal |= channel.consumers.contains_key(tag);
                 }
             }
-            Operation::Settle { target: Target::Nth(_), .. } => {
-                if channel.is_none_or(|channel| channel.unacked.is_empty()) {
-                    return Vec::new();
-                }
+            Operation::Settle { target: Target::Nth(_), .. }
+                if channel.is_none_or(|channel| channel.unacked.is_empty()) =>
+            {
+                return Vec::new();
             }
             Operation::OpenAgain if channel.is_none() => return Vec::new(),
             Operation::CloseChannel if channel.is_none() => return Vec::new(),
@@ -132,14 +128,14 @@ impl Runner {
         let since = Instant::now();
         loop {
             let [ours, oracle] = &self.sides;
-            let (ours, oracle) = (ours.observation(), oracle.observation());
+            let ours = wanted::plain(ours.observation(), &mut self.wanted);
+            let oracle = wanted::plain(oracle.observation(), &mut self.wanted);
             if ours == oracle {
                 return Outcome::Same;
             }
             if let Some(wanted) = wanted::find(step, &ours, &oracle) {
                 *self.wanted.entry(wanted.name).or_default() += 1;
                 return match wanted.repair {
-                    Repair::None => Outcome::Same,
                     Repair::Reconnect => {
                         on_both(&mut self.sides, |_, side| side.restart(step.link));
                         Outcome::Same

@@ -105,6 +105,8 @@ pub(crate) struct Side {
     states: BTreeMap<String, String>,
     /// Whether what this step gets or consumes is not to be acknowledged.
     is_no_ack: bool,
+    /// The channel of this step.
+    at: (usize, u16),
 }
 
 impl Side {
@@ -121,6 +123,7 @@ impl Side {
             confirmed: BTreeMap::new(),
             states: BTreeMap::new(),
             is_no_ack: false,
+            at: (0, 0),
         }
     }
 
@@ -149,6 +152,7 @@ impl Side {
             _ => false,
         };
         let (link, channel) = (order.link, order.channel);
+        self.at = (link, channel);
         let was_open = self.links[link].channels.contains_key(&channel);
         if !was_open && !matches!(order.operation, Operation::UseClosed | Operation::CloseConnection) {
             self.put(link, channel, Method::ChannelOpen(ChannelOpen {}));
@@ -167,16 +171,16 @@ impl Side {
             }
             operation => {
                 // RabbitMQ's queues answer these themselves, maybe behind the answer to what follows.
-                let is_answer: fn(&Method) -> bool = match operation {
-                    Operation::Consume { tag, no_wait, .. } if !no_wait || tag.is_empty() => {
-                        |method| matches!(method, Method::BasicConsumeOk(_))
-                    }
-                    Operation::Cancel { no_wait: false, .. } => |method| matches!(method, Method::BasicCancelOk(_)),
-                    _ => |_| false,
+                let is_awaited = match operation {
+                    Operation::Consume { tag, no_wait, .. } => !no_wait || tag.is_empty(),
+                    Operation::Cancel { no_wait, .. } => !no_wait,
+                    _ => false,
                 };
-                let is_awaited = matches!(operation, Operation::Consume { tag, no_wait, .. } if !no_wait || tag.is_empty()) || matches!(operation, Operation::Cancel { no_wait: false, .. });
                 if is_awaited {
                     self.links[link].client.flush();
+                    let is_answer = |method: &Method| {
+                        matches!(method, Method::BasicConsumeOk(_) | Method::BasicCancelOk(_))
+                    };
                     if !self.await_on(link, channel, is_answer) {
                         return self.look_around(order.operation);
                     }
@@ -240,7 +244,9 @@ impl Side {
 
     /// Whether the broker has made up a queue's name of this number.
     pub(crate) fn has_made(&self, name: &str) -> bool {
-        name.strip_prefix('$').and_then(|index| index.parse().ok()).is_some_and(|index: usize| index < self.made_queues.len())
+        name.strip_prefix('$')
+            .and_then(|index| index.parse().ok())
+            .is_some_and(|index: usize| index < self.made_queues.len())
     }
 
     /// Replaces what this broker has made up by names that are the same everywhere.
@@ -256,7 +262,9 @@ impl Side {
         for prefix in ["amq.gen-", "amq.ctag-"] {
             while let Some(start) = line.find(prefix) {
                 let rest = &line[start + prefix.len()..];
-                let len = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_').unwrap_or(rest.len());
+                let len = rest
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+                    .unwrap_or(rest.len());
                 line.replace_range(start..start + prefix.len() + len, "(made up)");
             }
         }
@@ -520,12 +528,12 @@ impl Side {
                 Next::End => {
                     self.links[link].is_closed = true;
                     self.links[link].channels.clear();
-                    let gone = Closed { channel: 0, code: 0, class: 0, method: 0, text: "hung up".to_owned() };
+                    let gone =
+                        Closed { channel: 0, code: 0, class: 0, method: 0, text: "hung up".to_owned() };
                     self.heard.push(Heard::Event(link, hung_up(gone)));
                     return false;
                 }
                 Next::Nothing => {
-                    eprintln!("SILENCE {} {} {link}.{channel} inbox of step: {:?}", self.endpoint.name, self.endpoint.vhost, self.observation());
                     self.heard.push(Heard::Silent(link, channel));
                     self.links[link].is_closed = true;
                     return false;
@@ -554,7 +562,8 @@ impl Side {
                 self.links[link].channels.remove(&number);
             }
             Method::QueueDeclareOk(declared)
-                if declared.queue.starts_with("amq.gen") && !self.made_queues.contains(&declared.queue.to_string()) =>
+                if declared.queue.starts_with("amq.gen")
+                    && !self.made_queues.contains(&declared.queue.to_string()) =>
             {
                 self.queues.insert(format!("${}", self.made_queues.len()), Some(link));
                 self.made_queues.push(declared.queue.to_string());
@@ -574,10 +583,8 @@ impl Side {
         };
         if let Some(channel) = self.links[link].channels.get_mut(&number) {
             match (&event.method, tag) {
-                (Method::BasicDeliver(deliver), Some(tag)) => {
-                    if !channel.no_ack.contains(&tag) {
-                        channel.was_sent(tag, deliver.delivery_tag);
-                    }
+                (Method::BasicDeliver(deliver), Some(tag)) if !channel.no_ack.contains(&tag) => {
+                    channel.was_sent(tag, deliver.delivery_tag);
                 }
                 (Method::BasicGetOk(got), _) if !self.is_no_ack => {
                     channel.was_sent("get".to_owned(), got.delivery_tag);
@@ -595,10 +602,8 @@ impl Side {
                     let confirmed = self.confirmed.entry((link, number)).or_default();
                     channel.was_confirmed(*delivery_tag, *multiple, "nack", confirmed);
                 }
-                (Method::BasicReturn(_), _) => {
-                    if channel.confirms.as_ref().is_some_and(|(_, pending)| pending.is_empty()) {
-                        self.confirmed.entry((link, number)).or_default().insert((0, "before the return"));
-                    }
+                (Method::BasicReturn(_), _) if channel.has_confirmed_all() => {
+                    self.confirmed.entry((link, number)).or_default().insert((0, "before the return"));
                 }
                 _ => {}
             }
@@ -610,8 +615,12 @@ impl Side {
     fn probe_queues(&mut self) {
         for link in 0..=CONTROL {
             let of_link = |owner: &Option<usize>| owner.unwrap_or(CONTROL) == link;
-            let names: Vec<_> =
-                self.queues.iter().filter(|(_, owner)| of_link(owner)).map(|(name, _)| name.clone()).collect();
+            let names: Vec<_> = self
+                .queues
+                .iter()
+                .filter(|(_, owner)| of_link(owner))
+                .map(|(name, _)| name.clone())
+                .collect();
             let mut names: Vec<_> = [&names[..], &names[..]].concat();
             while !names.is_empty() && !self.links[link].is_closed {
                 names = self.probe(link, names);
@@ -626,19 +635,26 @@ impl Side {
         }
         for name in &names {
             let queue = self.wire_name(name);
-            self.put(link, PROBE, Method::QueueDeclare(QueueDeclare { queue, passive: true, ..Default::default() }));
+            self.put(
+                link,
+                PROBE,
+                Method::QueueDeclare(QueueDeclare { queue, passive: true, ..Default::default() }),
+            );
         }
         self.links[link].client.flush();
         for (index, name) in names.iter().enumerate() {
             let from = self.heard.len();
             let exists = self.await_on(link, PROBE, |method| matches!(method, Method::QueueDeclareOk(_)));
             // Deliveries may have come between; what was said to the probe is not part of the trace.
-            let is_probe = |heard: &mut Heard| matches!(heard, Heard::Event(_, event) if event.channel == PROBE);
+            let is_probe =
+                |heard: &mut Heard| matches!(heard, Heard::Event(_, event) if event.channel == PROBE);
             let answer = self.heard.extract_if(from.., is_probe).last();
             if self.links[link].is_closed {
                 return Vec::new();
             }
-            if let (true, Some(Heard::Event(_, Event { method: Method::QueueDeclareOk(declared), .. }))) = (exists, &answer) {
+            if let (true, Some(Heard::Event(_, Event { method: Method::QueueDeclareOk(declared), .. }))) =
+                (exists, &answer)
+            {
                 let counts = (declared.message_count, declared.consumer_count);
                 self.counts.insert(name.clone(), counts);
                 self.states.insert(name.clone(), format!("{} ready, {} consumers", counts.0, counts.1));
@@ -656,11 +672,16 @@ impl Side {
         Vec::new()
     }
 
-    /// Asks every channel, twice, one question behind the answer to the other.
+    /// Asks every channel that may be told something, twice, one question behind the answer to the other.
     fn ask_channels(&mut self) {
         for _ in 0..2 {
-            let open: Vec<_> =
-                (0..LINKS).flat_map(|link| self.open_channels(link).into_iter().map(move |at| (link, at))).collect();
+            let all =
+                (0..LINKS).flat_map(|link| self.open_channels(link).into_iter().map(move |at| (link, at)));
+            let is_told = |&(link, channel): &(usize, u16)| {
+                let is_asked = (link, channel) == self.at;
+                is_asked || self.channel(link, channel).is_some_and(|channel| !channel.consumers.is_empty())
+            };
+            let open: Vec<_> = all.filter(is_told).collect();
             for &(link, channel) in &open {
                 self.put(link, channel, access_request());
             }
@@ -680,14 +701,19 @@ impl Side {
     fn await_debts(&mut self) {
         for link in 0..LINKS {
             for number in self.open_channels(link) {
-                loop {
-                    let Some(channel) = self.channel(link, number) else { break };
-                    let unconfirmed = channel.confirms.as_ref().is_some_and(|(_, pending)| !pending.is_empty());
-                    let uncancelled = channel.consumers.values().any(|queue| self.states.get(queue).is_some_and(|state| state == "does not exist"));
+                while let Some(channel) = self.channel(link, number) {
+                    let unconfirmed =
+                        channel.confirms.as_ref().is_some_and(|(_, pending)| !pending.is_empty());
+                    let uncancelled = channel
+                        .consumers
+                        .values()
+                        .any(|queue| self.states.get(queue).is_some_and(|state| state == "does not exist"));
                     if !unconfirmed && !uncancelled {
                         break;
                     }
-                    let is_one = |method: &Method| matches!(method, Method::BasicAck(_) | Method::BasicNack(_) | Method::BasicCancel(_));
+                    let is_one = |method: &Method| {
+                        matches!(method, Method::BasicAck(_) | Method::BasicNack(_) | Method::BasicCancel(_))
+                    };
                     if !self.await_on(link, number, is_one) {
                         break;
                     }
@@ -699,7 +725,8 @@ impl Side {
     /// Ends a connection and begins it anew.
     pub(crate) fn restart(&mut self, link: usize) {
         if !self.links[link].channels.is_empty() {
-            let close = ConnectionClose { reply_code: 200, reply_text: short("bye"), class_id: 0, method_id: 0 };
+            let close =
+                ConnectionClose { reply_code: 200, reply_text: short("bye"), class_id: 0, method_id: 0 };
             self.put(link, 0, Method::ConnectionClose(close));
             self.links[link].client.flush();
             self.await_on(link, 0, |method| matches!(method, Method::ConnectionCloseOk(_)));
@@ -727,7 +754,8 @@ impl Side {
                 Method::BasicDeliver(deliver) => {
                     tags.entry(at).or_default().insert(deliver.delivery_tag);
                     let BasicDeliver { redelivered, exchange, routing_key, .. } = deliver;
-                    let line = format!("{exchange:?} {routing_key:?} redelivered={redelivered} {}", content());
+                    let line =
+                        format!("{exchange:?} {routing_key:?} redelivered={redelivered} {}", content());
                     (format!(" to {}", deliver.consumer_tag), line)
                 }
                 Method::BasicGetOk(got) => (String::new(), format!("{got:?} {}", content())),
@@ -735,7 +763,9 @@ impl Side {
                     (" returns".to_owned(), format!("{returned:?} {}", content()))
                 }
                 Method::BasicAck(_) | Method::BasicNack(_) => continue,
-                Method::BasicCancel(cancel) => (format!(" to {}", cancel.consumer_tag), "CANCELLED".to_owned()),
+                Method::BasicCancel(cancel) => {
+                    (format!(" to {}", cancel.consumer_tag), "CANCELLED".to_owned())
+                }
                 method => match Closed::of(event) {
                     Some(closed) => (String::new(), closed.to_string()),
                     None => (String::new(), format!("{method:?}")),
@@ -788,7 +818,8 @@ impl Side {
             let done = control.client.call(1, Method::ExchangeDelete(delete));
             assert!(done.is_ok(), "{done:?}");
         }
-        let known = self.queues.keys().filter(|name| !name.starts_with('$')).chain(&self.made_queues).cloned();
+        let known =
+            self.queues.keys().filter(|name| !name.starts_with('$')).chain(&self.made_queues).cloned();
         let known: Vec<_> = known.collect();
         for queue in queues.chain(known) {
             let delete = QueueDelete { queue: short(&queue), ..Default::default() };
@@ -805,6 +836,10 @@ impl Channel {
         let sequence = self.sequence.entry(to.clone()).or_default();
         *sequence += 1;
         self.unacked.push(Unacked { key: (to, *sequence), tag });
+    }
+
+    fn has_confirmed_all(&self) -> bool {
+        self.confirms.as_ref().is_some_and(|(_, pending)| pending.is_empty())
     }
 
     fn will_consume(&mut self, tag: &str, no_ack: bool) {
@@ -850,7 +885,12 @@ impl Link {
 
 /// A lost connection, told like a close.
 fn hung_up(closed: Closed) -> Event {
-    let close = ConnectionClose { reply_code: closed.code, reply_text: short(closed.text), class_id: 0, method_id: 0 };
+    let close = ConnectionClose {
+        reply_code: closed.code,
+        reply_text: short(closed.text),
+        class_id: 0,
+        method_id: 0,
+    };
     Event { channel: 0, method: Method::ConnectionClose(close), content: None }
 }
 

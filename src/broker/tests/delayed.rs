@@ -213,7 +213,7 @@ fn a_delayed_exchange_is_declared_as_others_are() {
     let other =
         world.exchange("x-delayed-message", "later", FieldTable::new().with("x-delayed-type", "topic"));
     let text = "inequivalent arg 'x-delayed-type' for exchange 'later' in vhost '/': \
-                received the value 'topic' of type 'longstr' but current is the value 'fanout' of type 'longstr'";
+                received 'topic' but current is 'fanout'";
     assert_eq!(refused(other), (406, text.to_owned()));
     let long = "x".repeat(244);
     assert_eq!(refused(world.exchange("x-delayed-message", &long, arguments.clone())).0, 406);

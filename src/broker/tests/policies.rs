@@ -13,6 +13,20 @@ fn max_length(most: i32) -> FieldTable {
     FieldTable::new().with("max-length", most)
 }
 
+impl World {
+    fn set_policy(&mut self, policy: Policy) -> Result<(), BrokerError> {
+        let set = self.vhost.set_policy(policy, &mut self.turn);
+        self.turn.finish(&self.broker);
+        set
+    }
+
+    fn clear_policy(&mut self, name: &str) -> bool {
+        let cleared = self.vhost.clear_policy(name, &mut self.turn);
+        self.turn.finish(&self.broker);
+        cleared
+    }
+}
+
 fn shown(row: &FieldTable) -> Option<String> {
     row.get("policy").and_then(FieldValue::as_str).map(str::to_owned)
 }
@@ -20,7 +34,7 @@ fn shown(row: &FieldTable) -> Option<String> {
 #[test]
 fn a_queue_declared_later_is_held_to_it() {
     let mut world = World::new();
-    world.vhost.set_policy(policy("short", "^q", 0, max_length(1))).unwrap();
+    world.set_policy(policy("short", "^q", 0, max_length(1))).unwrap();
     for queue in ["q", "other"] {
         world.queue(queue);
         for body in ["1", "2"] {
@@ -38,16 +52,17 @@ fn a_queue_declared_later_is_held_to_it() {
 #[test]
 fn only_the_one_with_the_highest_priority_holds() {
     let mut world = World::new();
-    world.vhost.set_policy(policy("b", "q", 5, max_length(1))).unwrap();
-    world.vhost.set_policy(policy("a", "q", 1, FieldTable::new().with("message-ttl", 1))).unwrap();
-    world.vhost.set_policy(policy("c", "q", 5, max_length(9))).unwrap();
+    world.set_policy(policy("b", "q", 5, max_length(1))).unwrap();
+    world.set_policy(policy("a", "q", 1, FieldTable::new().with("message-ttl", 1))).unwrap();
+    world.set_policy(policy("c", "q", 5, max_length(9))).unwrap();
     let queue = world.queue("q");
-    assert_eq!((queue.options().max_length, queue.options().message_ttl_ms), (Some(1), None));
+    let options = queue.effective_options();
+    assert_eq!((options.max_length, options.message_ttl_ms), (Some(1), None));
     assert_eq!(
         world.vhost.policies().iter().map(|policy| policy.name()).collect::<Vec<_>>(),
         ["a", "b", "c"]
     );
-    assert!(world.vhost.clear_policy("b") && !world.vhost.clear_policy("b"));
+    assert!(world.clear_policy("b") && !world.clear_policy("b"));
     assert_eq!(shown(&world.vhost.queue_info("q", ME).unwrap()).as_deref(), Some("c"));
 }
 
@@ -60,14 +75,14 @@ fn exchanges_change_their_alternate_at_once_and_back() {
     let mut routed = |exchange| world.publish(exchange, "k", &Properties::default(), "m");
     assert_eq!(routed("x"), Ok(0));
     let definition = FieldTable::new().with("alternate-exchange", "");
-    world.vhost.set_policy(policy("ae", ".", 0, definition)).unwrap();
+    world.set_policy(policy("ae", ".", 0, definition)).unwrap();
     let mut routed = |exchange| world.publish(exchange, "k", &Properties::default(), "m");
     assert_eq!((routed("x"), routed("own")), (Ok(1), Ok(0)));
     world.exchange("direct", "later", FieldTable::new()).unwrap();
     assert_eq!(world.publish("later", "k", &Properties::default(), "m"), Ok(1));
     assert_eq!(shown(&world.vhost.exchange_info("later").unwrap()).as_deref(), Some("ae"));
     let known = world.vhost.generation();
-    world.vhost.clear_policy("ae");
+    world.clear_policy("ae");
     assert!(world.vhost.generation() > known, "remembered routes hold no more");
     assert_eq!(world.publish("x", "k", &Properties::default(), "m"), Ok(0));
 }
@@ -75,7 +90,7 @@ fn exchanges_change_their_alternate_at_once_and_back() {
 #[test]
 fn queues_of_the_broker_itself_are_passed_over() {
     let mut world = World::new();
-    world.vhost.set_policy(policy("all", ".*", 0, max_length(0))).unwrap();
+    world.set_policy(policy("all", ".*", 0, max_length(0))).unwrap();
     world.exchange("x-delayed-message", "x", FieldTable::new().with("x-delayed-type", "direct")).unwrap();
     world.publish("x", "k", &headers(FieldTable::new().with("x-delay", 5)), "m").unwrap();
     let waiting = world.vhost.passive_queue("amq.delayed.x", ME).unwrap();
@@ -85,10 +100,46 @@ fn queues_of_the_broker_itself_are_passed_over() {
 
 #[test]
 fn there_is_a_limit() {
-    let world = World::new();
+    let mut world = World::new();
     for n in 0..POLICIES_MAX {
-        world.vhost.set_policy(policy(&n.to_string(), "q", 0, max_length(1))).unwrap();
+        world.set_policy(policy(&n.to_string(), "q", 0, max_length(1))).unwrap();
     }
-    assert_eq!(refused(world.vhost.set_policy(policy("more", "q", 0, max_length(1)))).0, 406);
-    assert!(world.vhost.set_policy(policy("7", "q", 1, max_length(2))).is_ok(), "in the place of another");
+    assert_eq!(refused(world.set_policy(policy("more", "q", 0, max_length(1)))).0, 406);
+    assert!(world.set_policy(policy("7", "q", 1, max_length(2))).is_ok(), "in the place of another");
+}
+
+#[test]
+fn queues_change_at_once_and_back() {
+    let mut world = World::new();
+    world.queue("dead");
+    world.queue_with("q", FieldTable::new().with("x-max-length", 3));
+    for body in ["1", "2", "3", "4"] {
+        world.publish("", "q", &Properties::default(), body).unwrap();
+    }
+    let definition = max_length(1).with("dead-letter-exchange", "").with("dead-letter-routing-key", "dead");
+    world.set_policy(policy("p", "^q$", 0, definition)).unwrap();
+    assert_eq!(world.drain("dead"), ["2", "3"], "what is too much dies as the policy has it");
+    world.publish("", "q", &Properties::default(), "5").unwrap();
+    assert_eq!((world.drain("dead"), world.drain("q")), (vec!["4".to_owned()], vec!["5".to_owned()]));
+    // A change of the policy, then its end: the queue is as it was declared.
+    world.set_policy(policy("p", "^q$", 0, FieldTable::new().with("message-ttl", 10))).unwrap();
+    world.publish("", "q", &Properties::default(), "6").unwrap();
+    world.advance(10);
+    assert!(world.drain("q").is_empty() && world.drain("dead").is_empty());
+    assert!(world.clear_policy("p"));
+    let queue = world.vhost.queue("q", ME).unwrap();
+    assert_eq!(*queue.effective_options(), *queue.options());
+    assert_eq!(queue.options().max_length, Some(3));
+}
+
+#[test]
+fn an_idle_queue_expires_when_a_policy_says_so() {
+    let mut world = World::new();
+    world.queue("q");
+    world.advance(500);
+    world.set_policy(policy("p", "q", 0, FieldTable::new().with("expires", 1000))).unwrap();
+    world.advance(499);
+    assert!(world.vhost.queue("q", ME).is_ok());
+    world.advance(1);
+    assert_eq!(refused(world.vhost.queue("q", ME)).0, 404);
 }

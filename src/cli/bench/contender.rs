@@ -8,7 +8,7 @@ use rialto_client::Address;
 
 use super::error::{BenchError, BenchResult, Doing};
 use super::listener::listener_at;
-use super::plan::Plan;
+use super::plan::{Acks, Plan};
 use super::process::Process;
 use super::rabbitmq::RabbitMq;
 use super::round::{self, Measured};
@@ -200,6 +200,8 @@ impl Contender {
                 let arguments = ["bench", "relay", &publishers, &consumers, &copies];
                 let process = Process::start(&own_program()?, &arguments)?;
                 let block = wire.block(plan);
+                // It relays the same bytes, and answers none of them.
+                let plan = &Plan { confirms: None, acks: Acks::Auto, ..plan.clone() };
                 run(plan, relay::connect(process.address(), plan, &block)?, Some(process.pid()))
             }
         }

@@ -46,6 +46,11 @@ impl AmqpSession {
             }
         } else {
             channel.prefetch = prefetch;
+            // As in RabbitMQ, this ends the limit of the channel as a whole.
+            if let Some(window) = &channel.window {
+                window.set_limit(0);
+                channel.has_room(turn);
+            }
             if retunes {
                 for consumer in live {
                     consumer.queue.set_prefetch(consumer.id, prefetch, turn);
@@ -57,15 +62,18 @@ impl AmqpSession {
     }
 
     pub(super) fn consume(&mut self, number: ChannelId, consume: BasicConsume) -> Result<(), Refusal> {
+        let name = match &*consume.queue {
+            REPLY_TO => consume.queue.clone(),
+            _ => self.named_queue(number, consume.queue.clone())?,
+        };
         self.check_consumer_limits(number, &consume.consumer_tag)?;
         let tag = match consume.consumer_tag.is_empty() {
             true => ShortStr::truncated(format!("amq.ctag-{}", crate::broker::random_name())),
             false => consume.consumer_tag.clone(),
         };
-        let queue = if &*consume.queue == REPLY_TO {
+        let queue = if &*name == REPLY_TO {
             self.reply_queue(number, &consume)?
         } else {
-            let name = self.named_queue(number, consume.queue.clone())?;
             let open = self.open();
             open.vhost.queue(&name, open.id)?
         };
@@ -87,7 +95,7 @@ impl AmqpSession {
             tag: ConsumerTag::from(tag.clone()),
             auto_ack: consume.no_ack,
             exclusive: consume.exclusive,
-            priority: consumer_arguments::priority(&consume.arguments)?,
+            priority: consumer_arguments::priority(&consume.arguments, &queue, &vhost)?,
             prefetch: channel.prefetch,
             credit: None,
             window,

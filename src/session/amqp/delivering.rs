@@ -20,8 +20,10 @@ use crate::session::{OUTPUT_HIGH, SLICE_LEAST, WriteQueue};
 /// Deliveries taken from a run at a time, so that large messages do not fill the output far past its mark.
 const CHUNK_MAX: usize = 256;
 
-/// The header that tells a quorum queue's consumer how often a message has come back.
+/// The headers that tell a quorum queue's consumer how often a delivery of the message has failed, and how often it
+/// has come back.
 const DELIVERY_COUNT: &str = "x-delivery-count";
+const ACQUIRED_COUNT: &str = "x-acquired-count";
 
 impl AmqpSession {
     /// Encodes deliveries until enough waits to be written.
@@ -139,11 +141,15 @@ fn encode(consumer: &Consumer, tag: u64, delivery: &Delivery, frame_max: u32, ou
 /// RabbitMQ.
 pub(super) fn delivered_properties<'a>(delivery: &'a Delivery, queue: &QueueCell) -> Cow<'a, [u8]> {
     let message = &delivery.message;
-    if delivery.delivery_count == 0 || queue.options().queue_type != QueueType::Quorum {
+    if delivery.returns == 0 || queue.options().queue_type != QueueType::Quorum {
         return Cow::Borrowed(message.properties_bytes());
     }
     let mut properties = message.properties().decode();
-    let name = ShortStr::truncated(DELIVERY_COUNT);
-    properties.headers.get_or_insert_default().insert(name, i64::from(delivery.delivery_count));
+    let headers = properties.headers.get_or_insert_default();
+    for (name, count) in [(ACQUIRED_COUNT, delivery.returns), (DELIVERY_COUNT, delivery.delivery_count)] {
+        if count > 0 {
+            headers.insert(ShortStr::truncated(name), i64::from(count));
+        }
+    }
     Cow::Owned(properties.encoded().into())
 }

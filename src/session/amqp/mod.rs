@@ -420,17 +420,8 @@ impl AmqpSession {
             // Answers to nothing: late, not wrong.
             Method::ConnectionCloseOk(_) => Ok(()),
             other => {
-                let text = format!(
-                    "method {} cannot be called on channel 0 of an open connection",
-                    other.id().name()
-                );
-                let code = match other {
-                    Method::ConnectionStartOk(_)
-                    | Method::ConnectionTuneOk(_)
-                    | Method::ConnectionOpen(_) => ReplyCode::ChannelError,
-                    _ => ReplyCode::CommandInvalid,
-                };
-                Err(Fault::new(code, text, other.id()))
+                let text = "unexpected method in connection state running";
+                Err(Fault::new(ReplyCode::ChannelError, text, other.id()))
             }
         }
     }

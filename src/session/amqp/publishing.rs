@@ -34,6 +34,8 @@ enum Fate {
     Batched { position: u32 },
     /// No queue wants it, which is nobody's fault: it is confirmed, as in RabbitMQ.
     Unroutable,
+    /// The broker cannot take it.
+    Refused,
 }
 
 impl AmqpSession {
@@ -156,6 +158,12 @@ impl AmqpSession {
             properties = &with_reply_queue;
         }
         if exhausted {
+            if let Mode::Confirm { next } = &mut channel.mode {
+                track(tracked, number, *next, Fate::Refused);
+                *next += 1;
+                return Ok(());
+            }
+            // Nobody waits for a confirm, so the connection says it: nothing is dropped silently.
             let text = "the broker's memory is exhausted; publish again later";
             return Err(Refusal::new(ReplyCode::ResourceError, text));
         }
@@ -178,7 +186,7 @@ impl AmqpSession {
         };
         let fate = if targets.queues.is_empty() {
             expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
-            if publish.mandatory {
+            if publish.mandatory && !resolved.duplicate {
                 put_return(number, &publish, properties, content.body, tuned.frame_max, returns);
             }
             Fate::Unroutable
@@ -299,7 +307,7 @@ fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, fate: Fa
     {
         let together = match (last.fate, fate) {
             (Fate::Batched { position }, Fate::Batched { position: next }) => position + last.count == next,
-            (Fate::Unroutable, Fate::Unroutable) => true,
+            (Fate::Unroutable, Fate::Unroutable) | (Fate::Refused, Fate::Refused) => true,
             _ => false,
         };
         if together {
@@ -321,6 +329,11 @@ fn tell_confirms(
     for Tracked { channel, first, count, fate } in tracked.drain(..) {
         let last = first + u64::from(count) - 1;
         let mut next = first;
+        if fate == Fate::Refused {
+            put_ack(pending.take(), out);
+            (first..=last).for_each(|refused| put_nack(channel, refused, out));
+            continue;
+        }
         if let Fate::Batched { position } = fate {
             // Those before belong to channels that do not want to know.
             while rejected.next_if(|at| *at < position).is_some() {}
@@ -330,8 +343,7 @@ fn tell_confirms(
                     extend(&mut pending, channel, next, refused - 1, out);
                 }
                 put_ack(pending.take(), out);
-                let nack = BasicNack { delivery_tag: refused, multiple: false, requeue: false };
-                Method::BasicNack(nack).encode(channel.0, out);
+                put_nack(channel, refused, out);
                 next = refused + 1;
             }
         }
@@ -359,4 +371,9 @@ fn put_ack(range: Option<(ChannelId, u64, u64)>, out: &mut BytesMut) {
     if let Some((channel, first, last)) = range {
         Method::BasicAck(BasicAck { delivery_tag: last, multiple: last > first }).encode(channel.0, out);
     }
+}
+
+fn put_nack(channel: ChannelId, delivery_tag: u64, out: &mut BytesMut) {
+    let nack = BasicNack { delivery_tag, multiple: false, requeue: false };
+    Method::BasicNack(nack).encode(channel.0, out);
 }

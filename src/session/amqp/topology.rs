@@ -12,7 +12,7 @@ use rialto_protocol::types::ShortStr;
 use super::fault::Refusal;
 use super::{AmqpSession, State};
 use crate::broker::{BrokerError, QueueCell, REPLY_TO};
-use crate::model::{ChannelId, ExchangeName, ExchangeOptions, QueueName, QueueOptions, RoutingKey};
+use crate::model::{ChannelId, ExchangeName, ExchangeOptions, QueueFlags, QueueName, RoutingKey};
 use crate::routing::Destination;
 
 impl AmqpSession {
@@ -23,10 +23,11 @@ impl AmqpSession {
     ) -> Result<(), Refusal> {
         let name = ExchangeName::from(clean(declare.exchange));
         let vhost = &self.open().vhost;
-        not_default(&name)?;
         if declare.passive {
+            not_default(&name)?;
             vhost.check_exchange(&name)?;
         } else {
+            // First what it is to be, then whether it may.
             let options = ExchangeOptions::from_arguments(
                 &declare.kind,
                 declare.durable,
@@ -75,39 +76,33 @@ impl AmqpSession {
 
     pub(super) fn declare_queue(&mut self, number: ChannelId, declare: QueueDeclare) -> Result<(), Refusal> {
         let name = QueueName::from(clean(declare.queue.clone()));
-        let queue = if declare.passive {
-            self.passive_queue(number, &name)?
-        } else {
-            let turn = &mut self.turn.0;
-            let State::Open(open) = &mut self.state else { return Ok(()) };
-            let QueueDeclare { durable, exclusive, auto_delete, arguments, .. } = &declare;
-            let options = QueueOptions::from_declare(*durable, *exclusive, *auto_delete, arguments).map_err(
-                |error| BrokerError::refused(error.reply_code(), error.text(&name, open.vhost.name())),
-            )?;
-            open.vhost.declare_queue(&name, options, open.id, turn)?.queue
+        let declared = match &*name {
+            // Not a queue, but always there, with the one who asks as its consumer.
+            REPLY_TO => QueueDeclareOk { queue: name.into(), message_count: 0, consumer_count: 1 },
+            _ => declared(&*self.declared_queue(&name, &declare)?),
         };
-        let stats = queue.stats();
-        let name = queue.name().short().clone();
         if let Some(channel) = self.open().channel_mut(number) {
-            channel.last_queue = name.clone();
+            channel.last_queue = declared.queue.clone();
         }
-        let declared = QueueDeclareOk {
-            queue: name,
-            message_count: count(stats.ready),
-            consumer_count: count(stats.consumers),
-        };
         self.answer(number, declare.no_wait, Method::QueueDeclareOk(declared));
         Ok(())
     }
 
-    fn passive_queue(&mut self, number: ChannelId, name: &str) -> Result<Arc<QueueCell>, Refusal> {
-        let open = self.open();
-        if name == REPLY_TO {
-            // Asking whether one's own replies could arrive.
-            let reply_queue = open.channel_mut(number).and_then(|channel| channel.reply_queue.clone());
-            return reply_queue.ok_or_else(|| open.vhost.no_queue(name).into());
+    fn declared_queue(
+        &mut self,
+        name: &QueueName,
+        declare: &QueueDeclare,
+    ) -> Result<Arc<QueueCell>, Refusal> {
+        let turn = &mut self.turn.0;
+        let State::Open(open) = &mut self.state else {
+            return Err(Refusal::new(ReplyCode::ChannelError, "the connection is closing"));
+        };
+        if declare.passive {
+            return Ok(open.vhost.passive_queue(name, open.id)?);
         }
-        Ok(open.vhost.passive_queue(name, open.id)?)
+        let QueueDeclare { durable, exclusive, auto_delete, ref arguments, .. } = *declare;
+        let flags = QueueFlags { durable, exclusive, auto_delete };
+        Ok(open.vhost.declare_queue_from(name, flags, arguments, open.id, turn)?.queue)
     }
 
     pub(super) fn bind_queue(&mut self, number: ChannelId, bind: QueueBind) -> Result<(), Refusal> {
@@ -138,7 +133,7 @@ impl AmqpSession {
         let name = self.named_queue(number, clean(purge.queue.clone()))?;
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return Ok(()) };
-        let message_count = count(open.vhost.queue(&name, open.id)?.purge(turn));
+        let message_count = count(open.vhost.purge_queue(&name, open.id, turn)?);
         self.answer(number, purge.no_wait, Method::QueuePurgeOk(QueuePurgeOk { message_count }));
         Ok(())
     }
@@ -175,6 +170,15 @@ impl AmqpSession {
             return RoutingKey::from(channel.last_queue.clone());
         }
         RoutingKey::from(key)
+    }
+}
+
+fn declared(queue: &QueueCell) -> QueueDeclareOk {
+    let stats = queue.stats();
+    QueueDeclareOk {
+        queue: queue.name().short().clone(),
+        message_count: count(stats.ready),
+        consumer_count: count(stats.consumers),
     }
 }
 

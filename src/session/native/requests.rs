@@ -6,7 +6,7 @@ use rialto_protocol::types::ShortStr;
 
 use super::{NativeSession, State};
 use crate::broker::{BrokerError, Listed};
-use crate::model::{ChannelId, ExchangeName, ExchangeOptions, QueueName, QueueOptions, RoutingKey};
+use crate::model::{ChannelId, ExchangeName, ExchangeOptions, QueueFlags, QueueName, RoutingKey};
 use crate::routing::Destination;
 
 impl NativeSession {
@@ -71,12 +71,8 @@ impl NativeSession {
                 return Ok(declared(&queue));
             }
             Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
-                let name = QueueName::from(name);
-                let options = QueueOptions::from_declare(durable, exclusive, auto_delete, &arguments)
-                    .map_err(|error| {
-                        BrokerError::refused(error.reply_code(), error.text(&name, vhost.name()))
-                    })?;
-                let queue = vhost.declare_queue(&name, options, by, turn)?.queue;
+                let (name, flags) = (QueueName::from(name), QueueFlags { durable, exclusive, auto_delete });
+                let queue = vhost.declare_queue_from(&name, flags, &arguments, by, turn)?.queue;
                 return Ok(declared(&queue));
             }
             Request::DeleteQueue { name, if_unused, if_empty } => {

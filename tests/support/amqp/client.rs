@@ -224,7 +224,13 @@ impl Client {
     }
 
     /// Sends a method with its content.
-    pub(crate) fn send_content(&mut self, channel: u16, method: Method, properties: &Properties, body: &[u8]) {
+    pub(crate) fn send_content(
+        &mut self,
+        channel: u16,
+        method: Method,
+        properties: &Properties,
+        body: &[u8],
+    ) {
         self.put_content(channel, &method, properties, body);
         self.flush();
     }
@@ -235,7 +241,13 @@ impl Client {
     }
 
     /// Keeps a method with its content for [`Client::flush`].
-    pub(crate) fn put_content(&mut self, channel: u16, method: &Method, properties: &Properties, body: &[u8]) {
+    pub(crate) fn put_content(
+        &mut self,
+        channel: u16,
+        method: &Method,
+        properties: &Properties,
+        body: &[u8],
+    ) {
         method.encode(channel, &mut self.outbox);
         put_content_header(channel, body.len() as u64, &properties.encoded(), &mut self.outbox);
         put_body(channel, body, self.frame_max, &mut self.outbox);
@@ -276,7 +288,9 @@ impl Client {
             };
             if let Some(event) = self.take_frame(frame.kind, frame.channel, &frame.payload) {
                 match event.method {
-                    Method::ConnectionClose(_) => self.send(0, Method::ConnectionCloseOk(ConnectionCloseOk {})),
+                    Method::ConnectionClose(_) => {
+                        self.send(0, Method::ConnectionCloseOk(ConnectionCloseOk {}))
+                    }
                     Method::ChannelClose(_) => {
                         self.send(event.channel, Method::ChannelCloseOk(ChannelCloseOk {}));
                     }
@@ -314,7 +328,8 @@ impl Client {
             FrameKind::Body => {
                 let partial = self.partial.get_mut(&channel).expect("a method before its body");
                 partial.content.body.extend_from_slice(payload);
-                let (announced, len) = (partial.announced.expect("a header before the body"), partial.content.body.len());
+                let (announced, len) =
+                    (partial.announced.expect("a header before the body"), partial.content.body.len());
                 assert!(len as u64 <= announced, "{len} bytes of {announced}");
                 len as u64 == announced
             }
@@ -398,9 +413,8 @@ impl Client {
             Closed::of(event).filter(|closed| closed.channel == channel || closed.channel == 0)
         });
         if closed.channel == 0 {
-            while let Some(late) = self.receive_late() {
-                panic!("{late:?} after connection.close");
-            }
+            let late = self.receive_late();
+            assert_eq!(late, None, "nothing follows connection.close");
         }
         closed
     }

@@ -6,7 +6,7 @@
 //! Not here: what an answer should be (the tests), the broker (a test starts it or is given an address).
 
 // Each test binary uses its own part of this client.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 mod client;
 pub(crate) mod methods;

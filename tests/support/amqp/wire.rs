@@ -97,7 +97,9 @@ impl Wire {
     /// The next bytes, this many; fewer if the connection ends before.
     pub(crate) fn take(&mut self, count: usize) -> Vec<u8> {
         let deadline = Instant::now() + PATIENCE;
-        while self.input.len() - self.start < count && self.fill(deadline).expect("the broker says something") {}
+        while self.input.len() - self.start < count && self.fill(deadline).expect("the broker says something")
+        {
+        }
         let end = (self.start + count).min(self.input.len());
         let taken = self.input[self.start..end].to_vec();
         self.start = end;

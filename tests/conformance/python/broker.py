@@ -1,0 +1,59 @@
+"""A broker process on a free port, in a folder of its own that goes with it."""
+
+import os
+import subprocess
+import tempfile
+import threading
+
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+
+# A queue may hold little, so that a scenario can see its publishers blocked without gigabytes.
+SETTINGS = """
+[memory]
+queue_budget = "16 MiB"
+"""
+
+
+def binary(profile="debug"):
+    """The broker to test: RIALTO_BIN, or built here."""
+    if named := os.environ.get("RIALTO_BIN"):
+        return os.path.abspath(named)
+    release = ["--release"] if profile == "release" else []
+    subprocess.run(["cargo", "build", "--quiet", "--locked", "--bin", "rialto", *release], cwd=ROOT, check=True)
+    return os.path.join(os.environ.get("CARGO_TARGET_DIR") or os.path.join(ROOT, "target"), profile, "rialto")
+
+
+class Broker:
+    """Use it as a context: `with Broker(binary()) as broker`, then `broker.url`."""
+
+    def __init__(self, program, settings=SETTINGS):
+        self.folder = tempfile.TemporaryDirectory(prefix="rialto-conformance-")
+        with open(os.path.join(self.folder.name, "broker.toml"), "w", encoding="utf-8") as file:
+            file.write(settings)
+        self.process = subprocess.Popen(
+            [program, "serve", "--listen", "127.0.0.1:0"], cwd=self.folder.name, stderr=subprocess.PIPE, text=True
+        )
+        self.log = []
+        self.url = None
+        for line in self.process.stderr:
+            self.log.append(line)
+            if "serving on rialto://" in line:
+                address = line.split("serving on rialto://")[1].strip().rstrip("/")
+                self.url = f"amqp://guest:guest@{address}/%2f"
+                break
+        if self.url is None:
+            raise SystemExit("the broker ended before it served:\n" + "".join(self.log))
+        # Somebody must read on, or the log would fill the pipe.
+        threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.folder.cleanup()
