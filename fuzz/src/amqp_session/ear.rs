@@ -223,11 +223,13 @@ impl Ear {
             other => panic!("{other:?} on channel 0"),
         }
         let id = method.id();
-        // A server that is closing begins anew with each read: noise does not hide a close from it.
-        let may_be_hidden = self.babbles && before == Stage::Closing;
-        if matches!(method, Method::ConnectionCloseOk(_) | Method::ConnectionUpdateSecretOk(_))
-            && !may_be_hidden
-        {
+        // A server that is closing begins anew with each read: noise may hide a close from us, but not from it.
+        let is_answer = match method {
+            Method::ConnectionCloseOk(_) => before != Stage::Closing,
+            Method::ConnectionUpdateSecretOk(_) => true,
+            _ => false,
+        };
+        if is_answer {
             self.line(0).answered(MethodId { method: id.method - 1, ..id });
         }
     }
