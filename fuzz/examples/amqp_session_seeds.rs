@@ -95,6 +95,9 @@ fn main() -> std::io::Result<()> {
     }
     fs::write(folder.join("login-by-bytes"), [&[2][..], &login(), &client()].concat())?;
     fs::write(folder.join("login-in-pieces"), [&[250][..], &login(), &questions()].concat())?;
+    // A finding: `channel.open` with a text of three bytes of which one is there was answered with open-ok.
+    let broken_open = [1, 1, 0, 2, 0, 0, 0, 6, 0, 20, 0, 10, 3, b'x', FRAME_END];
+    fs::write(folder.join("channel-open-unreadable"), broken_open)?;
     for seed in 1..=24 {
         fs::write(folder.join(format!("script-{seed}")), script(seed, 250 * seed as usize))?;
     }
