@@ -174,8 +174,8 @@ impl Vhost {
         let queues: Vec<_> = scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
         let cacheable = scratch.cacheable && copies.is_none();
         // A message that waits needs all of its keys when it goes on.
-        let waits = |queues: &[Arc<QueueCell>]| queues.iter().all(|queue| queue.purpose() == Purpose::Delays);
-        let copies = copies.filter(|_| !waits(&queues));
+        let waits = !queues.is_empty() && queues.iter().all(|queue| queue.purpose() == Purpose::Delays);
+        let copies = copies.filter(|_| !waits);
         let stored = copies.and_then(|copies| copies.stored(&properties));
         let mut claim = None;
         if !queues.is_empty() {

@@ -197,8 +197,13 @@ pub enum BindError {
     #[error("Invalid x-match field value '{0}'; expected all, any, all-with-x, or any-with-x")]
     MatchValue(ShortStr),
     /// `x-match` is not a text.
-    #[error("Invalid x-match field type '{0}'; expected longstr")]
-    MatchType(&'static str),
+    #[error("Invalid x-match field type {type_name} (value {value}); expected longstr")]
+    MatchType {
+        /// What it is instead.
+        type_name: &'static str,
+        /// And its value.
+        value: String,
+    },
     /// The key has too many words for a topic exchange.
     #[error("a topic binding key may have at most {max} words")]
     TooManyWords {

@@ -45,7 +45,10 @@ impl HeaderTests {
                     return Err(BindError::MatchValue(ShortStr::truncated(String::from_utf8_lossy(other))));
                 }
             },
-            Some(other) => return Err(BindError::MatchType(other.type_name())),
+            Some(other) => {
+                let (type_name, value) = (other.type_name(), other.to_string());
+                return Err(BindError::MatchType { type_name, value });
+            }
         };
         let tests = arguments
             .iter()

@@ -69,8 +69,12 @@ impl RouteSlot {
 /// Slots for routes that are spelt out with each message.
 #[derive(Debug, Default)]
 pub(super) struct RouteCache {
-    exchanges: AHashMap<ExchangeName, AHashMap<RoutingKey, RouteSlot>>,
-    len: usize,
+    slots: Vec<RouteSlot>,
+    /// Places in `slots`.
+    exchanges: AHashMap<ExchangeName, AHashMap<RoutingKey, usize>>,
+    /// The slot that was asked for last: publishers mostly go on with the same route, and to compare two short names
+    /// costs less than to hash them.
+    last: usize,
 }
 
 impl RouteCache {
@@ -78,18 +82,46 @@ impl RouteCache {
     const MAX: usize = 4096;
 
     pub(super) fn slot(&mut self, exchange: &str, routing_key: &str) -> &mut RouteSlot {
-        let known = self.exchanges.get(exchange).is_some_and(|keys| keys.contains_key(routing_key));
-        if !known {
-            if self.len >= Self::MAX {
-                self.exchanges.clear();
-                self.len = 0;
-            }
-            self.len += 1;
-            let slot = RouteSlot::new(ShortStr::truncated(exchange), ShortStr::truncated(routing_key));
-            let keys = self.exchanges.entry(slot.route.exchange.clone()).or_default();
-            keys.insert(slot.route.routing_key.clone(), slot);
+        let is_it =
+            |slot: &RouteSlot| *slot.route.routing_key == *routing_key && *slot.route.exchange == *exchange;
+        if !self.slots.get(self.last).is_some_and(is_it) {
+            self.last = self.place(exchange, routing_key);
         }
-        let keys = self.exchanges.get_mut(exchange).expect("just looked up or put in");
-        keys.get_mut(routing_key).expect("just looked up or put in")
+        &mut self.slots[self.last]
+    }
+
+    fn place(&mut self, exchange: &str, routing_key: &str) -> usize {
+        if let Some(&place) = self.exchanges.get(exchange).and_then(|keys| keys.get(routing_key)) {
+            return place;
+        }
+        if self.slots.len() >= Self::MAX {
+            self.exchanges.clear();
+            self.slots.clear();
+        }
+        let place = self.slots.len();
+        let slot = RouteSlot::new(ShortStr::truncated(exchange), ShortStr::truncated(routing_key));
+        let MessageRoute { exchange, routing_key } = slot.route.clone();
+        self.exchanges.entry(exchange).or_default().insert(routing_key, place);
+        self.slots.push(slot);
+        place
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_keeps_its_slot_until_there_are_too_many() {
+        let mut cache = RouteCache::default();
+        for round in 0..2 {
+            for n in 0..RouteCache::MAX {
+                let slot = cache.slot("e", &n.to_string());
+                assert_eq!((&*slot.route.exchange, &*slot.route.routing_key), ("e", &*n.to_string()));
+            }
+            assert_eq!(cache.slots.len(), RouteCache::MAX, "round {round}");
+        }
+        assert_eq!(&*cache.slot("f", "0").route.exchange, "f");
+        assert_eq!(cache.slots.len(), 1, "it starts again");
     }
 }

@@ -265,7 +265,7 @@ fn x_match_is_checked_by_headers_exchanges_only() {
     let text = "Invalid x-match field value 'some'; expected all, any, all-with-x, or any-with-x";
     assert_eq!((error.reply_code().number(), &*error.text("/")), (406, text));
     let error = world.bind("h -> q1", FieldTable::new().with("x-match", 1)).unwrap_err();
-    assert_eq!(error.text("/"), "Invalid x-match field type 'signedint'; expected longstr");
+    assert_eq!(error.text("/"), "Invalid x-match field type signedint (value 1); expected longstr");
     assert_eq!(world.bind("d -> q1", value), Ok(true));
 }
 
