@@ -456,7 +456,10 @@ impl AmqpSession {
                 }
                 return Ok(());
             }
-            None if id == Some(MethodId::CHANNEL_OPEN) => return self.open_channel(number),
+            None if id == Some(MethodId::CHANNEL_OPEN) => {
+                Method::decode(frame.payload)?;
+                return self.open_channel(number);
+            }
             None => {
                 let id = id.unwrap_or(MethodId::NONE);
                 return Err(Fault::new(ReplyCode::ChannelError, "expected 'channel.open'", id));

@@ -440,6 +440,14 @@ fn what_is_still_arriving_has_a_limit_over_all_channels() {
 }
 
 #[test]
+fn a_channel_is_not_opened_by_a_method_that_cannot_be_read() {
+    let mut end = End::open(&broker());
+    // `channel.open`, and a text of three bytes of which one is there.
+    end.hear(&[1, 0, 7, 0, 0, 0, 6, 0, 20, 0, 10, 3, b'x', FRAME_END]);
+    assert_eq!(closed(&end.methods()).0, 502);
+}
+
+#[test]
 fn a_silent_peer_is_dropped_after_two_heartbeats_and_an_idle_one_is_told_that_we_live() {
     let mut end = End::open(&broker());
     end.moves(Duration::from_secs(5));
