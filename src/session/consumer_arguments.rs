@@ -9,17 +9,20 @@ use crate::broker::{BrokerError, QueueCell, Vhost};
 use crate::model::expected_integer;
 use crate::queue::ConsumeError;
 
-/// `x-priority`, as RabbitMQ takes it: any integer.
+/// `x-priority`, as RabbitMQ takes it: any integer; beyond 32 bits they are all one.
 pub(super) fn priority(arguments: &FieldTable, queue: &str, vhost: &Vhost) -> Result<i32, BrokerError> {
     let Some(value) = arguments.get("x-priority") else { return Ok(0) };
-    value.as_int().and_then(|n| i32::try_from(n).ok()).ok_or_else(|| {
-        let text = format!(
-            "invalid arg 'x-priority' for queue '{queue}' in vhost '{}': {}",
-            vhost.name(),
-            expected_integer(value)
-        );
-        BrokerError::refused(ReplyCode::PreconditionFailed, text)
-    })
+    match value.as_int() {
+        Some(priority) => Ok(priority.clamp(i32::MIN.into(), i32::MAX.into()) as i32),
+        None => {
+            let text = format!(
+                "invalid arg 'x-priority' for queue '{queue}' in vhost '{}': {}",
+                vhost.name(),
+                expected_integer(value)
+            );
+            Err(BrokerError::refused(ReplyCode::PreconditionFailed, text))
+        }
+    }
 }
 
 /// How long a consumer wants to hold a message (`x-consumer-timeout`); 0 is for ever, none is what others say.

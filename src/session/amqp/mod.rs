@@ -89,6 +89,8 @@ enum State {
         until: Timestamp,
         /// The limit that held before: a stranger whose login was refused may not send longer frames now.
         frame_max: u32,
+        /// Nothing is answered: who guesses passwords is slowed down.
+        silent: bool,
     },
     /// Nothing more is said or heard once the output is written.
     Finished,
@@ -157,10 +159,9 @@ impl Open {
     }
 
     /// Tells the list of connections how many channels are open; one that was closed by an error is not.
-    fn count_channels(&self) -> usize {
-        let open = self.channels.values().filter(|slot| matches!(slot, ChannelSlot::Open(_))).count();
-        self.guard.set_channels(open);
-        open
+    fn count_channels(&self) {
+        let open = self.channels.values().filter(|slot| matches!(slot, ChannelSlot::Open(_)));
+        self.guard.set_channels(open.count());
     }
 
     /// Whether what ends its being held back may still come from this client: acknowledgements of messages of the
@@ -261,8 +262,8 @@ impl Session for AmqpSession {
             State::Closing { until, .. } if *until <= now => self.finish(),
             State::Open(open) => {
                 let heartbeat = open.tuned.heartbeat;
-                if !self.wants_input() {
-                    // Its heartbeats wait in the socket, which is not read.
+                if !open.held_by.is_empty() {
+                    // Its heartbeats may wait in the socket, which may not be read.
                     self.last_heard = now;
                 }
                 if let Some(interval) = heartbeat {
@@ -372,11 +373,12 @@ impl AmqpSession {
             State::Open(_) if number.0 == 0 => self.handle_connection_frame(frame),
             State::Open(_) => self.handle_channel_frame(number, frame, wire_len),
             State::Handshake { .. } => self.handle_early_frame(frame),
-            State::Closing { .. } => {
+            State::Closing { silent, .. } => {
+                let silent = *silent;
                 match MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && number.0 == 0)
                 {
-                    Some(MethodId::CONNECTION_CLOSE_OK) => self.finish(),
-                    Some(MethodId::CONNECTION_CLOSE) => {
+                    Some(MethodId::CONNECTION_CLOSE_OK) if !silent => self.finish(),
+                    Some(MethodId::CONNECTION_CLOSE) if !silent => {
                         self.say(0, Method::ConnectionCloseOk(Default::default()));
                         self.finish();
                     }
@@ -495,7 +497,8 @@ impl AmqpSession {
     fn open_channel(&mut self, number: ChannelId) -> Result<(), Fault> {
         self.flush();
         let open = self.open();
-        let (max, count) = (usize::from(open.tuned.channel_max), open.count_channels());
+        // Those whose close the client has not answered count too: their numbers are remembered.
+        let (max, count) = (usize::from(open.tuned.channel_max), open.channels.len());
         if max != 0 && count >= max {
             let text =
                 format!("number of channels opened ({count}) has reached the negotiated channel_max ({max})");
@@ -612,6 +615,7 @@ impl AmqpSession {
         match notice {
             Notice::PressureLifted(queue) => {
                 open.held_by.remove(&queue);
+                self.last_heard = self.now;
                 self.tell_blocked();
             }
             // The client is not told: what it says about them later is passed over.
