@@ -1,7 +1,9 @@
 //! What a trace is made of. Operations name things, never delivery tags or generated names: those differ between
 //! brokers, and a shortened trace must still make sense.
 
-use rialto_protocol::types::{FieldTable, Properties};
+use std::fmt;
+
+use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};
 
 /// One step of a trace.
 #[derive(Clone, Debug)]
@@ -33,7 +35,7 @@ pub(crate) struct ExchangeForm {
 }
 
 /// A message to publish. Its body is made from the step's number, so that every message is known by its body.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Publication {
     pub(crate) exchange: String,
     pub(crate) routing_key: String,
@@ -42,6 +44,40 @@ pub(crate) struct Publication {
     pub(crate) properties: Properties,
     /// How long the body is, filled up behind its number; 0 is empty.
     pub(crate) body_len: usize,
+}
+
+impl fmt::Debug for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} {:?}", self.exchange, self.routing_key)?;
+        for (is_set, name) in [(self.mandatory, " mandatory"), (self.immediate, " immediate")] {
+            f.write_str(if is_set { name } else { "" })?;
+        }
+        write!(f, " {} bytes {}", self.body_len, compact(&self.properties))
+    }
+}
+
+/// Properties without those that are not there.
+pub(crate) fn compact(properties: &Properties) -> String {
+    let full = format!("{properties:#?}");
+    let is_set = |line: &&str| !line.ends_with(": None,");
+    full.lines().filter(is_set).map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+impl Publication {
+    /// Whether a broker refuses it whatever exists: it ends its channel or its connection.
+    pub(crate) fn is_refused(&self) -> bool {
+        let Properties { expiration, user_id, headers, .. } = &self.properties;
+        let is_time = |text: &ShortStr| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let is_copied_badly = |name: &&str| {
+            let keys = headers.as_ref().and_then(|headers| headers.get(name));
+            keys.is_some_and(|keys| !matches!(keys, FieldValue::Array(_)))
+        };
+        self.immediate
+            || ["i", "nowhere"].contains(&self.exchange.as_str())
+            || expiration.as_ref().is_some_and(|text| !is_time(text) || text.len() > 10)
+            || user_id.as_ref().is_some_and(|user| user.as_str() != "guest")
+            || ["CC", "BCC"].iter().any(is_copied_badly)
+    }
 }
 
 /// What happens to a delivery.

@@ -1,13 +1,13 @@
 //! Carries out a trace on two brokers, step by step, and stops where they differ.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use super::generator::{EXCHANGES, QUEUES, SINKS};
-use super::operation::{Operation, Step, Target};
+use super::operation::{ExchangeForm, Operation, Publication, Step, Target};
 use super::side::{Endpoint, Observation, Order, Side};
-use super::wanted::{self, Repair};
+use super::wanted::{self, Repair, Scene};
 
 /// How long two observations may take to become the same.
 const LATE: Duration = Duration::from_secs(2);
@@ -31,6 +31,10 @@ pub(crate) struct Runner {
     pub(crate) performed: usize,
     /// How often each wanted difference was met.
     pub(crate) wanted: BTreeMap<&'static str, usize>,
+    /// Channels of this episode that had a window over all their consumers.
+    windows: BTreeSet<(usize, u16)>,
+    /// Exchanges of this episode that may take no publishes.
+    internal: BTreeSet<String>,
     /// Steps that both brokers refuse, for other reasons or in other words.
     pub(crate) texts: BTreeMap<String, Difference>,
 }
@@ -38,13 +42,22 @@ pub(crate) struct Runner {
 impl Runner {
     pub(crate) fn connect(endpoints: &[Endpoint; 2]) -> Runner {
         let sides = [Side::connect(&endpoints[0]), Side::connect(&endpoints[1])];
-        Runner { sides, performed: 0, wanted: BTreeMap::new(), texts: BTreeMap::new() }
+        Runner {
+            sides,
+            performed: 0,
+            wanted: BTreeMap::new(),
+            windows: BTreeSet::new(),
+            internal: BTreeSet::new(),
+            texts: BTreeMap::new(),
+        }
     }
 
     /// Carries out a trace on brokers that are empty.
     pub(crate) fn run(&mut self, trace: &[Step]) -> Option<Difference> {
         let names = || QUEUES.iter().chain(&SINKS).map(|&name| name.to_owned());
         on_both(&mut self.sides, |_, side| side.clean(&EXCHANGES, names()));
+        self.windows.clear();
+        self.internal.clear();
         for (index, step) in trace.iter().enumerate() {
             for step in self.steps(step) {
                 match self.step(index, &step) {
@@ -59,7 +72,16 @@ impl Runner {
 
     /// A step as it can be compared: nothing if it cannot, and with others before it if channels would die
     /// together with its own.
-    fn steps(&self, step: &Step) -> Vec<Step> {
+    fn steps(&mut self, step: &Step) -> Vec<Step> {
+        if let Operation::Publish(burst) = &step.operation
+            && burst.len() > 1
+        {
+            return self.bursts(step, burst).iter().flat_map(|step| self.comparable(step)).collect();
+        }
+        self.comparable(step)
+    }
+
+    fn comparable(&self, step: &Step) -> Vec<Step> {
         let side = &self.sides[0];
         let channel = side.channel(step.link, step.channel);
         let mut operation = step.operation.clone();
@@ -110,10 +132,40 @@ impl Runner {
         steps
     }
 
+    /// What a broker refuses goes alone, behind the burst: how much of what was sent before an error is
+    /// delivered and confirmed by then is a matter of time.
+    fn bursts(&mut self, step: &Step, burst: &[Publication]) -> Vec<Step> {
+        let mut names: Vec<_> = burst.iter().map(|publication| publication.exchange.clone()).collect();
+        names.sort();
+        names.dedup();
+        names.retain(|name| {
+            let is_predeclared = name.is_empty() || name.starts_with("amq.");
+            is_predeclared || !self.internal.contains(name) && self.sides[0].has_exchange(name)
+        });
+        let is_taken = |one: &&Publication| names.contains(&one.exchange) && !one.is_refused();
+        let (taken, refused) = burst.iter().partition::<Vec<_>, _>(is_taken);
+        let publish = |burst: Vec<&Publication>| Step {
+            operation: Operation::Publish(burst.into_iter().cloned().collect()),
+            ..step.clone()
+        };
+        let alone = refused.into_iter().map(|one| publish(vec![one]));
+        [publish(taken)].into_iter().chain(alone).collect()
+    }
+
     fn step(&mut self, index: usize, step: &Step) -> Outcome {
         self.performed += 1;
         let (tags, multiple) = self.settled(step);
-        let number = index;
+        if let Operation::Qos { global: true, count: 1.., .. } = step.operation {
+            self.windows.insert((step.link, step.channel));
+        }
+        if let Operation::DeclareExchange { exchange, form: ExchangeForm { internal: true, .. }, .. } =
+            &step.operation
+        {
+            self.internal.insert(exchange.clone());
+        }
+        let consumers = self.sides[0].consumers();
+        // Several steps may come of one of the trace.
+        let number = self.performed;
         on_both(&mut self.sides, |side_index, side| {
             let Step { link, channel, operation } = step;
             side.perform(&Order {
@@ -126,16 +178,21 @@ impl Runner {
             });
         });
         let since = Instant::now();
-        loop {
+        for round in 0.. {
             let [ours, oracle] = &self.sides;
+            let forms = &ours.forms;
             let ours = wanted::plain(ours.observation(), &mut self.wanted);
             let oracle = wanted::plain(oracle.observation(), &mut self.wanted);
             if ours == oracle {
                 return Outcome::Same;
             }
-            if let Some(wanted) = wanted::find(step, &ours, &oracle) {
+            let windows = &self.windows;
+            let scene = Scene { step, ours: &ours, oracle: &oracle, forms, consumers: &consumers, windows };
+            // What is only late is not to be taken for something else.
+            if let Some(wanted) = wanted::find(&scene).filter(|_| round > 0) {
                 *self.wanted.entry(wanted.name).or_default() += 1;
                 return match wanted.repair {
+                    Repair::Nothing => Outcome::Same,
                     Repair::Reconnect => {
                         on_both(&mut self.sides, |_, side| side.restart(step.link));
                         Outcome::Same
@@ -143,7 +200,7 @@ impl Runner {
                     Repair::EndEpisode => Outcome::EndEpisode,
                 };
             }
-            if without_texts(&ours) == without_texts(&oracle) {
+            if round > 0 && without_texts(&ours) == without_texts(&oracle) {
                 // Both go on in the same state: so does the comparison.
                 let difference = Difference { index, step: step.clone(), ours, oracle };
                 self.texts.entry(difference.signature()).or_insert(difference);
@@ -155,6 +212,7 @@ impl Runner {
             }
             on_both(&mut self.sides, |_, side| side.look_again());
         }
+        unreachable!("the rounds have no end but those above")
     }
 
     /// The tags that a step settles on each side, and whether all before them, too.
@@ -247,7 +305,7 @@ impl Difference {
 }
 
 /// An observation with codes and texts of errors left out: what is closed, and nothing of why.
-fn without_texts(seen: &Observation) -> Observation {
+pub(crate) fn without_texts(seen: &Observation) -> Observation {
     let strip = |line: &String| match line.find(" closed ") {
         Some(end) => line[..end].to_owned(),
         None => line.clone(),

@@ -5,6 +5,9 @@
 //! died in one queue has then arrived in the next), then each channel twice (deliveries stand behind the first
 //! answer). Confirms and cancellations that are owed are awaited by name. No time passes without a question.
 
+mod sending;
+mod telling;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +15,7 @@ use std::time::Duration;
 use super::amqp::methods::{access_request, short};
 use super::amqp::*;
 use super::generator::LINKS;
-use super::operation::{Operation, Publication, Verdict};
+use super::operation::{Operation, Publication, QueueForm, Verdict};
 
 /// Where queues are asked for that belong to no connection, and by which channel on any connection.
 const CONTROL: usize = LINKS;
@@ -96,6 +99,8 @@ pub(crate) struct Side {
     /// Queues that exist and the connection that owns them.
     queues: BTreeMap<String, Option<usize>>,
     counts: BTreeMap<String, (u32, u32)>,
+    /// How each queue was declared last, also when it is gone.
+    pub(crate) forms: BTreeMap<String, QueueForm>,
     made_queues: Vec<String>,
     made_tags: Vec<String>,
     heard: Vec<Heard>,
@@ -117,6 +122,7 @@ impl Side {
             links,
             queues: BTreeMap::new(),
             counts: BTreeMap::new(),
+            forms: BTreeMap::new(),
             made_queues: Vec::new(),
             made_tags: Vec::new(),
             heard: Vec::new(),
@@ -140,6 +146,31 @@ impl Side {
     /// Ready messages and consumers of a queue that exists.
     pub(crate) fn counts(&self, queue: &str) -> Option<(u32, u32)> {
         self.counts.get(queue).copied()
+    }
+
+    /// The queue of each consumer, by the stream of what it is sent.
+    pub(crate) fn consumers(&self) -> BTreeMap<String, String> {
+        let channels =
+            self.links.iter().enumerate().flat_map(|(link, of)| {
+                of.channels.iter().map(move |(number, channel)| (link, number, channel))
+            });
+        let streams = channels.flat_map(|(link, number, channel)| {
+            let of_channel = channel.consumers.iter();
+            of_channel.map(move |(tag, queue)| (format!("{link}.{number} to {tag}"), queue.clone()))
+        });
+        streams.collect()
+    }
+
+    /// Whether an exchange exists.
+    pub(crate) fn has_exchange(&mut self, name: &str) -> bool {
+        self.open_probe(CONTROL);
+        let exchange = self.wire_name(name);
+        let passive = ExchangeDeclare { exchange, passive: true, ..Default::default() };
+        self.put(CONTROL, PROBE, Method::ExchangeDeclare(passive));
+        self.links[CONTROL].client.flush();
+        let exists = self.await_on(CONTROL, PROBE, |method| matches!(method, Method::ExchangeDeclareOk(_)));
+        self.links[CONTROL].has_probe = exists;
+        exists
     }
 
     /// Carries out a step and waits for its consequences.
@@ -174,12 +205,17 @@ impl Side {
                 let is_awaited = match operation {
                     Operation::Consume { tag, no_wait, .. } => !no_wait || tag.is_empty(),
                     Operation::Cancel { no_wait, .. } => !no_wait,
+                    // While it commits, RabbitMQ takes the next method that is to be answered for an error.
+                    Operation::Commit => true,
                     _ => false,
                 };
                 if is_awaited {
                     self.links[link].client.flush();
                     let is_answer = |method: &Method| {
-                        matches!(method, Method::BasicConsumeOk(_) | Method::BasicCancelOk(_))
+                        matches!(
+                            method,
+                            Method::BasicConsumeOk(_) | Method::BasicCancelOk(_) | Method::TxCommitOk(_)
+                        )
                     };
                     if !self.await_on(link, channel, is_answer) {
                         return self.look_around(order.operation);
@@ -249,226 +285,6 @@ impl Side {
             .is_some_and(|index: usize| index < self.made_queues.len())
     }
 
-    /// Replaces what this broker has made up by names that are the same everywhere.
-    fn told(&self, line: String) -> String {
-        let mut line = line;
-        for (index, made) in self.made_queues.iter().enumerate() {
-            line = line.replace(made, &format!("${index}"));
-        }
-        for (index, made) in self.made_tags.iter().enumerate() {
-            line = line.replace(made, &format!("tag{index}"));
-        }
-        // Names that were made up for what was then refused.
-        for prefix in ["amq.gen-", "amq.ctag-"] {
-            while let Some(start) = line.find(prefix) {
-                let rest = &line[start + prefix.len()..];
-                let len = rest
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
-                    .unwrap_or(rest.len());
-                line.replace_range(start..start + prefix.len() + len, "(made up)");
-            }
-        }
-        if self.endpoint.vhost != "/" {
-            line = line.replace(&format!("vhost '{}'", self.endpoint.vhost), "vhost '/'");
-        }
-        line
-    }
-
-    fn put_operation(&mut self, order: &Order<'_>) {
-        let (link, channel) = (order.link, order.channel);
-        let name = |name: &String| self.wire_name(name);
-        let method = match order.operation {
-            Operation::DeclareQueue { queue, form, passive, no_wait } => {
-                Method::QueueDeclare(QueueDeclare {
-                    queue: name(queue),
-                    passive: *passive,
-                    durable: form.durable,
-                    exclusive: form.exclusive,
-                    auto_delete: form.auto_delete,
-                    // A made-up name that nobody is told is of no use.
-                    no_wait: *no_wait && !queue.is_empty(),
-                    arguments: form.arguments.clone(),
-                })
-            }
-            Operation::DeclareExchange { exchange, form, passive, no_wait } => {
-                Method::ExchangeDeclare(ExchangeDeclare {
-                    exchange: name(exchange),
-                    kind: short(form.kind),
-                    passive: *passive,
-                    durable: form.durable,
-                    auto_delete: form.auto_delete,
-                    internal: form.internal,
-                    no_wait: *no_wait,
-                    arguments: form.arguments.clone(),
-                })
-            }
-            Operation::DeleteQueue { queue, if_unused, if_empty, no_wait } => {
-                Method::QueueDelete(QueueDelete {
-                    queue: name(queue),
-                    if_unused: *if_unused,
-                    if_empty: *if_empty,
-                    no_wait: *no_wait,
-                })
-            }
-            Operation::DeleteExchange { exchange, if_unused, no_wait } => {
-                Method::ExchangeDelete(ExchangeDelete {
-                    exchange: name(exchange),
-                    if_unused: *if_unused,
-                    no_wait: *no_wait,
-                })
-            }
-            Operation::Bind { queue, exchange, routing_key, arguments, no_wait } => {
-                Method::QueueBind(QueueBind {
-                    queue: name(queue),
-                    exchange: name(exchange),
-                    routing_key: name(routing_key),
-                    no_wait: *no_wait,
-                    arguments: arguments.clone(),
-                })
-            }
-            Operation::Unbind { queue, exchange, routing_key, arguments } => {
-                Method::QueueUnbind(QueueUnbind {
-                    queue: name(queue),
-                    exchange: name(exchange),
-                    routing_key: name(routing_key),
-                    arguments: arguments.clone(),
-                })
-            }
-            Operation::BindExchange { destination, source, routing_key, arguments, no_wait } => {
-                Method::ExchangeBind(ExchangeBind {
-                    destination: name(destination),
-                    source: name(source),
-                    routing_key: name(routing_key),
-                    no_wait: *no_wait,
-                    arguments: arguments.clone(),
-                })
-            }
-            Operation::UnbindExchange { destination, source, routing_key, arguments, no_wait } => {
-                Method::ExchangeUnbind(ExchangeUnbind {
-                    destination: name(destination),
-                    source: name(source),
-                    routing_key: name(routing_key),
-                    no_wait: *no_wait,
-                    arguments: arguments.clone(),
-                })
-            }
-            Operation::Purge { queue, no_wait } => {
-                Method::QueuePurge(QueuePurge { queue: name(queue), no_wait: *no_wait })
-            }
-            Operation::Publish(publications) => {
-                for (index, publication) in publications.iter().enumerate() {
-                    self.put_publication(order, index, publication);
-                }
-                return;
-            }
-            Operation::PublishExpired { queue } => {
-                let publication = Publication {
-                    exchange: String::new(),
-                    routing_key: queue.clone(),
-                    mandatory: false,
-                    immediate: false,
-                    properties: Properties { expiration: Some(short("0")), ..Properties::default() },
-                    body_len: SHOWN,
-                };
-                return self.put_publication(order, 0, &publication);
-            }
-            Operation::Get { queue, no_ack } => {
-                Method::BasicGet(BasicGet { queue: name(queue), no_ack: *no_ack })
-            }
-            Operation::Consume { queue, tag, no_ack, exclusive, no_local, no_wait, arguments } => {
-                if let Some(channel) = self.links[link].channels.get_mut(&channel) {
-                    channel.will_consume(tag, *no_ack);
-                }
-                let name = |name: &String| self.wire_name(name);
-                Method::BasicConsume(BasicConsume {
-                    queue: name(queue),
-                    consumer_tag: short(tag),
-                    no_local: *no_local,
-                    no_ack: *no_ack,
-                    exclusive: *exclusive,
-                    // A made-up tag must be told.
-                    no_wait: *no_wait && !tag.is_empty(),
-                    arguments: arguments.clone(),
-                })
-            }
-            Operation::Cancel { tag, no_wait } => {
-                let made = || {
-                    let consumers = self.channel(link, channel)?.consumers.keys();
-                    let index = consumers.filter_map(|tag| tag.strip_prefix("tag")?.parse().ok()).next();
-                    index.map(|index: usize| self.made_tags[index].clone())
-                };
-                let tag = if tag.is_empty() { made().unwrap_or_default() } else { tag.clone() };
-                Method::BasicCancel(BasicCancel { consumer_tag: short(tag), no_wait: *no_wait })
-            }
-            Operation::Qos { size, count, global } => {
-                Method::BasicQos(BasicQos { prefetch_size: *size, prefetch_count: *count, global: *global })
-            }
-            Operation::Settle { verdict, .. } => {
-                let (delivery_tag, multiple) = (order.tag, order.multiple);
-                self.settle(link, channel, delivery_tag, multiple);
-                match *verdict {
-                    Verdict::Ack => Method::BasicAck(BasicAck { delivery_tag, multiple }),
-                    Verdict::Nack { requeue } => {
-                        Method::BasicNack(BasicNack { delivery_tag, multiple, requeue })
-                    }
-                    Verdict::Reject { requeue } => Method::BasicReject(BasicReject { delivery_tag, requeue }),
-                }
-            }
-            Operation::Recover { requeue, asynchronous } => {
-                if let Some(channel) = self.links[link].channels.get_mut(&channel) {
-                    channel.unacked.clear();
-                }
-                match *asynchronous {
-                    true => Method::BasicRecoverAsync(BasicRecoverAsync { requeue: *requeue }),
-                    false => Method::BasicRecover(BasicRecover { requeue: *requeue }),
-                }
-            }
-            Operation::SelectConfirms { no_wait } => {
-                Method::ConfirmSelect(ConfirmSelect { no_wait: *no_wait })
-            }
-            Operation::SelectTx => Method::TxSelect(TxSelect {}),
-            Operation::Commit => Method::TxCommit(TxCommit {}),
-            Operation::Rollback => Method::TxRollback(TxRollback {}),
-            Operation::Flow { active } => Method::ChannelFlow(ChannelFlow { active: *active }),
-            Operation::OpenAgain => Method::ChannelOpen(ChannelOpen {}),
-            Operation::CloseChannel => Method::ChannelClose(ChannelClose {
-                reply_code: 200,
-                reply_text: short("bye"),
-                class_id: 0,
-                method_id: 0,
-            }),
-            Operation::UseClosed => {
-                return self.put(link, 77, Method::BasicQos(BasicQos::default()));
-            }
-            Operation::CloseConnection => {
-                let close =
-                    ConnectionClose { reply_code: 200, reply_text: short("bye"), class_id: 0, method_id: 0 };
-                return self.put(link, 0, Method::ConnectionClose(close));
-            }
-        };
-        self.put(link, channel, method);
-    }
-
-    fn put_publication(&mut self, order: &Order<'_>, index: usize, publication: &Publication) {
-        let method = Method::BasicPublish(BasicPublish {
-            exchange: self.wire_name(&publication.exchange),
-            routing_key: self.wire_name(&publication.routing_key),
-            mandatory: publication.mandatory,
-            immediate: publication.immediate,
-        });
-        let mut body = match publication.body_len {
-            0 => Vec::new(),
-            _ => format!("m{}.{index}", order.number).into_bytes(),
-        };
-        body.resize(publication.body_len.max(body.len()), b' ');
-        let link = &mut self.links[order.link];
-        link.client.put_content(order.channel, &method, &publication.properties, &body);
-        if let Some(Channel { confirms: Some((next, pending)), .. }) = link.channels.get_mut(&order.channel) {
-            pending.insert(*next);
-            *next += 1;
-        }
-    }
-
     fn settle(&mut self, link: usize, channel: u16, tag: u64, multiple: bool) {
         let Some(channel) = self.links[link].channels.get_mut(&channel) else { return };
         let settles = |of: &Unacked| match multiple {
@@ -487,7 +303,10 @@ impl Side {
         match operation {
             Operation::DeclareQueue { queue, form, .. } if !queue.is_empty() && !queue.starts_with('$') => {
                 let owner = form.exclusive.then_some(link);
-                self.queues.entry(queue.clone()).or_insert(owner);
+                if !self.queues.contains_key(queue) {
+                    self.queues.insert(queue.clone(), owner);
+                    self.forms.insert(queue.clone(), form.clone());
+                }
             }
             _ => {}
         }
@@ -628,11 +447,15 @@ impl Side {
         }
     }
 
-    /// Asks for these queues; gives those that were not answered since one before them did not exist.
-    fn probe(&mut self, link: usize, names: Vec<String>) -> Vec<String> {
+    fn open_probe(&mut self, link: usize) {
         if !std::mem::replace(&mut self.links[link].has_probe, true) {
             self.put(link, PROBE, Method::ChannelOpen(ChannelOpen {}));
         }
+    }
+
+    /// Asks for these queues; gives those that were not answered since one before them did not exist.
+    fn probe(&mut self, link: usize, names: Vec<String>) -> Vec<String> {
+        self.open_probe(link);
         for name in &names {
             let queue = self.wire_name(name);
             self.put(
@@ -735,70 +558,6 @@ impl Side {
         self.probe_queues();
     }
 
-    /// What the step has brought so far.
-    pub(crate) fn observation(&self) -> Observation {
-        let mut seen = Observation::new();
-        let mut tags: BTreeMap<(usize, u16), BTreeSet<u64>> = BTreeMap::new();
-        for heard in &self.heard {
-            let (link, event) = match heard {
-                Heard::Event(link, event) => (*link, event),
-                Heard::Silent(link, channel) => {
-                    seen.entry(format!("{link}.{channel}")).or_default().push("SILENCE".to_owned());
-                    continue;
-                }
-            };
-            let at = (link, event.channel);
-            let content = || self.content(event);
-            let (stream, line) = match &event.method {
-                Method::AccessRequestOk(_) => continue,
-                Method::BasicDeliver(deliver) => {
-                    tags.entry(at).or_default().insert(deliver.delivery_tag);
-                    let BasicDeliver { redelivered, exchange, routing_key, .. } = deliver;
-                    let line =
-                        format!("{exchange:?} {routing_key:?} redelivered={redelivered} {}", content());
-                    (format!(" to {}", deliver.consumer_tag), line)
-                }
-                Method::BasicGetOk(got) => (String::new(), format!("{got:?} {}", content())),
-                Method::BasicReturn(returned) => {
-                    (" returns".to_owned(), format!("{returned:?} {}", content()))
-                }
-                Method::BasicAck(_) | Method::BasicNack(_) => continue,
-                Method::BasicCancel(cancel) => {
-                    (format!(" to {}", cancel.consumer_tag), "CANCELLED".to_owned())
-                }
-                method => match Closed::of(event) {
-                    Some(closed) => (String::new(), closed.to_string()),
-                    None => (String::new(), format!("{method:?}")),
-                },
-            };
-            let stream = self.told(format!("{link}.{}{stream}", event.channel));
-            seen.entry(stream).or_default().push(self.told(line));
-        }
-        for ((link, channel), tags) in tags {
-            seen.insert(format!("{link}.{channel} tags"), vec![format!("{tags:?}")]);
-        }
-        for ((link, channel), confirmed) in &self.confirmed {
-            seen.insert(format!("{link}.{channel} confirms"), vec![format!("{confirmed:?}")]);
-        }
-        for (queue, state) in &self.states {
-            seen.insert(format!("queue {queue}"), vec![state.clone()]);
-        }
-        seen
-    }
-
-    fn content(&self, event: &Event) -> String {
-        let Some(content) = &event.content else { return String::new() };
-        let body = String::from_utf8_lossy(&content.body[..content.body.len().min(SHOWN)]).into_owned();
-        let properties = content.decoded();
-        let is_dead = properties.headers.as_ref().is_some_and(|headers| headers.get("x-death").is_some());
-        let properties = match is_dead {
-            true => dead_letter(&properties),
-            // What nobody had to touch is the same to the bit.
-            false => content.properties.escape_ascii().to_string(),
-        };
-        format!("{:?} ({} bytes) {properties}", body.trim_end(), content.body.len())
-    }
-
     /// Deletes everything that a trace can have made, and starts anew.
     pub(crate) fn clean(&mut self, exchanges: &[&str], queues: impl Iterator<Item = String>) {
         // The connections first: their exclusive queues go with them.
@@ -892,34 +651,4 @@ fn hung_up(closed: Closed) -> Event {
         method_id: 0,
     };
     Event { channel: 0, method: Method::ConnectionClose(close), content: None }
-}
-
-/// A dead letter's properties: in any order, and without the time.
-fn dead_letter(properties: &Properties) -> String {
-    let mut properties = properties.clone();
-    let headers = properties.headers.take().unwrap_or_default();
-    let mut lines: Vec<_> = headers
-        .iter()
-        .map(|(name, value)| match value {
-            FieldValue::Array(deaths) if name.as_str() == "x-death" => {
-                let deaths: Vec<_> = deaths.iter().map(death).collect();
-                format!("x-death=[{}]", deaths.join(" "))
-            }
-            value => format!("{name}={value:?}"),
-        })
-        .collect();
-    lines.sort();
-    format!("{properties:?} {}", lines.join(", "))
-}
-
-fn death(death: &FieldValue) -> String {
-    let FieldValue::Table(death) = death else { return format!("{death:?}") };
-    let mut fields: Vec<_> = death
-        .iter()
-        .filter(|(name, _)| name.as_str() != "time")
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    fields.sort();
-    let has_time = matches!(death.get("time"), Some(FieldValue::Timestamp(_)));
-    format!("{{{}{}}}", fields.join(" "), if has_time { "" } else { " WITHOUT TIME" })
 }

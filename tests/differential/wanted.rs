@@ -1,13 +1,18 @@
 //! Differences from RabbitMQ that we want, each with its reason. Everything else that differs is a defect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::operation::{Operation, Step};
+use super::amqp::FieldValue;
+use super::generator::{IGNORED, QUEUES, SINKS};
+use super::operation::{Operation, QueueForm, Step};
+use super::runner::without_texts;
 use super::side::Observation;
 
 /// How the brokers come together again after a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Repair {
+    /// They were not apart.
+    Nothing,
     /// Both end the connection of the step.
     Reconnect,
     /// What is in the brokers differs: the episode ends here.
@@ -20,9 +25,22 @@ pub(crate) struct Wanted {
     pub(crate) name: &'static str,
     /// Why we want it.
     pub(crate) reason: &'static str,
-    /// Whether this is it: what was done, what we said, what the oracle said.
-    pub(crate) is_it: fn(&Step, &Observation, &Observation) -> bool,
+    /// Whether this is it. Every test is as narrow as it can be: what it does not speak of must be the same.
+    pub(crate) is_it: fn(&Scene<'_>) -> bool,
     pub(crate) repair: Repair,
+}
+
+/// What was done, what both have said, and what is known of the brokers.
+pub(crate) struct Scene<'a> {
+    pub(crate) step: &'a Step,
+    pub(crate) ours: &'a Observation,
+    pub(crate) oracle: &'a Observation,
+    /// How each queue of the episode was declared last.
+    pub(crate) forms: &'a BTreeMap<String, QueueForm>,
+    /// The queue of each consumer before the step, by stream.
+    pub(crate) consumers: &'a BTreeMap<String, String>,
+    /// Channels that had a window over all their consumers, in this episode.
+    pub(crate) windows: &'a BTreeSet<(usize, u16)>,
 }
 
 /// The list.
@@ -30,61 +48,174 @@ pub(crate) const WANTED: &[Wanted] = &[
     Wanted {
         name: "unknown exchange type",
         reason: "RabbitMQ 4 refuses it with 406 on the channel; RabbitMQ 3 ended the connection with 503",
-        is_it: |step, ours, oracle| {
-            matches!(step.operation, Operation::DeclareExchange { .. })
-                && says(ours, "channel closed 406")
-                && says(oracle, "connection closed 503")
+        is_it: |scene| {
+            matches!(scene.step.operation, Operation::DeclareExchange { .. })
+                && says(scene.ours, "channel closed 406")
+                && says(scene.oracle, "connection closed 503")
         },
         repair: Repair::Reconnect,
     },
     Wanted {
         name: "x-queue-type of a wrong type",
         reason: "RabbitMQ 3 fails with 541 on the connection; we refuse the argument with 406 on the channel",
-        is_it: |step, ours, oracle| {
-            matches!(step.operation, Operation::DeclareQueue { .. })
-                && says(ours, "invalid arg 'x-queue-type'")
-                && says(oracle, "connection closed 541")
+        is_it: |scene| {
+            matches!(scene.step.operation, Operation::DeclareQueue { .. })
+                && says(scene.ours, "invalid arg 'x-queue-type'")
+                && says(scene.oracle, "connection closed 541")
         },
         repair: Repair::Reconnect,
     },
     Wanted {
+        name: "arguments without a meaning here",
+        reason: "x-queue-mode, x-queue-version and x-queue-master-locator choose among the stores and nodes of \
+             RabbitMQ; we accept any value and compare none, so that applications that send them go on",
+        is_it: |scene| {
+            let refuses =
+                |line: &str| IGNORED.iter().any(|name| line.contains(&format!(" arg '{name}' for ")));
+            let Operation::DeclareQueue { form, passive: false, .. } = &scene.step.operation else {
+                return false;
+            };
+            let is_failing = form.arguments.get("x-queue-master-locator").is_some();
+            let is_refused = closes(scene.oracle).any(|line| {
+                line.contains("channel closed 406") && refuses(line)
+                    || line.contains("connection closed 541") && is_failing
+            });
+            closes(scene.ours).next().is_none() && is_refused
+        },
+        repair: Repair::EndEpisode,
+    },
+    Wanted {
+        name: "arguments without a meaning here, and another reason to refuse",
+        reason: "as above: RabbitMQ names the one that we ignore, we name the other",
+        is_it: |scene| {
+            let refuses =
+                |line: &str| IGNORED.iter().any(|name| line.contains(&format!(" arg '{name}' for ")));
+            matches!(scene.step.operation, Operation::DeclareQueue { passive: false, .. })
+                && differ_in_texts_only(scene)
+                && closes(scene.ours).all(|line| line.contains("channel closed 406"))
+                && closes(scene.oracle).all(|line| line.contains("channel closed 406") && refuses(line))
+        },
+        repair: Repair::Nothing,
+    },
+    Wanted {
+        name: "two reasons to refuse",
+        reason: "the channel is closed either way: which of two rules that are both broken is told first is the \
+             order in which a broker happens to look",
+        is_it: |scene| {
+            let is_twice = match &scene.step.operation {
+                // What the binding says, and who may bind.
+                Operation::Bind { arguments, .. } | Operation::BindExchange { arguments, .. } => {
+                    let known = ["all", "any", "all-with-x", "any-with-x"].map(FieldValue::text);
+                    arguments.get("x-match").is_some_and(|how| !known.contains(how))
+                }
+                // A reserved name, and what is declared under it.
+                Operation::DeclareExchange { exchange, form, passive: false, .. } => {
+                    let alternate = form.arguments.get("alternate-exchange");
+                    exchange.starts_with("amq.")
+                        && alternate.is_some_and(|name| !matches!(name, FieldValue::LongStr(_)))
+                }
+                Operation::DeclareQueue { queue, passive: false, .. } => {
+                    queue.starts_with("amq.") || queue.starts_with('$')
+                }
+                _ => false,
+            };
+            let codes = ["403", "404", "405", "406"].map(|code| format!("channel closed {code}"));
+            let code = |seen: &Observation| {
+                let line = closes(seen).next().unwrap_or("").to_owned();
+                codes.iter().position(|code| line.contains(code))
+            };
+            let codes = [code(scene.ours), code(scene.oracle)];
+            is_twice && differ_in_texts_only(scene) && !codes.contains(&None) && codes[0] != codes[1]
+        },
+        repair: Repair::Nothing,
+    },
+    Wanted {
+        name: "expired, and too many as well",
+        reason: "a message that may not wait at all dies as expired with us, even where a limit of the queue \
+             would have met it, too; RabbitMQ says maxlen",
+        is_it: |scene| {
+            let queues = scene.forms.iter().filter(|(_, form)| is_limited(form) && never_waits(form));
+            let queues: Vec<_> = queues.collect();
+            let as_expired = |(queue, _): &(&String, &QueueForm)| {
+                let (too_many, expired) =
+                    (format!("queue={queue} reason=maxlen"), format!("queue={queue} reason=expired"));
+                let rename = |line: &String| match line.contains(&too_many) {
+                    true => line.replace(&too_many, &expired).replace(FIRST_MAXLEN, FIRST_EXPIRED),
+                    false => line.clone(),
+                };
+                let renamed: Observation = scene
+                    .oracle
+                    .iter()
+                    .map(|(stream, lines)| (stream.clone(), lines.iter().map(rename).collect()))
+                    .collect();
+                renamed == *scene.ours
+            };
+            queues.iter().any(as_expired)
+        },
+        repair: Repair::EndEpisode,
+    },
+    Wanted {
+        name: "the surplus of a queue that goes",
+        reason: "the last consumer of an auto-delete queue leaves with more unsettled messages than the queue may \
+             hold: what does not fit becomes dead letters with us, before the queue goes; RabbitMQ loses it",
+        is_it: |scene| {
+            let is_gone = |queue: &str| {
+                let state = |seen: &Observation| seen.get(&format!("queue {queue}")).cloned();
+                let gone = Some(vec!["does not exist".to_owned()]);
+                state(scene.ours) == gone && state(scene.oracle) == gone
+            };
+            let lost_by = |(queue, form): (&String, &QueueForm)| {
+                let Some(index) = QUEUES.iter().position(|name| name == queue) else { return false };
+                let has_dead = form.arguments.get("x-dead-letter-exchange").is_some();
+                form.auto_delete && is_limited(form) && has_dead && is_gone(queue) && {
+                    let letters = format!("queue={queue} reason=maxlen");
+                    let sink = format!("queue {}", SINKS[index]);
+                    differing(scene).all(|(stream, ours, oracle)| match stream {
+                        _ if stream == sink || stream.ends_with(" tags") => true,
+                        _ if stream.contains(" to ") => {
+                            let more = ours.strip_prefix(oracle);
+                            more.is_some_and(|more| more.iter().all(|line| line.contains(&letters)))
+                        }
+                        _ => false,
+                    })
+                }
+            };
+            scene.forms.iter().any(lost_by)
+        },
+        repair: Repair::EndEpisode,
+    },
+    Wanted {
         name: "whose turn it is after a full window",
-        reason: "a consumer whose window is full leaves the round and joins its end when it has room again; RabbitMQ \
-             leaves it its place until its turn comes. Both go round among those that have room",
-        is_it: |step, ours, oracle| {
+        reason: "a consumer without room in the window of its channel leaves the round and joins its end when \
+             there is room again; RabbitMQ leaves it its place until its turn comes. Both go round among those \
+             that have room",
+        is_it: |scene| {
             let is_dispatching = matches!(
-                step.operation,
+                scene.step.operation,
                 Operation::Publish(_)
                     | Operation::Settle { .. }
                     | Operation::Recover { .. }
                     | Operation::Commit
             );
-            let to_consumers = |seen: &Observation| {
-                let sent = seen.iter().filter(|(stream, _)| stream.contains(" to "));
-                let mut lines: Vec<_> = sent.flat_map(|(_, lines)| lines.clone()).collect();
+            let is_window = |stream: &str| {
+                scene
+                    .windows
+                    .iter()
+                    .any(|(link, channel)| stream.starts_with(&format!("{link}.{channel} to ")))
+            };
+            let sent: Vec<_> = differing(scene).filter(|(stream, ..)| !stream.ends_with(" tags")).collect();
+            let queues: BTreeSet<_> = sent.iter().map(|(stream, ..)| scene.consumers.get(*stream)).collect();
+            let all_of = |seen: &Observation| {
+                let lines = sent.iter().filter_map(|(stream, ..)| seen.get(*stream)).flatten();
+                let mut lines: Vec<_> = lines.cloned().collect();
                 lines.sort();
                 lines
             };
-            let others = |seen: &Observation| {
-                let is_other = |stream: &String| !stream.contains(" to ") && !stream.ends_with(" tags");
-                seen.iter()
-                    .filter(|(stream, _)| is_other(stream))
-                    .map(|(a, b)| (a.clone(), b.clone()))
-                    .collect::<Vec<_>>()
-            };
-            is_dispatching && to_consumers(ours) == to_consumers(oracle) && others(ours) == others(oracle)
-        },
-        repair: Repair::EndEpisode,
-    },
-    Wanted {
-        name: "a burst that ends in an error",
-        reason: "no difference: how much of what went before the error was delivered and confirmed by then is a \
-             matter of time, on either broker",
-        is_it: |step, ours, oracle| {
-            let closed = "channel closed 4";
-            matches!(&step.operation, Operation::Publish(burst) if burst.len() > 1)
-                && says(ours, closed)
-                && says(oracle, closed)
+            is_dispatching
+                && sent.iter().any(|(stream, ..)| is_window(stream))
+                && queues.len() == 1
+                && !queues.contains(&None)
+                && all_of(scene.ours) == all_of(scene.oracle)
         },
         repair: Repair::EndEpisode,
     },
@@ -110,6 +241,18 @@ pub(crate) const WORDINGS: &[Wording] = &[
             let end = start + line[start..].find("x-last-death-reason=")?;
             let end = end + line[end..].find(')')? + 1;
             Some(format!("{}{}", &line[..start], &line[end..]))
+        },
+    },
+    Wording {
+        name: "tables and arrays in the text",
+        reason: "RabbitMQ prints them as Erlang terms, an empty table as []; we print ours",
+        plain: |line| {
+            let value = "received the value '";
+            let start = line.find(value)? + value.len();
+            let end = start + line[start..].find("' of type '")?;
+            let kind = &line[end + "' of type '".len()..];
+            let is_it = start < end && (kind.starts_with("table'") || kind.starts_with("array'"));
+            is_it.then(|| format!("{}{}", &line[..start], &line[end..]))
         },
     },
     Wording {
@@ -145,11 +288,42 @@ pub(crate) fn reason(name: &str) -> &'static str {
 }
 
 /// The entry that explains a difference.
-pub(crate) fn find(step: &Step, ours: &Observation, oracle: &Observation) -> Option<&'static Wanted> {
-    WANTED.iter().find(|wanted| (wanted.is_it)(step, ours, oracle))
+pub(crate) fn find(scene: &Scene<'_>) -> Option<&'static Wanted> {
+    WANTED.iter().find(|wanted| (wanted.is_it)(scene))
 }
+
+/// How the first death of a message is told.
+const FIRST_MAXLEN: &str = "x-first-death-reason=maxlen";
+const FIRST_EXPIRED: &str = "x-first-death-reason=expired";
 
 /// Whether any line contains this.
 fn says(seen: &Observation, what: &str) -> bool {
     seen.values().flatten().any(|line| line.contains(what))
+}
+
+/// What says that a channel or a connection was closed.
+fn closes(seen: &Observation) -> impl Iterator<Item = &str> {
+    seen.values().flatten().map(String::as_str).filter(|line| line.contains(" closed "))
+}
+
+/// Whether both close the same, for other reasons.
+fn differ_in_texts_only(scene: &Scene<'_>) -> bool {
+    without_texts(scene.ours) == without_texts(scene.oracle)
+}
+
+/// The streams that differ, ours before the oracle's.
+fn differing<'a>(scene: &Scene<'a>) -> impl Iterator<Item = (&'a str, &'a [String], &'a [String])> {
+    let (ours, oracle) = (scene.ours, scene.oracle);
+    let streams: BTreeSet<_> = ours.keys().chain(oracle.keys()).collect();
+    let of = |seen: &'a Observation, stream| seen.get(stream).map_or(&[][..], Vec::as_slice);
+    let both = move |stream: &'a String| (stream.as_str(), of(ours, stream), of(oracle, stream));
+    streams.into_iter().map(both).filter(|(_, ours, oracle)| ours != oracle)
+}
+
+fn is_limited(form: &QueueForm) -> bool {
+    ["x-max-length", "x-max-length-bytes"].iter().any(|limit| form.arguments.get(limit).is_some())
+}
+
+fn never_waits(form: &QueueForm) -> bool {
+    form.arguments.get("x-message-ttl").and_then(FieldValue::as_int) == Some(0)
 }
