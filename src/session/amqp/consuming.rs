@@ -67,18 +67,22 @@ impl AmqpSession {
             _ => self.named_queue(number, consume.queue.clone())?,
         };
         self.check_consumer_limits(number, &consume.consumer_tag)?;
-        let vhost = self.open().vhost.clone();
+        let open = self.open();
+        let (vhost, by) = (open.vhost.clone(), open.id);
+        // What exists is found before its arguments are read; what is made here is made after.
+        let found = match &*name {
+            REPLY_TO => None,
+            _ => Some(vhost.queue(&name, by)?),
+        };
         let priority = consumer_arguments::priority(&consume.arguments, &name, &vhost)?;
         let timeout = consumer_arguments::timeout(&consume.arguments)?;
         let tag = match consume.consumer_tag.is_empty() {
             true => ShortStr::truncated(format!("amq.ctag-{}", crate::broker::random_name())),
             false => consume.consumer_tag.clone(),
         };
-        let queue = if &*name == REPLY_TO {
-            self.reply_queue(number, &consume)?
-        } else {
-            let open = self.open();
-            open.vhost.queue(&name, open.id)?
+        let queue = match found {
+            Some(queue) => queue,
+            None => self.reply_queue(number, &consume)?,
         };
         let limits = self.broker.limits();
         let id = self.broker.next_consumer_id();
