@@ -7,13 +7,16 @@
 #![deny(missing_docs, unsafe_code)]
 
 mod amqp;
+mod amqp_session;
 mod config;
 mod protocol;
 mod queue;
 mod routing;
+mod script;
 mod session;
 
 pub use amqp::{amqp_frames, amqp_methods};
+pub use amqp_session::amqp_session;
 pub use config::config_text;
 pub use protocol::{field_tables, native_frames, native_roundtrip};
 pub use queue::queue_ops;
@@ -34,4 +37,5 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("config_text", config_text),
     ("amqp_frames", amqp_frames),
     ("amqp_methods", amqp_methods),
+    ("amqp_session", amqp_session),
 ];

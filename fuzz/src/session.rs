@@ -10,11 +10,13 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use rialto::broker::{Broker, Limits, Outbox, Turn};
 use rialto::model::{ConnectionId, ManualClock, Timestamp};
-use rialto::session::SessionOptions;
 use rialto::session::Session;
+use rialto::session::SessionOptions;
 use rialto::session::native::NativeSession;
 use rialto_protocol::native::*;
 use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};
+
+use crate::script::Script;
 
 /// Output that may wait: unread answers, one answer more, and what a turn gives.
 const OUTPUT_MAX: usize = 16 << 20;
@@ -40,8 +42,9 @@ struct World {
     turn: Turn,
 }
 
-struct Peer {
-    session: NativeSession,
+/// A native session and its client.
+pub(crate) struct Peer {
+    pub(crate) session: NativeSession,
     input: BytesMut,
     /// Written and not yet looked at.
     output: BytesMut,
@@ -49,38 +52,7 @@ struct Peer {
     next_consumer: u32,
     credit: i64,
     /// The broker has closed the connection.
-    closed: bool,
-}
-
-/// A script is read byte by byte; at its end there are zeros.
-struct Script<'a>(&'a [u8]);
-
-impl Script<'_> {
-    fn byte(&mut self) -> u8 {
-        match self.0.split_first() {
-            Some((&byte, rest)) => {
-                self.0 = rest;
-                byte
-            }
-            None => 0,
-        }
-    }
-
-    fn below(&mut self, count: u8) -> u8 {
-        self.byte() % count
-    }
-
-    fn flag(&mut self) -> bool {
-        self.byte() & 1 == 1
-    }
-
-    fn one_of<'a>(&mut self, texts: &[&'a str]) -> &'a str {
-        texts[usize::from(self.byte()) % texts.len()]
-    }
-
-    fn name(&mut self, names: &[&str]) -> ShortStr {
-        ShortStr::truncated(self.one_of(names))
-    }
+    pub(crate) closed: bool,
 }
 
 const QUEUES: [&str; 5] = ["a", "b", "c", "d", ""];
@@ -104,47 +76,10 @@ impl World {
         let mut world =
             World { broker, clock, now: Timestamp::from_millis(1), peers: Vec::new(), turn: Turn::new() };
         for _ in 0..2 {
-            let peer = world.connect();
+            let peer = Peer::connect(&world.broker, world.now);
             world.peers.push(peer);
         }
         world
-    }
-
-    fn connect(&mut self) -> Peer {
-        let options = SessionOptions {
-            channel_max: 3,
-            route_max: 4,
-            consumers_max: 6,
-            publish_window: 4096,
-            ..SessionOptions::default()
-        };
-        let outbox = Arc::new(Outbox::new());
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let session = NativeSession::new(self.broker.clone(), Arc::new(options), address, outbox, self.now);
-        let mut peer = Peer {
-            session,
-            input: BytesMut::new(),
-            output: BytesMut::new(),
-            sequences: [1; 4],
-            next_consumer: 0,
-            credit: 4096,
-            closed: false,
-        };
-        let login = Login {
-            mechanism: ShortStr::truncated("PLAIN"),
-            response: Bytes::from_static(b"\0guest\0guest"),
-            vhost: ShortStr::truncated("/"),
-            frame_max: 0,
-            heartbeat_ms: 1000,
-            properties: FieldTable::new(),
-        };
-        Command::Login(login).encode(0, &mut peer.input);
-        for channel in 1..=2 {
-            Command::OpenChannel { correlation: channel.into() }.encode(channel, &mut peer.input);
-        }
-        peer.hear(self.now);
-        peer.write(usize::MAX, self.now);
-        peer
     }
 
     fn feed(&mut self, data: &[u8], step: usize) {
@@ -189,8 +124,7 @@ impl World {
                 5 => self.settle(),
                 6 if script.byte() < 32 => {
                     self.peers[who].session.handle_disconnect(self.now);
-                    let again = self.connect();
-                    self.peers[who] = again;
+                    self.peers[who] = Peer::connect(&self.broker, self.now);
                 }
                 _ => {
                     // A few commands in one read.
@@ -204,8 +138,7 @@ impl World {
             for who in 0..2 {
                 if self.peers[who].closed || self.peers[who].session.is_finished() {
                     self.peers[who].session.handle_disconnect(self.now);
-                    let again = self.connect();
-                    self.peers[who] = again;
+                    self.peers[who] = Peer::connect(&self.broker, self.now);
                 }
             }
         }
@@ -244,7 +177,45 @@ impl World {
 }
 
 impl Peer {
-    fn hear(&mut self, now: Timestamp) {
+    /// Logged in, with two channels.
+    pub(crate) fn connect(broker: &Broker, now: Timestamp) -> Peer {
+        let options = SessionOptions {
+            channel_max: 3,
+            route_max: 4,
+            consumers_max: 6,
+            publish_window: 4096,
+            ..SessionOptions::default()
+        };
+        let outbox = Arc::new(Outbox::new());
+        let address = SocketAddr::from(([127, 0, 0, 1], 1));
+        let session = NativeSession::new(broker.clone(), Arc::new(options), address, outbox, now);
+        let mut peer = Peer {
+            session,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            sequences: [1; 4],
+            next_consumer: 0,
+            credit: 4096,
+            closed: false,
+        };
+        let login = Login {
+            mechanism: ShortStr::truncated("PLAIN"),
+            response: Bytes::from_static(b"\0guest\0guest"),
+            vhost: ShortStr::truncated("/"),
+            frame_max: 0,
+            heartbeat_ms: 1000,
+            properties: FieldTable::new(),
+        };
+        Command::Login(login).encode(0, &mut peer.input);
+        for channel in 1..=2 {
+            Command::OpenChannel { correlation: channel.into() }.encode(channel, &mut peer.input);
+        }
+        peer.hear(now);
+        peer.write(usize::MAX, now);
+        peer
+    }
+
+    pub(crate) fn hear(&mut self, now: Timestamp) {
         self.session.handle_input(&mut self.input, now);
         // What the peer reads lets it go on; each time something is carried out or everything is.
         while self.session.has_stalled_input() {
@@ -253,7 +224,7 @@ impl Peer {
     }
 
     /// Lets the session write up to `some` bytes.
-    fn write(&mut self, mut some: usize, now: Timestamp) {
+    pub(crate) fn write(&mut self, mut some: usize, now: Timestamp) {
         loop {
             let out = self.session.poll_output(now);
             let waiting = out.len();
@@ -294,7 +265,7 @@ impl Peer {
     }
 
     /// Appends something to the input that a client may say, mostly.
-    fn say(&mut self, script: &mut Script<'_>) {
+    pub(crate) fn say(&mut self, script: &mut Script<'_>) {
         let channel = 1 + u16::from(script.below(8) == 7) + u16::from(script.flag());
         let command = match script.below(24) {
             0 => Command::OpenChannel { correlation: 1 },
@@ -358,7 +329,8 @@ impl Peer {
                 let priority = script.flag().then(|| script.byte());
                 let delivery_mode = Some(1 + script.below(2));
                 let properties = Properties { expiration, priority, delivery_mode, ..Properties::default() };
-                let body = vec![b'x'; usize::from(script.byte()) * if script.flag() { 40 } else { 1 }];
+                let len = usize::from(script.byte()) * if script.flag() { 40 } else { 1 };
+                let body = vec![(len % 251) as u8; len];
                 frame.entry(&properties.encoded(), &body, &mut self.input);
                 *sequence += 1;
             }

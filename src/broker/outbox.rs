@@ -55,6 +55,13 @@ pub enum Notice {
     },
 }
 
+impl Notice {
+    /// Whether it concerns the connection, and not what is delivered to a consumer before or after it.
+    fn is_urgent(&self) -> bool {
+        matches!(self, Notice::PressureLifted(_) | Notice::Close { .. })
+    }
+}
+
 /// What was in an outbox.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -96,6 +103,8 @@ impl Outgoing {
 #[derive(Debug, Default)]
 pub struct Outbox {
     outgoing: Mutex<Outgoing>,
+    /// Notices that do not wait behind deliveries: a peer that does not read must still be let go on, or closed.
+    urgent: Mutex<Vec<Notice>>,
     wake: Notify,
 }
 
@@ -122,10 +131,19 @@ impl Outbox {
     /// Adds a notice. True if the owner must be woken.
     #[must_use]
     pub fn notify(&self, notice: Notice) -> bool {
+        if notice.is_urgent() {
+            self.urgent.lock().push(notice);
+            return true;
+        }
         let mut outgoing = self.outgoing.lock();
         let was_empty = outgoing.is_empty();
         outgoing.notices.push(notice);
         was_empty
+    }
+
+    /// Takes the notices that do not wait behind deliveries.
+    pub fn take_urgent(&self) -> Vec<Notice> {
+        mem::take(&mut *self.urgent.lock())
     }
 
     /// Wakes the owner. Not under a queue's lock.

@@ -183,7 +183,7 @@ impl Consumer {
 
     /// Joins the window of its channel, bringing along what it holds.
     pub(super) fn join_channel_window(&mut self, window: &Arc<ChannelWindow>) {
-        if !self.auto_ack && self.channel_window.is_none() {
+        if self.role != Role::Getter && !self.auto_ack && self.channel_window.is_none() {
             window.take_along(u32::try_from(self.unacked.len()).unwrap_or(u32::MAX));
             self.channel_window = Some(window.clone());
         }

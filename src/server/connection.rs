@@ -166,16 +166,19 @@ impl Driver<'_> {
                 }
             }
             let interest = match (self.session.wants_input(), blocked) {
-                (true, false) => Some(Interest::READABLE),
-                (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
-                (false, true) => Some(Interest::WRITABLE),
+                (true, false) => Interest::READABLE,
+                (true, true) => Interest::READABLE | Interest::WRITABLE,
+                (false, true) => Interest::WRITABLE,
                 // A socket with nothing to write is always writable: to wait for that would be to spin, and a thread
                 // that spins polls no socket for anybody else, such as the consumer that this publisher waits for.
-                (false, false) => None,
+                (false, false) => Interest::ERROR,
             };
             tokio::select! {
-                ready = self.stream.ready(interest.unwrap_or(Interest::READABLE)), if interest.is_some() => {
+                ready = self.stream.ready(interest) => {
                     let ready = ready?;
+                    if ready.is_error() {
+                        return Err(self.stream.take_error()?.unwrap_or(io::ErrorKind::ConnectionReset.into()));
+                    }
                     if (ready.is_readable() || ready.is_read_closed()) && self.session.wants_input() && !self.read()? {
                         return Ok(());
                     }

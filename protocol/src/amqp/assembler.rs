@@ -126,9 +126,12 @@ impl ContentAssembler {
         Ok(Some(Assembled { method: &self.method, properties: &self.properties, body }))
     }
 
-    /// Bytes of a body that is not complete.
+    /// Bytes of properties and body of a message that is not complete.
     pub fn held_bytes(&self) -> usize {
-        if self.is_idle() { 0 } else { self.body.len() }
+        match self.state {
+            State::Idle | State::AwaitsHeader(_) => 0,
+            State::AwaitsBody { .. } => self.properties.len() + self.body.len(),
+        }
     }
 
     /// The body size, from the header on until the body is complete.

@@ -81,6 +81,13 @@ pub(super) struct Consumer {
     pub(super) cancelled: Option<u64>,
 }
 
+impl Consumer {
+    /// Whether it stands for `basic.get`: those count for no prefetch.
+    pub(super) fn is_getter(&self) -> bool {
+        self.tag.is_empty()
+    }
+}
+
 impl Channel {
     /// Queues that are remembered before those that were deleted are looked for.
     const FEW_GETTERS: usize = 64;

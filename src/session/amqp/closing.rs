@@ -29,17 +29,17 @@ impl AmqpSession {
                 method_id: fault.method.method,
             }),
         );
-        self.await_end(CLOSE_TIMEOUT);
+        self.await_end(CLOSE_TIMEOUT, false);
     }
 
     /// Hears and says nothing for a while, then ends.
     pub(super) fn close_silently(&mut self, delay: Duration) {
-        self.await_end(delay);
+        self.await_end(delay, true);
     }
 
-    fn await_end(&mut self, time: Duration) {
+    fn await_end(&mut self, time: Duration, silent: bool) {
         let frame_max = self.frame_max().unwrap_or(self.options.login_frame_max);
-        self.state = State::Closing { until: self.now.plus(time), frame_max };
+        self.state = State::Closing { until: self.now.plus(time), frame_max, silent };
     }
 
     /// Nothing more is heard; what is in the output is still written.

@@ -36,7 +36,7 @@ impl AmqpSession {
                 Some(window) => window.set_limit(prefetch),
                 None => {
                     let window = channel.window.insert(Arc::new(ChannelWindow::new(prefetch)));
-                    for consumer in channel.consumers.values() {
+                    for consumer in channel.consumers.values().filter(|consumer| !consumer.is_getter()) {
                         consumer.queue.join_channel_window(consumer.id, window, turn);
                     }
                 }
@@ -67,15 +67,22 @@ impl AmqpSession {
             _ => self.named_queue(number, consume.queue.clone())?,
         };
         self.check_consumer_limits(number, &consume.consumer_tag)?;
+        let open = self.open();
+        let (vhost, by) = (open.vhost.clone(), open.id);
+        // What exists is found before its arguments are read; what is made here is made after.
+        let found = match &*name {
+            REPLY_TO => None,
+            _ => Some(vhost.queue(&name, by)?),
+        };
+        let priority = consumer_arguments::priority(&consume.arguments, &name, &vhost)?;
+        let timeout = consumer_arguments::timeout(&consume.arguments)?;
         let tag = match consume.consumer_tag.is_empty() {
             true => ShortStr::truncated(format!("amq.ctag-{}", crate::broker::random_name())),
             false => consume.consumer_tag.clone(),
         };
-        let queue = if &*name == REPLY_TO {
-            self.reply_queue(number, &consume)?
-        } else {
-            let open = self.open();
-            open.vhost.queue(&name, open.id)?
+        let queue = match found {
+            Some(queue) => queue,
+            None => self.reply_queue(number, &consume)?,
         };
         let limits = self.broker.limits();
         let id = self.broker.next_consumer_id();
@@ -83,7 +90,6 @@ impl AmqpSession {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let window = limits.consumer_window(open.consumers + 1);
-        let vhost = open.vhost.clone();
         let Some(channel) = open.channel_mut(number) else { return Ok(()) };
         if channel.window.is_some() && queue.options().queue_type == QueueType::Quorum {
             let text =
@@ -95,12 +101,12 @@ impl AmqpSession {
             tag: ConsumerTag::from(tag.clone()),
             auto_ack: consume.no_ack,
             exclusive: consume.exclusive,
-            priority: consumer_arguments::priority(&consume.arguments, &queue, &vhost)?,
+            priority,
             prefetch: channel.prefetch,
             credit: None,
             window,
             channel_window: channel.window.clone(),
-            timeout: consumer_arguments::timeout(&consume.arguments, &queue, default_timeout)?,
+            timeout: timeout.or(queue.effective_options().consumer_timeout()).or(default_timeout),
         };
         let local = LocalConsumer { channel: number, number: channel.next_number() };
         match queue.consume(spec, local, &self.outbox, turn) {

@@ -49,7 +49,7 @@ use crate::broker::{
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
-use channel::{Channel, ChannelSlot};
+use channel::{Channel, ChannelSlot, Consumer, Mode};
 use fault::{Fault, Refusal};
 use handshake::{Capabilities, Step, Tuned};
 use publishing::Tracked;
@@ -89,6 +89,8 @@ enum State {
         until: Timestamp,
         /// The limit that held before: a stranger whose login was refused may not send longer frames now.
         frame_max: u32,
+        /// Nothing is answered: who guesses passwords is slowed down.
+        silent: bool,
     },
     /// Nothing more is said or heard once the output is written.
     Finished,
@@ -157,17 +159,21 @@ impl Open {
     }
 
     /// Tells the list of connections how many channels are open; one that was closed by an error is not.
-    fn count_channels(&self) -> usize {
-        let open = self.channels.values().filter(|slot| matches!(slot, ChannelSlot::Open(_))).count();
-        self.guard.set_channels(open);
-        open
+    fn count_channels(&self) {
+        let open = self.channels.values().filter(|slot| matches!(slot, ChannelSlot::Open(_)));
+        self.guard.set_channels(open.count());
     }
 
-    /// Whether acknowledgements may be under way, which could end what holds the connection's publishes back.
-    fn has_unacked(&self) -> bool {
-        self.channels
-            .values()
-            .any(|slot| matches!(slot, ChannelSlot::Open(channel) if !channel.unacked.is_empty()))
+    /// Whether what ends its being held back may still come from this client: acknowledgements of messages of the
+    /// queues that hold it (of any queue, if `all` memory is short), or a commit.
+    fn may_relieve(&self, all: bool) -> bool {
+        let relieves = |channel: &Channel| {
+            let held = |consumer: &Consumer| self.held_by.contains_key(&consumer.queue.id());
+            let unacked = !channel.unacked.is_empty() && (all || channel.consumers.values().any(held));
+            unacked
+                || matches!(&channel.mode, Mode::Transaction(transaction) if transaction.bytes > 0 || !transaction.settles.is_empty())
+        };
+        self.channels.values().any(|slot| matches!(slot, ChannelSlot::Open(channel) if relieves(channel)))
     }
 }
 
@@ -208,6 +214,7 @@ impl Session for AmqpSession {
             self.last_heard = now;
         }
         self.begin(now);
+        self.hear_urgent();
         let mut done = 0;
         loop {
             self.close_if_wanted();
@@ -239,6 +246,7 @@ impl Session for AmqpSession {
 
     fn handle_outbox(&mut self, now: Timestamp) {
         self.begin(now);
+        self.hear_urgent();
         self.take_outbox();
         self.close_if_wanted();
         self.turn.0.finish(&self.broker);
@@ -254,8 +262,8 @@ impl Session for AmqpSession {
             State::Closing { until, .. } if *until <= now => self.finish(),
             State::Open(open) => {
                 let heartbeat = open.tuned.heartbeat;
-                if !self.wants_input() {
-                    // Its heartbeats wait in the socket, which is not read.
+                if !open.held_by.is_empty() {
+                    // Its heartbeats may wait in the socket, which may not be read.
                     self.last_heard = now;
                 }
                 if let Some(interval) = heartbeat {
@@ -305,6 +313,7 @@ impl Session for AmqpSession {
     fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
         if matches!(self.state, State::Open(_)) {
             self.begin(now);
+            self.hear_urgent();
             self.fill_output();
             self.close_if_wanted();
             self.turn.0.finish(&self.broker);
@@ -324,8 +333,8 @@ impl Session for AmqpSession {
             // AMQP has no publish credit: not to read is the only way to hold a publisher back. But acknowledgements
             // come the same way, and they are what makes room.
             State::Open(open) if !open.held_by.is_empty() => {
-                let may_publish = open.held_allowance > 0 || open.has_unacked();
-                may_publish && !self.broker.memory_exhausted()
+                let exhausted = self.broker.memory_exhausted();
+                open.may_relieve(exhausted) || (open.held_allowance > 0 && !exhausted)
             }
             State::Finished => false,
             _ => true,
@@ -364,11 +373,12 @@ impl AmqpSession {
             State::Open(_) if number.0 == 0 => self.handle_connection_frame(frame),
             State::Open(_) => self.handle_channel_frame(number, frame, wire_len),
             State::Handshake { .. } => self.handle_early_frame(frame),
-            State::Closing { .. } => {
+            State::Closing { silent, .. } => {
+                let silent = *silent;
                 match MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && number.0 == 0)
                 {
-                    Some(MethodId::CONNECTION_CLOSE_OK) => self.finish(),
-                    Some(MethodId::CONNECTION_CLOSE) => {
+                    Some(MethodId::CONNECTION_CLOSE_OK) if !silent => self.finish(),
+                    Some(MethodId::CONNECTION_CLOSE) if !silent => {
                         self.say(0, Method::ConnectionCloseOk(Default::default()));
                         self.finish();
                     }
@@ -448,7 +458,10 @@ impl AmqpSession {
                 }
                 return Ok(());
             }
-            None if id == Some(MethodId::CHANNEL_OPEN) => return self.open_channel(number),
+            None if id == Some(MethodId::CHANNEL_OPEN) => {
+                Method::decode(frame.payload)?;
+                return self.open_channel(number);
+            }
             None => {
                 let id = id.unwrap_or(MethodId::NONE);
                 return Err(Fault::new(ReplyCode::ChannelError, "expected 'channel.open'", id));
@@ -484,7 +497,8 @@ impl AmqpSession {
     fn open_channel(&mut self, number: ChannelId) -> Result<(), Fault> {
         self.flush();
         let open = self.open();
-        let (max, count) = (usize::from(open.tuned.channel_max), open.count_channels());
+        // Those whose close the client has not answered count too: their numbers are remembered.
+        let (max, count) = (usize::from(open.tuned.channel_max), open.channels.len());
         if max != 0 && count >= max {
             let text =
                 format!("number of channels opened ({count}) has reached the negotiated channel_max ({max})");
@@ -578,6 +592,13 @@ impl AmqpSession {
         self.tell_blocked();
     }
 
+    /// Hears what does not wait until everything before it has been sent.
+    fn hear_urgent(&mut self) {
+        for notice in self.outbox.take_urgent() {
+            self.handle_notice(notice);
+        }
+    }
+
     /// Takes the outbox if everything taken before has been sent, and hears its notices.
     fn take_outbox(&mut self) -> bool {
         if !self.sending.is_empty() || !self.outbox.take(&mut self.sending) {
@@ -594,6 +615,7 @@ impl AmqpSession {
         match notice {
             Notice::PressureLifted(queue) => {
                 open.held_by.remove(&queue);
+                self.last_heard = self.now;
                 self.tell_blocked();
             }
             // The client is not told: what it says about them later is passed over.

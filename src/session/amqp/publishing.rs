@@ -143,12 +143,30 @@ impl AmqpSession {
         let exhausted = self.broker.memory_exhausted();
         let uncommitted_max = self.options.amqp.uncommitted_max;
         let State::Open(open) = &mut self.state else { return Ok(()) };
-        let Open { vhost, guard, tuned, channels, routes, batch, scratch, tracked, uncommitted, .. } =
-            &mut **open;
+        let Open {
+            vhost,
+            guard,
+            tuned,
+            channels,
+            routes,
+            batch,
+            scratch,
+            tracked,
+            rejected,
+            uncommitted,
+            ..
+        } = &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
         let slot = routes.slot(publish.exchange, publish.routing_key);
         let given = RawProperties::trusted(content.properties);
-        let resolved = slot.find(vhost, given, scratch)?;
+        let mut resolved = slot.find(vhost, given, scratch)?;
+        if resolved.duplicate && !batch.is_empty() {
+            // Of a message that may be refused yet: that must be known before this one is confirmed.
+            self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
+            tell_confirms(tracked, rejected, self.out.buffer());
+            rejected.clear();
+            resolved = slot.find(vhost, given, scratch)?;
+        }
         publish_rules::check_user_id(&given, &guard.info().user)?;
         let targets = &resolved.targets;
         let mut properties = resolved.stored.as_deref().unwrap_or(content.properties);
@@ -174,7 +192,8 @@ impl AmqpSession {
         let is_transaction = transaction.is_some();
         let (batch, returns) = match transaction {
             Some(transaction) => {
-                let len = (content.body.len() + properties.len()) as u64 + MESSAGE_COST;
+                let places = targets.queues.len() * size_of::<usize>();
+                let len = (content.body.len() + properties.len() + places) as u64 + MESSAGE_COST;
                 transaction.bytes += len;
                 *uncommitted += len;
                 if *uncommitted > uncommitted_max {
@@ -219,13 +238,15 @@ impl AmqpSession {
         open.hold_back(self.turn.0.take_congested(), window);
     }
 
-    /// Publishes one batch of a transaction. What queues refuse is nobody's matter: transactions are not confirmed.
-    pub(super) fn publish_committed(&mut self, mut batch: PublishBatch) {
+    /// Publishes one batch of a transaction. True if every queue took everything.
+    pub(super) fn publish_committed(&mut self, mut batch: PublishBatch) -> bool {
         let window = self.options.publish_window;
-        let State::Open(open) = &mut self.state else { return };
+        let State::Open(open) = &mut self.state else { return false };
         self.broker.publish(&mut batch, &self.outbox, &mut open.rejected, &mut self.turn.0);
+        let all_taken = open.rejected.is_empty();
         open.rejected.clear();
         open.hold_back(self.turn.0.take_congested(), window);
+        all_taken
     }
 
     pub(super) fn select_confirms(&mut self, number: ChannelId, no_wait: bool) -> Result<(), Refusal> {
@@ -244,8 +265,9 @@ impl AmqpSession {
     }
 }
 
-/// What a message in a transaction counts for besides its bytes: its places in the batch.
-const MESSAGE_COST: u64 = 128;
+/// What a message in a transaction counts for besides its bytes and its queues: its place in the batch, and the names
+/// that its return would repeat.
+const MESSAGE_COST: u64 = 640;
 
 fn too_much_uncommitted(max: u64) -> Refusal {
     let text = format!(

@@ -356,6 +356,74 @@ fn who_is_held_back_and_has_messages_to_acknowledge_is_still_read_from() {
 }
 
 #[test]
+fn who_is_held_back_and_has_acknowledged_in_a_transaction_may_still_commit() {
+    let limits = Limits { queue_budget: 1 << 20, ..Limits::default() };
+    let broker = Broker::in_memory().clock(Arc::new(ManualClock::new())).limits(limits).build();
+    let mut end = End::open(&broker);
+    end.hear(&[encoded(1, declare("q", FieldTable::new())), plain("q", b"1")].concat());
+    end.asks(consume("q"));
+    assert_eq!(end.deliveries().len(), 1);
+    end.asks(Method::TxSelect(Default::default()));
+    end.asks(ack(1, false));
+    let mut other = End::open(&broker);
+    for _ in 0..20 {
+        other.hear(&plain("q", &vec![0; 100 << 10]));
+    }
+    end.said();
+    for _ in 0..30 {
+        end.hear(&plain("q", &vec![0; 100 << 10]));
+    }
+    assert!(end.session.wants_input());
+}
+
+#[test]
+fn a_lifted_hold_is_heard_though_deliveries_wait_for_a_client_that_does_not_read() {
+    let limits = Limits { queue_budget: 1 << 20, ..Limits::default() };
+    let broker = Broker::in_memory().clock(Arc::new(ManualClock::new())).limits(limits).build();
+    let mut end = End::open(&broker);
+    let no_ack = |queue: &str| {
+        let consume = BasicConsume { queue: text(queue), no_ack: true, no_wait: true, ..Default::default() };
+        Method::BasicConsume(consume)
+    };
+    end.hear(
+        &[encoded(1, declare("a", FieldTable::new())), encoded(1, declare("b", FieldTable::new()))].concat(),
+    );
+    end.asks(no_ack("a"));
+    let mut other = End::open(&broker);
+    for _ in 0..9 {
+        other.hear(&plain("a", &vec![0; 100 << 10]));
+    }
+    // It takes what there is, and its client reads nothing of it.
+    end.session.handle_outbox(end.now);
+    assert!(!end.session.poll_output(end.now).is_empty());
+    for _ in 0..22 {
+        end.hear(&plain("b", &vec![0; 100 << 10]));
+    }
+    assert!(!end.session.wants_input());
+    other.asks(Method::QueuePurge(QueuePurge { queue: text("b"), no_wait: true }));
+    end.session.handle_outbox(end.now);
+    assert!(end.session.wants_input());
+}
+
+#[test]
+fn a_commit_that_a_queue_refuses_acknowledges_nothing_and_says_so() {
+    let mut end = End::open(&broker());
+    let limited = FieldTable::new().with("x-max-length", 1).with("x-overflow", "reject-publish");
+    end.hear(&[encoded(1, declare("full", limited)), plain("full", b"0")].concat());
+    end.hear(&[encoded(1, declare("q", FieldTable::new())), plain("q", b"1")].concat());
+    end.asks(consume("q"));
+    assert_eq!(end.deliveries().len(), 1);
+    end.asks(Method::TxSelect(Default::default()));
+    end.hear(&[plain("full", b"2"), encoded(1, ack(1, false))].concat());
+    end.said();
+    end.asks(Method::TxCommit(Default::default()));
+    assert_eq!(closed(&end.methods()), (406, "PRECONDITION_FAILED - partial tx completion"));
+    let mut other = End::open(&end.session.broker.clone());
+    other.asks(consume("q"));
+    assert_eq!(other.deliveries(), [(1, b"1".to_vec())]);
+}
+
+#[test]
 fn what_is_still_arriving_has_a_limit_over_all_channels() {
     let mut options = SessionOptions::default();
     options.amqp.uncommitted_max = 10_000;
@@ -369,6 +437,14 @@ fn what_is_still_arriving_has_a_limit_over_all_channels() {
     let methods = end.methods();
     let (code, text) = closed(&methods);
     assert!(code == 506 && text.contains("amqp.uncommitted_max"), "{code} {text}");
+}
+
+#[test]
+fn a_channel_is_not_opened_by_a_method_that_cannot_be_read() {
+    let mut end = End::open(&broker());
+    // `channel.open`, and a text of three bytes of which one is there.
+    end.hear(&[1, 0, 7, 0, 0, 0, 6, 0, 20, 0, 10, 3, b'x', FRAME_END]);
+    assert_eq!(closed(&end.methods()).0, 502);
 }
 
 #[test]

@@ -56,8 +56,13 @@ impl AmqpSession {
 
     pub(super) fn commit(&mut self, number: ChannelId) -> Result<(), Refusal> {
         let Transaction { batches, returns, settles, bytes: _ } = self.take_transaction(number)?;
+        let mut all_taken = true;
         for batch in batches {
-            self.publish_committed(batch);
+            all_taken &= self.publish_committed(batch);
+        }
+        if !all_taken {
+            // As RabbitMQ when a queue refuses (`x-overflow`): nothing is acknowledged, what was comes back.
+            return Err(Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion"));
         }
         self.out.buffer().extend_from_slice(&returns);
         if let State::Open(open) = &mut self.state {

@@ -41,6 +41,10 @@ impl Run {
 }
 
 impl Unacked {
+    /// Most runs that are remembered. Only messages that their queues have taken back (a consumer timeout, a deleted
+    /// queue) while the client never settles anything can be so many; the oldest are then unknown.
+    const RUNS_MAX: usize = 1_000_000;
+
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
@@ -57,6 +61,9 @@ impl Unacked {
             }
         }
         self.runs.insert(last, run);
+        if self.runs.len() > Self::RUNS_MAX {
+            self.runs.pop_first();
+        }
     }
 
     /// Takes one delivery. None: there is no such tag, or no more.

@@ -144,7 +144,7 @@ impl NativeSession {
             tag: ConsumerTag::from(tag.clone()),
             auto_ack: consume.auto_ack,
             exclusive: consume.exclusive,
-            priority: consumer_arguments::priority(&consume.arguments, &queue, &open.vhost)?,
+            priority: consumer_arguments::priority(&consume.arguments, queue.name(), &open.vhost)?,
             prefetch: consume.prefetch,
             credit: consume
                 .credit

@@ -160,6 +160,7 @@ impl Session for NativeSession {
             self.last_heard = now;
         }
         self.begin(now);
+        self.hear_urgent();
         loop {
             self.close_if_wanted();
             if self.out.len() >= UNREAD_ANSWERS_MAX && !self.is_finished() {
@@ -186,6 +187,7 @@ impl Session for NativeSession {
 
     fn handle_outbox(&mut self, now: Timestamp) {
         self.begin(now);
+        self.hear_urgent();
         self.take_outbox();
         self.close_if_wanted();
         self.turn.0.finish(&self.broker);
@@ -247,6 +249,7 @@ impl Session for NativeSession {
     fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
         if matches!(self.state, State::Open(_)) {
             self.begin(now);
+            self.hear_urgent();
             self.fill_output();
             self.close_if_wanted();
             self.turn.0.finish(&self.broker);
@@ -406,6 +409,13 @@ impl NativeSession {
         self.flush_settles();
         self.turn.0.follow_up(&self.broker);
         self.grant_credit();
+    }
+
+    /// Hears what does not wait until everything before it has been sent.
+    fn hear_urgent(&mut self) {
+        for notice in self.outbox.take_urgent() {
+            self.handle_notice(notice);
+        }
     }
 
     /// Takes the outbox if everything taken before has been sent, and hears its notices.
