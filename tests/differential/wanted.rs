@@ -156,9 +156,34 @@ pub(crate) const WANTED: &[Wanted] = &[
         repair: Repair::EndEpisode,
     },
     Wanted {
+        name: "original-expiration of what was on disk",
+        reason: "x-death keeps a message's expiration with us, whichever queue it died in; RabbitMQ forgets it for \
+             messages that it reads from disk, as all of a lazy queue",
+        is_it: |scene| {
+            let is_lazy = |form: &QueueForm| {
+                form.arguments.get("x-queue-mode").and_then(FieldValue::as_str) == Some("lazy")
+            };
+            let is_forgotten = |(queue, _): (&String, &QueueForm)| {
+                let forget = |line: &String| {
+                    let end = line.find(&format!(" queue={queue} reason=expired"))?;
+                    let start = line[..end].rfind(" original-expiration=")?;
+                    let is_same_death = !line[start..end].contains('}');
+                    is_same_death.then(|| format!("{}{}", &line[..start], &line[end..]))
+                };
+                let forgetful = |lines: &[String]| {
+                    lines.iter().map(|line| forget(line).unwrap_or(line.clone())).collect::<Vec<_>>()
+                };
+                differing(scene).all(|(_, ours, oracle)| forgetful(ours) == oracle)
+            };
+            scene.forms.iter().filter(|(_, form)| is_lazy(form)).any(is_forgotten)
+        },
+        repair: Repair::EndEpisode,
+    },
+    Wanted {
         name: "the surplus of a queue that goes",
-        reason: "the last consumer of an auto-delete queue leaves with more unsettled messages than the queue may \
-             hold: what does not fit becomes dead letters with us, before the queue goes; RabbitMQ loses it",
+        reason: "the last consumer of an auto-delete queue leaves with unsettled messages that may not wait there, \
+             since they are too many or their time is 0: they become dead letters with us, before the queue goes; \
+             RabbitMQ loses them",
         is_it: |scene| {
             let is_gone = |queue: &str| {
                 let state = |seen: &Observation| seen.get(&format!("queue {queue}")).cloned();
@@ -168,8 +193,10 @@ pub(crate) const WANTED: &[Wanted] = &[
             let lost_by = |(queue, form): (&String, &QueueForm)| {
                 let Some(index) = QUEUES.iter().position(|name| name == queue) else { return false };
                 let has_dead = form.arguments.get("x-dead-letter-exchange").is_some();
-                form.auto_delete && is_limited(form) && has_dead && is_gone(queue) && {
-                    let letters = format!("queue={queue} reason=maxlen");
+                let reason = if never_waits(form) { "expired" } else { "maxlen" };
+                let may_not_wait = is_limited(form) || never_waits(form);
+                form.auto_delete && may_not_wait && has_dead && is_gone(queue) && {
+                    let letters = format!("queue={queue} reason={reason}");
                     let sink = format!("queue {}", SINKS[index]);
                     differing(scene).all(|(stream, ours, oracle)| match stream {
                         _ if stream == sink || stream.ends_with(" tags") => true,
