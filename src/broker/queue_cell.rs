@@ -344,12 +344,20 @@ impl QueueCell {
         self.run(turn, |queue, _, _| queue.join_channel_window(consumer, window));
     }
 
-    /// Tells consumers that waited for their channel's prefetch that there is room.
-    pub fn channel_has_room(self: &Arc<Self>, consumer: ConsumerId, turn: &mut Turn) {
-        self.run(turn, |queue, now, effects| {
-            queue.channel_has_room(consumer);
-            queue.dispatch(now, effects);
-        });
+    /// Tells the consumers of a channel that its window has room. Those of one queue are told together, the oldest
+    /// first, before the queue gives anything: they take turns, so that the first does not take all the room.
+    pub fn channel_has_room<'a>(
+        consumers: impl Iterator<Item = (&'a Arc<QueueCell>, ConsumerId)>,
+        turn: &mut Turn,
+    ) {
+        let mut waiting: Vec<_> = consumers.collect();
+        waiting.sort_unstable_by_key(|(queue, consumer)| (queue.id(), *consumer));
+        for of_queue in waiting.chunk_by(|one, other| one.0.id() == other.0.id()) {
+            of_queue[0].0.run(turn, |queue, now, effects| {
+                of_queue.iter().for_each(|(_, consumer)| queue.channel_has_room(*consumer));
+                queue.dispatch(now, effects);
+            });
+        }
     }
 
     /// A redeclare counts as use: the queue's idle time starts again.

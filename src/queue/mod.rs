@@ -164,7 +164,10 @@ impl Queue {
             // Those that came first go first, also when the caller has not dispatched since there is room.
             self.dispatch(now, out);
         }
+        // As in RabbitMQ, a queue that refuses what exceeds its limits looks at those before it looks for a consumer:
+        // what is longer than the queue may be is refused even if somebody waits for it.
         if self.ready.is_empty()
+            && !self.refuses(&publication.message)
             && let Some(slot) = self.consumers.next()
         {
             self.totals.published += 1;

@@ -1,8 +1,8 @@
 //! When a queue is full, and what goes then.
 //!
 //! Only ready messages (with those that will be ready again after a delay) and the bytes of their bodies count, as
-//! in RabbitMQ; a message that goes to a consumer
-//! at once never counts. The head, which drop-head drops, is the message that would be delivered next.
+//! in RabbitMQ; a message that goes to a consumer at once never counts among what is there, but a queue that refuses
+//! what exceeds its limits asks them of such a message, too. The head, which drop-head drops, is the message that would be delivered next.
 
 use crate::model::{Message, OverflowRule};
 

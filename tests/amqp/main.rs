@@ -11,4 +11,5 @@ mod fixture;
 mod frames;
 mod logging_in;
 mod pipelining;
+mod prefetch;
 mod reply_codes;

@@ -66,17 +66,23 @@ pub(crate) fn compact(properties: &Properties) -> String {
 impl Publication {
     /// Whether a broker refuses it whatever exists: it ends its channel or its connection.
     pub(crate) fn is_refused(&self) -> bool {
+        self.immediate || ["i", "nowhere"].contains(&self.exchange.as_str()) || self.defects() > 0
+    }
+
+    /// How many of its properties are refused.
+    pub(crate) fn defects(&self) -> usize {
         let Properties { expiration, user_id, headers, .. } = &self.properties;
-        let is_time = |text: &ShortStr| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        let is_copied_badly = |name: &&str| {
+        let is_time = |text: &ShortStr| {
+            !text.is_empty() && text.len() < 10 && text.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let is_copied_badly = |name: &&&str| {
             let keys = headers.as_ref().and_then(|headers| headers.get(name));
             keys.is_some_and(|keys| !matches!(keys, FieldValue::Array(_)))
         };
-        self.immediate
-            || ["i", "nowhere"].contains(&self.exchange.as_str())
-            || expiration.as_ref().is_some_and(|text| !is_time(text) || text.len() > 10)
-            || user_id.as_ref().is_some_and(|user| user.as_str() != "guest")
-            || ["CC", "BCC"].iter().any(is_copied_badly)
+        let is_late = expiration.as_ref().is_some_and(|text| !is_time(text));
+        let is_other = user_id.as_ref().is_some_and(|user| user.as_str() != "guest");
+        let copied_badly = ["CC", "BCC"].iter().filter(is_copied_badly).count();
+        usize::from(is_late) + usize::from(is_other) + copied_badly
     }
 }
 

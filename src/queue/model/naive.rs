@@ -236,15 +236,17 @@ impl Naive {
         message.ttl_ms = [message.ttl_ms, self.options.message_ttl_ms].into_iter().flatten().min();
         message.expires = message.ttl_ms.map(|ttl| now + ttl * 1000);
         self.dispatch(now);
+        let (count, bytes) = self.length();
+        let (count, bytes) = (count + 1, bytes + message.body_len);
+        let is_refused = self.options.overflow != OverflowRule::DropHead && self.too_much(count, bytes);
         if self.ready.is_empty()
+            && !is_refused
             && let Some(id) = self.next()
         {
             self.give(id, message, now);
             return NaiveVerdict::Accepted;
         }
-        let (count, bytes) = self.length();
-        let (count, bytes) = (count + 1, bytes + message.body_len);
-        if self.options.overflow != OverflowRule::DropHead && self.too_much(count, bytes) {
+        if is_refused {
             if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
                 self.bury(message, DeathReason::MaxLength, None);
             }

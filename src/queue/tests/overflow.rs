@@ -50,6 +50,18 @@ fn reject_publish_dlx_makes_a_dead_letter_of_what_it_refuses() {
 }
 
 #[test]
+fn reject_publish_refuses_what_can_never_fit_though_a_consumer_waits() {
+    for (overflow, answer) in
+        [(OverflowRule::RejectPublish, REFUSED), (OverflowRule::DropHead, Verdict::Accepted)]
+    {
+        let mut host = host(full_at(0, overflow));
+        host.add(spec(1));
+        assert_eq!(host.publish(), answer);
+        assert_eq!(host.dead(), []);
+    }
+}
+
+#[test]
 fn unacked_messages_do_not_count() {
     let mut host = host(full_at(1, OverflowRule::RejectPublish));
     host.add(ConsumerSpec { prefetch: 5, ..spec(1) });

@@ -41,9 +41,7 @@ impl AmqpSession {
                     }
                 }
             }
-            for consumer in channel.consumers.values() {
-                consumer.queue.channel_has_room(consumer.id, turn);
-            }
+            channel.window_has_changed(turn);
         } else {
             channel.prefetch = prefetch;
             // As in RabbitMQ, this ends the limit of the channel as a whole.

@@ -104,9 +104,13 @@ impl Channel {
     /// Tells the channel's consumers that there is room in its window, if one of them waits for that.
     pub(super) fn has_room(&self, turn: &mut Turn) {
         if self.window.as_ref().is_some_and(|window| window.take_waiting()) {
-            for consumer in self.consumers.values() {
-                consumer.queue.channel_has_room(consumer.id, turn);
-            }
+            self.window_has_changed(turn);
         }
+    }
+
+    /// Tells the channel's consumers that its window may have room.
+    pub(super) fn window_has_changed(&self, turn: &mut Turn) {
+        let consumers = self.consumers.values().map(|consumer| (&consumer.queue, consumer.id));
+        QueueCell::channel_has_room(consumers, turn);
     }
 }

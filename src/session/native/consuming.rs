@@ -200,9 +200,7 @@ impl NativeSession {
                     }
                 }
             }
-            for consumer in channel.consumers.values() {
-                consumer.queue.channel_has_room(consumer.id, &mut self.turn.0);
-            }
+            channel.window_has_changed(&mut self.turn.0);
         }
         Response::Done
     }
