@@ -126,8 +126,13 @@ impl ContentAssembler {
         Ok(Some(Assembled { method: &self.method, properties: &self.properties, body }))
     }
 
-    /// Bytes of properties and body of a message that is not complete.
+    /// Bytes of a body that is not complete.
     pub fn held_bytes(&self) -> usize {
+        if self.is_idle() { 0 } else { self.body.len() }
+    }
+
+    /// Bytes of properties and body of a message that is not complete: what a limit should count.
+    pub fn incomplete_bytes(&self) -> usize {
         match self.state {
             State::Idle | State::AwaitsHeader(_) => 0,
             State::AwaitsBody { .. } => self.properties.len() + self.body.len(),

@@ -116,7 +116,7 @@ impl Channel {
             Mode::Transaction(transaction) => transaction.bytes,
             Mode::Plain | Mode::Confirm { .. } => 0,
         };
-        self.arriving.held_bytes() as u64 + transaction
+        self.arriving.incomplete_bytes() as u64 + transaction
     }
 }
 

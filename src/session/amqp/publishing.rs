@@ -82,7 +82,7 @@ impl AmqpSession {
         wire_len: usize,
     ) -> Result<(), Fault> {
         let Some(mut arriving) = self.take_arriving(number, wire_len) else { return Ok(()) };
-        let before = arriving.held_bytes();
+        let before = arriving.incomplete_bytes();
         let outcome = match arriving.body(payload) {
             Ok(Some(content)) => self.publish(number, &content),
             Ok(None) => Ok(()),
@@ -98,7 +98,7 @@ impl AmqpSession {
         step: impl FnOnce(&mut ContentAssembler) -> Result<Option<Assembled<'_>>, Refusal>,
     ) -> Result<(), Fault> {
         let Some(mut arriving) = self.take_arriving(number, wire_len) else { return Ok(()) };
-        let before = arriving.held_bytes();
+        let before = arriving.incomplete_bytes();
         let outcome = match step(&mut arriving) {
             Ok(Some(content)) => self.publish(number, &content),
             Ok(None) => Ok(()),
@@ -122,7 +122,7 @@ impl AmqpSession {
     ) -> Result<(), Fault> {
         let max = self.options.amqp.uncommitted_max;
         let open = self.open();
-        let held = arriving.held_bytes();
+        let held = arriving.incomplete_bytes();
         if let Some(channel) = open.channel_mut(number) {
             channel.arriving = arriving;
             open.uncommitted = open.uncommitted + held as u64 - before as u64;
