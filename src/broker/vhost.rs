@@ -20,8 +20,8 @@ use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
 use super::{BrokerError, Core, QueueCell, Turn};
 use crate::model::{
-    ConnectionId, ExchangeName, ExchangeOptions, Inequivalent, InvalidArgument, QueueFlags, QueueId,
-    QueueName, QueueOptions, RoutingKey, VhostName,
+    ConnectionId, ExchangeFlags, ExchangeName, ExchangeOptions, ExchangeOptionsError, Inequivalent,
+    InvalidArgument, QueueFlags, QueueId, QueueName, QueueOptions, RoutingKey, VhostName,
 };
 use crate::queue::Queue;
 use crate::routing::{BindError, Declared, Destination, RoutingTable};
@@ -406,6 +406,39 @@ impl Vhost {
         }
         self.publish_generation(&topology);
         Ok(declared)
+    }
+
+    /// Declares an exchange as a client words it. What exists is only compared with the declare, and a name that nobody
+    /// may take is refused, before its alternate exchange is read: as RabbitMQ does it.
+    ///
+    /// # Errors
+    /// It exists with other options, its name is reserved, or an argument is invalid.
+    pub fn declare_exchange_from(
+        &self,
+        name: &ExchangeName,
+        kind: &str,
+        flags: ExchangeFlags,
+        arguments: FieldTable,
+    ) -> Result<Declared, BrokerError> {
+        let invalid = |error: ExchangeOptionsError| {
+            BrokerError::refused(error.reply_code(), error.text(name, &self.name))
+        };
+        let read = |arguments| {
+            let ExchangeFlags { durable, auto_delete, internal } = flags;
+            ExchangeOptions::from_arguments(kind, durable, auto_delete, internal, arguments)
+        };
+        match read(arguments.clone()) {
+            Ok(options) => self.declare_exchange(name, options),
+            Err(error) if error.is_alternate() => {
+                let plain = read(ExchangeOptions::without_alternate(arguments.clone())).map_err(invalid)?;
+                let refused = self.topology.read().routing.refuses_declare(name, &plain, &arguments);
+                Err(match refused {
+                    Some(refused) => BrokerError::refused(refused.reply_code(), refused.text(&self.name)),
+                    None => invalid(error),
+                })
+            }
+            Err(error) => Err(invalid(error)),
+        }
     }
 
     /// Ends what exchanges had besides their bindings.

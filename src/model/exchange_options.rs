@@ -25,6 +25,17 @@ pub enum HashSource {
     Timestamp,
 }
 
+/// The flags of a declare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExchangeFlags {
+    /// Outlives a restart.
+    pub durable: bool,
+    /// Goes with its last binding.
+    pub auto_delete: bool,
+    /// Clients may not publish to it.
+    pub internal: bool,
+}
+
 /// What an exchange was declared with.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExchangeOptions {
@@ -83,6 +94,15 @@ pub enum ExchangeOptionsError {
 }
 
 impl ExchangeOptionsError {
+    /// Whether it is the alternate exchange that cannot be taken.
+    pub fn is_alternate(&self) -> bool {
+        match self {
+            ExchangeOptionsError::ArgumentType { argument, .. }
+            | ExchangeOptionsError::ArgumentName { argument } => ALTERNATE.contains(argument),
+            _ => false,
+        }
+    }
+
     /// The code it is answered with: 406, as RabbitMQ from 4.x does for unknown kinds too.
     pub fn reply_code(&self) -> ReplyCode {
         ReplyCode::PreconditionFailed
@@ -109,6 +129,14 @@ impl ExchangeOptions {
     /// Options without arguments: neither durable, auto-delete nor internal.
     pub fn new(kind: ExchangeKind) -> Self {
         ExchangeOptions { kind, ..Self::default() }
+    }
+
+    /// Arguments without those that name an alternate exchange.
+    pub fn without_alternate(mut arguments: FieldTable) -> FieldTable {
+        for argument in ALTERNATE {
+            arguments.remove(argument);
+        }
+        arguments
     }
 
     /// Reads a declare. Unknown arguments are kept and mean nothing.

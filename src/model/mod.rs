@@ -24,7 +24,7 @@ pub use deduplication::{
 };
 pub use delayed_retry::{DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType};
 pub use exchange_kind::ExchangeKind;
-pub use exchange_options::{ExchangeOptions, ExchangeOptionsError, HashSource};
+pub use exchange_options::{ExchangeFlags, ExchangeOptions, ExchangeOptionsError, HashSource};
 pub use expiration::{BadExpiration, expiration};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
 pub use memory::{MemoryCharge, MemoryGauge};

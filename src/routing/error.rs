@@ -49,6 +49,15 @@ pub enum Inequivalence {
     DelayedKind(ExchangeKind, ExchangeKind),
     /// The alternate exchange.
     Alternate(Option<ExchangeName>, Option<ExchangeName>),
+    /// An argument whose value could not be read, with both sides described.
+    Argument {
+        /// Its name.
+        argument: &'static str,
+        /// What was sent.
+        received: String,
+        /// What the exchange has.
+        current: String,
+    },
 }
 
 impl Inequivalence {
@@ -61,6 +70,7 @@ impl Inequivalence {
             Inequivalence::Internal(..) => "internal",
             Inequivalence::DelayedKind(..) => "x-delayed-type",
             Inequivalence::Alternate(..) => "alternate-exchange",
+            Inequivalence::Argument { argument, .. } => argument,
         }
     }
 
@@ -80,6 +90,7 @@ impl Inequivalence {
             | Inequivalence::AutoDelete(received, current)
             | Inequivalence::Internal(received, current) => (quoted(received), quoted(current)),
             Inequivalence::DelayedKind(received, current) => (quoted(received), quoted(current)),
+            Inequivalence::Argument { received, current, .. } => (received.clone(), current.clone()),
             // A type is told only of a value that stands alone.
             Inequivalence::Alternate(Some(received), Some(current)) => (quoted(received), quoted(current)),
             Inequivalence::Alternate(received, current) => (argument(received), argument(current)),

@@ -11,10 +11,12 @@ use slab::Slab;
 use super::binding::{
     Binding, BindingArguments, BindingIdentity, BindingRow, BindingRows, BindingTarget, Destination,
 };
-use super::error::{BindError, DeclareExchangeError, DeleteExchangeError};
+use super::error::{BindError, DeclareExchangeError, DeleteExchangeError, Inequivalence};
 use super::exchange::{Exchange, Index, is_reserved};
 use super::target::Target;
-use crate::model::{ExchangeKind, ExchangeName, ExchangeOptions, QueueId, QueueName, RoutingKey};
+use crate::model::{
+    ExchangeKind, ExchangeName, ExchangeOptions, QueueId, QueueName, RoutingKey, argument_difference,
+};
 
 /// How large a routing table may grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -173,6 +175,30 @@ impl RoutingTable {
         }
         self.add_exchange(name, options);
         Ok(Declared::Created)
+    }
+
+    /// Why a declare with these options is refused whose alternate exchange, in `arguments`, is not even a name: the
+    /// exchange exists and differs, or may not be. None: only the argument is wrong.
+    pub fn refuses_declare(
+        &self,
+        name: &ExchangeName,
+        options: &ExchangeOptions,
+        arguments: &FieldTable,
+    ) -> Option<DeclareExchangeError> {
+        let Some(exchange) = self.exchange(name) else {
+            return is_reserved(name).then(|| DeclareExchangeError::Reserved(name.clone()));
+        };
+        let options = ExchangeOptions { alternate: exchange.options.alternate.clone(), ..options.clone() };
+        let difference = match exchange.inequivalence(&options) {
+            Some(difference) => difference,
+            None => {
+                let argument = "alternate-exchange";
+                let current = exchange.options.arguments.get(argument);
+                let (received, current) = argument_difference(arguments.get(argument), current)?;
+                Inequivalence::Argument { argument, received, current }
+            }
+        };
+        Some(DeclareExchangeError::Inequivalent { name: name.clone(), difference })
     }
 
     fn add_exchange(&mut self, name: ExchangeName, options: ExchangeOptions) {

@@ -12,7 +12,7 @@ use rialto_protocol::types::ShortStr;
 use super::fault::Refusal;
 use super::{AmqpSession, State};
 use crate::broker::{BrokerError, QueueCell, REPLY_TO};
-use crate::model::{ChannelId, ExchangeName, ExchangeOptions, QueueFlags, QueueName, RoutingKey};
+use crate::model::{ChannelId, ExchangeFlags, ExchangeName, QueueFlags, QueueName, RoutingKey};
 use crate::routing::Destination;
 
 impl AmqpSession {
@@ -27,16 +27,9 @@ impl AmqpSession {
             not_default(&name)?;
             vhost.check_exchange(&name)?;
         } else {
-            // First what it is to be, then whether it may.
-            let options = ExchangeOptions::from_arguments(
-                &declare.kind,
-                declare.durable,
-                declare.auto_delete,
-                declare.internal,
-                declare.arguments,
-            )
-            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&name, vhost.name())))?;
-            vhost.declare_exchange(&name, options)?;
+            let ExchangeDeclare { durable, auto_delete, internal, .. } = declare;
+            let flags = ExchangeFlags { durable, auto_delete, internal };
+            vhost.declare_exchange_from(&name, &declare.kind, flags, declare.arguments)?;
         }
         self.answer(number, declare.no_wait, Method::ExchangeDeclareOk(Default::default()));
         Ok(())

@@ -6,7 +6,7 @@ use rialto_protocol::types::ShortStr;
 
 use super::{NativeSession, State};
 use crate::broker::{BrokerError, Listed};
-use crate::model::{ChannelId, ExchangeName, ExchangeOptions, QueueFlags, QueueName, RoutingKey};
+use crate::model::{ChannelId, ExchangeFlags, ExchangeName, QueueFlags, QueueName, RoutingKey};
 use crate::routing::Destination;
 
 impl NativeSession {
@@ -41,12 +41,8 @@ impl NativeSession {
             }
             Request::DeclareExchange { name, kind, durable, auto_delete, internal, arguments, .. } => {
                 let name = ExchangeName::from(name);
-                let options =
-                    ExchangeOptions::from_arguments(&kind, durable, auto_delete, internal, arguments)
-                        .map_err(|error| {
-                            BrokerError::refused(error.reply_code(), error.text(&name, vhost.name()))
-                        })?;
-                vhost.declare_exchange(&name, options)?;
+                let flags = ExchangeFlags { durable, auto_delete, internal };
+                vhost.declare_exchange_from(&name, &kind, flags, arguments)?;
             }
             Request::DeleteExchange { name, if_unused } => {
                 vhost.delete_exchange(&ExchangeName::from(name), if_unused)?;
