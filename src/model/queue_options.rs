@@ -228,7 +228,7 @@ impl QueueOptions {
             exclusive,
             auto_delete,
             queue_type,
-            message_ttl_ms: read.up_to("x-message-ttl", EXPIRY_MS_MAX, "value_too_big")?,
+            message_ttl_ms: read.up_to("x-message-ttl", EXPIRY_MS_MAX, "value_too_large")?,
             expires_ms: read.positive("x-expires")?,
             max_length: read.unsigned("x-max-length")?,
             max_length_bytes: read.unsigned("x-max-length-bytes")?,
@@ -261,7 +261,7 @@ impl QueueOptions {
                 Some(limit) if limit < 0 => return Err(negative("x-delivery-limit", limit)),
                 Some(limit) => Some(u32::try_from(limit).unwrap_or(u32::MAX)),
             },
-            consumer_timeout_ms: read.up_to("x-consumer-timeout", EXPIRY_MS_MAX, "value_too_big")?,
+            consumer_timeout_ms: read.up_to("x-consumer-timeout", EXPIRY_MS_MAX, "value_too_large")?,
             delayed_retry: read.delayed_retry()?,
             deduplication: DeduplicationOptions::from_arguments(arguments)
                 .map_err(|ArgumentProblem { arg, problem }| InvalidArgument::argument(arg, problem))?,
@@ -401,7 +401,7 @@ impl<'a> Arguments<'a> {
 
     /// Milliseconds from 1.
     fn positive(&self, arg: &'static str) -> Result<Option<u64>, InvalidArgument> {
-        match self.up_to(arg, EXPIRY_MS_MAX, "value_too_big")? {
+        match self.up_to(arg, EXPIRY_MS_MAX, "value_too_large")? {
             Some(0) => Err(InvalidArgument::argument(arg, "{value_zero,0}".into())),
             value => Ok(value),
         }
@@ -497,7 +497,7 @@ mod tests {
         for (arg, value, problem) in [
             ("x-message-ttl", FieldValue::I32(-1), "{value_negative,-1}"),
             ("x-message-ttl", "60000".into(), "\"expected integer, got longstr\""),
-            ("x-message-ttl", FieldValue::I64(EXPIRY_MS_MAX as i64 + 1), "{value_too_big,315360000001}"),
+            ("x-message-ttl", FieldValue::I64(EXPIRY_MS_MAX as i64 + 1), "{value_too_large,315360000001}"),
             ("x-expires", FieldValue::I32(0), "{value_zero,0}"),
             ("x-max-length", FieldValue::F64(1.0), "\"expected integer, got double\""),
             ("x-max-length-bytes", FieldValue::I32(-5), "{value_negative,-5}"),

@@ -17,11 +17,11 @@ async fn every_invalid_queue_argument_is_refused_in_rabbitmqs_words() {
     let long = "x".repeat(256);
     for (arg, value, problem) in [
         ("x-message-ttl", FieldValue::from(-1), "{value_negative,-1}"),
-        ("x-message-ttl", ten_years_and_more.into(), "{value_too_big,315360000001}"),
+        ("x-message-ttl", ten_years_and_more.into(), "{value_too_large,315360000001}"),
         ("x-message-ttl", "soon".into(), "\"expected integer, got "),
         ("x-expires", 0.into(), "{value_zero,0}"),
         ("x-expires", (-5).into(), "{value_negative,-5}"),
-        ("x-expires", ten_years_and_more.into(), "{value_too_big,315360000001}"),
+        ("x-expires", ten_years_and_more.into(), "{value_too_large,315360000001}"),
         ("x-expires", true.into(), "\"expected integer, got "),
         ("x-max-length", (-1).into(), "{value_negative,-1}"),
         ("x-max-length", "many".into(), "\"expected integer, got "),
