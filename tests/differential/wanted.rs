@@ -202,7 +202,7 @@ pub(crate) const WANTED: &[Wanted] = &[
             };
             let is_forgotten = |(queue, _): (&String, &QueueForm)| {
                 let forget = |line: &String| {
-                    let end = line.find(&format!(" queue={queue} reason=expired"))?;
+                    let end = line.find(&format!(" queue={queue} reason="))?;
                     let start = line[..end].rfind(" original-expiration=")?;
                     let is_same_death = !line[start..end].contains('}');
                     is_same_death.then(|| format!("{}{}", &line[..start], &line[end..]))
@@ -346,12 +346,14 @@ pub(crate) const WORDINGS: &[Wording] = &[
         },
     },
     Wording {
-        name: "tables and arrays in the text, where both are set",
-        reason: "as above",
+        name: "tables, arrays and void in the text, where both are set",
+        reason: "as above, and void as if nothing had been said",
         plain: |line| {
-            let is_it = line.contains(": received '{}' but current is");
-            is_it.then(|| line.replacen("received '{}'", "received '[]'", 1))
+            let terms = [("received '{}' but", "received '[]' but"), ("received 'void' but", "received none but")];
+            let (ours, theirs) = terms.iter().find(|(ours, _)| line.contains(ours))?;
+            Some(line.replacen(ours, theirs, 1))
         },
+    },
     },
     Wording {
         name: "x-match in the text",
