@@ -49,6 +49,8 @@ pub(crate) struct Past {
     windows: BTreeSet<(usize, u16)>,
     /// Those that held what they had got, not consumed, when they were given their window.
     windows_over_gets: BTreeSet<(usize, u16)>,
+    /// Queues that were published to with an expiration of 0.
+    expired: BTreeSet<String>,
     /// Queues that had a consumer with a priority.
     prioritized: BTreeSet<String>,
     /// Queues that were published to, by their names, in a transaction before they existed.
@@ -66,6 +68,9 @@ impl Past {
                 if channel.is_some_and(|channel| channel.unacked.iter().any(|one| one.key.0 == "get")) {
                     self.windows_over_gets.insert(at);
                 }
+            }
+            Operation::PublishExpired { queue } => {
+                self.expired.insert(queue.clone());
             }
             Operation::Consume { queue, arguments, .. } if arguments.get("x-priority").is_some() => {
                 self.prioritized.insert(queue.clone());
@@ -172,9 +177,11 @@ pub(crate) const WANTED: &[Wanted] = &[
         reason: "a message that may not wait at all dies as expired with us, even where a limit of the queue \
              would have met it, too; RabbitMQ says maxlen",
         is_it: |scene| {
-            let queues = scene.forms.iter().filter(|(_, form)| is_limited(form) && never_waits(form));
-            let queues: Vec<_> = queues.collect();
-            let as_expired = |(queue, _): &(&String, &QueueForm)| {
+            let is_both = |(queue, form): (&String, &QueueForm)| {
+                is_limited(form) && (never_waits(form) || scene.past.expired.contains(queue))
+            };
+            let mut queues = scene.forms.iter().filter(|&entry| is_both(entry)).map(|(queue, _)| queue);
+            let as_expired = |queue: &String| {
                 let (too_many, expired) =
                     (format!("queue={queue} reason=maxlen"), format!("queue={queue} reason=expired"));
                 let rename = |line: &String| match line.contains(&too_many) {
@@ -186,9 +193,9 @@ pub(crate) const WANTED: &[Wanted] = &[
                     .iter()
                     .map(|(stream, lines)| (stream.clone(), lines.iter().map(rename).collect()))
                     .collect();
-                renamed == *scene.ours
+                renamed == *scene.ours || renamed == forgetful(scene, scene.ours)
             };
-            queues.iter().any(as_expired)
+            queues.any(as_expired)
         },
         repair: Repair::EndEpisode,
     },
@@ -196,24 +203,7 @@ pub(crate) const WANTED: &[Wanted] = &[
         name: "original-expiration of what was on disk",
         reason: "x-death keeps a message's expiration with us, whichever queue it died in; RabbitMQ forgets it for \
              messages that it reads from disk, as all of a lazy queue",
-        is_it: |scene| {
-            let is_lazy = |form: &QueueForm| {
-                form.arguments.get("x-queue-mode").and_then(FieldValue::as_str) == Some("lazy")
-            };
-            let is_forgotten = |(queue, _): (&String, &QueueForm)| {
-                let forget = |line: &String| {
-                    let end = line.find(&format!(" queue={queue} reason="))?;
-                    let start = line[..end].rfind(" original-expiration=")?;
-                    let is_same_death = !line[start..end].contains('}');
-                    is_same_death.then(|| format!("{}{}", &line[..start], &line[end..]))
-                };
-                let forgetful = |lines: &[String]| {
-                    lines.iter().map(|line| forget(line).unwrap_or(line.clone())).collect::<Vec<_>>()
-                };
-                differing(scene).all(|(_, ours, oracle)| forgetful(ours) == oracle)
-            };
-            scene.forms.iter().filter(|(_, form)| is_lazy(form)).any(is_forgotten)
-        },
+        is_it: |scene| forgetful(scene, scene.ours) == *scene.oracle,
         repair: Repair::EndEpisode,
     },
     Wanted {
@@ -349,11 +339,11 @@ pub(crate) const WORDINGS: &[Wording] = &[
         name: "tables, arrays and void in the text, where both are set",
         reason: "as above, and void as if nothing had been said",
         plain: |line| {
-            let terms = [("received '{}' but", "received '[]' but"), ("received 'void' but", "received none but")];
+            let terms =
+                [("received '{}' but", "received '[]' but"), ("received 'void' but", "received none but")];
             let (ours, theirs) = terms.iter().find(|(ours, _)| line.contains(ours))?;
             Some(line.replacen(ours, theirs, 1))
         },
-    },
     },
     Wording {
         name: "x-match in the text",
@@ -433,6 +423,24 @@ fn differ_in_queue_only(scene: &Scene<'_>, queue: &str) -> bool {
 /// Whether a stream is what a consumer of one of these channels is sent.
 fn is_sent_on(stream: &str, channels: &BTreeSet<(usize, u16)>) -> bool {
     channels.iter().any(|(link, channel)| stream.starts_with(&format!("{link}.{channel} to ")))
+}
+
+/// What the deaths in lazy queues look like if the expiration of their messages is forgotten.
+fn forgetful(scene: &Scene<'_>, seen: &Observation) -> Observation {
+    let is_lazy =
+        |form: &QueueForm| form.arguments.get("x-queue-mode").and_then(FieldValue::as_str) == Some("lazy");
+    let lazy: Vec<_> = scene.forms.iter().filter(|(_, form)| is_lazy(form)).map(|(queue, _)| queue).collect();
+    let forget = |line: &String, queue: &str| {
+        let end = line.find(&format!(" queue={queue} reason="))?;
+        let start = line[..end].rfind(" original-expiration=")?;
+        let is_same_death = !line[start..end].contains('}');
+        is_same_death.then(|| format!("{}{}", &line[..start], &line[end..]))
+    };
+    let plain = |line: &String| {
+        let forget_in = |line: String, queue: &&String| forget(&line, queue).unwrap_or(line);
+        lazy.iter().fold(line.clone(), forget_in)
+    };
+    seen.iter().map(|(stream, lines)| (stream.clone(), lines.iter().map(plain).collect())).collect()
 }
 
 fn is_limited(form: &QueueForm) -> bool {
