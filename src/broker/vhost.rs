@@ -333,11 +333,11 @@ impl Vhost {
         };
         let (queue_name, vhost) = (queue.name().clone(), self.name.clone());
         let closed = queue.close_if(turn, |stats| {
-            if if_unused && stats.consumers > 0 {
-                return Err(BrokerError::QueueInUse { queue: queue_name, vhost });
-            }
             if if_empty && stats.ready + stats.delayed > 0 {
                 return Err(BrokerError::QueueNotEmpty { queue: queue_name, vhost });
+            }
+            if if_unused && stats.consumers > 0 {
+                return Err(BrokerError::QueueInUse { queue: queue_name, vhost });
             }
             Ok(())
         });

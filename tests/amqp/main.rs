@@ -13,3 +13,4 @@ mod logging_in;
 mod pipelining;
 mod prefetch;
 mod reply_codes;
+mod requeue;

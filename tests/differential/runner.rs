@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::generator::{EXCHANGES, QUEUES, SINKS};
 use super::operation::{ExchangeForm, Operation, Publication, Step, Target};
 use super::side::{Endpoint, Observation, Order, Side};
-use super::wanted::{self, Repair, Scene};
+use super::wanted::{self, Past, Repair, Scene};
 
 /// How long two observations may take to become the same.
 const LATE: Duration = Duration::from_secs(2);
@@ -31,10 +31,9 @@ pub(crate) struct Runner {
     pub(crate) performed: usize,
     /// How often each wanted difference was met.
     pub(crate) wanted: BTreeMap<&'static str, usize>,
-    /// Channels of this episode that had a window over all their consumers.
-    windows: BTreeSet<(usize, u16)>,
     /// Exchanges of this episode that may take no publishes.
     internal: BTreeSet<String>,
+    past: Past,
     /// Steps that both brokers refuse, for other reasons or in other words.
     pub(crate) texts: BTreeMap<String, Difference>,
 }
@@ -46,8 +45,8 @@ impl Runner {
             sides,
             performed: 0,
             wanted: BTreeMap::new(),
-            windows: BTreeSet::new(),
             internal: BTreeSet::new(),
+            past: Past::default(),
             texts: BTreeMap::new(),
         }
     }
@@ -56,8 +55,8 @@ impl Runner {
     pub(crate) fn run(&mut self, trace: &[Step]) -> Option<Difference> {
         let names = || QUEUES.iter().chain(&SINKS).map(|&name| name.to_owned());
         on_both(&mut self.sides, |_, side| side.clean(&EXCHANGES, names()));
-        self.windows.clear();
         self.internal.clear();
+        self.past = Past::default();
         for (index, step) in trace.iter().enumerate() {
             for step in self.steps(step) {
                 match self.step(index, &step) {
@@ -155,9 +154,7 @@ impl Runner {
     fn step(&mut self, index: usize, step: &Step) -> Outcome {
         self.performed += 1;
         let (tags, multiple) = self.settled(step);
-        if let Operation::Qos { global: true, count: 1.., .. } = step.operation {
-            self.windows.insert((step.link, step.channel));
-        }
+        self.past.note(step, &self.sides[0]);
         if let Operation::DeclareExchange { exchange, form: ExchangeForm { internal: true, .. }, .. } =
             &step.operation
         {
@@ -186,8 +183,8 @@ impl Runner {
             if ours == oracle {
                 return Outcome::Same;
             }
-            let windows = &self.windows;
-            let scene = Scene { step, ours: &ours, oracle: &oracle, forms, consumers: &consumers, windows };
+            let past = &self.past;
+            let scene = Scene { step, ours: &ours, oracle: &oracle, forms, consumers: &consumers, past };
             // What is only late is not to be taken for something else.
             if let Some(wanted) = wanted::find(&scene).filter(|_| round > 0) {
                 *self.wanted.entry(wanted.name).or_default() += 1;

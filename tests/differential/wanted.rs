@@ -6,7 +6,7 @@ use super::amqp::FieldValue;
 use super::generator::{IGNORED, QUEUES, SINKS};
 use super::operation::{Operation, QueueForm, Step};
 use super::runner::without_texts;
-use super::side::Observation;
+use super::side::{Observation, Side};
 
 /// How the brokers come together again after a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,50 @@ pub(crate) struct Scene<'a> {
     pub(crate) forms: &'a BTreeMap<String, QueueForm>,
     /// The queue of each consumer before the step, by stream.
     pub(crate) consumers: &'a BTreeMap<String, String>,
-    /// Channels that had a window over all their consumers, in this episode.
-    pub(crate) windows: &'a BTreeSet<(usize, u16)>,
+    pub(crate) past: &'a Past,
+}
+
+/// What has happened in an episode that explains later differences.
+#[derive(Debug, Default)]
+pub(crate) struct Past {
+    /// Channels that had a window over all their consumers.
+    windows: BTreeSet<(usize, u16)>,
+    /// Those that held what they had got, not consumed, when they were given their window.
+    windows_over_gets: BTreeSet<(usize, u16)>,
+    /// Queues that were published to with an expiration of 0.
+    expired: BTreeSet<String>,
+    /// Queues that had a consumer with a priority.
+    prioritized: BTreeSet<String>,
+    /// Queues that were published to, by their names, in a transaction before they existed.
+    addressed_early: BTreeSet<String>,
+}
+
+impl Past {
+    /// Takes note of a step that is about to be done.
+    pub(crate) fn note(&mut self, step: &Step, side: &Side) {
+        let at = (step.link, step.channel);
+        let channel = side.channel(step.link, step.channel);
+        match &step.operation {
+            Operation::Qos { global: true, count: 1.., .. } => {
+                self.windows.insert(at);
+                if channel.is_some_and(|channel| channel.unacked.iter().any(|one| one.key.0 == "get")) {
+                    self.windows_over_gets.insert(at);
+                }
+            }
+            Operation::PublishExpired { queue } => {
+                self.expired.insert(queue.clone());
+            }
+            Operation::Consume { queue, arguments, .. } if arguments.get("x-priority").is_some() => {
+                self.prioritized.insert(queue.clone());
+            }
+            Operation::Publish(burst) if channel.is_some_and(|channel| channel.is_tx) => {
+                let named = burst.iter().filter(|one| one.exchange.is_empty()).map(|one| &one.routing_key);
+                let missing = named.filter(|queue| side.counts(queue).is_none());
+                self.addressed_early.extend(missing.cloned());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The list.
@@ -135,9 +177,11 @@ pub(crate) const WANTED: &[Wanted] = &[
         reason: "a message that may not wait at all dies as expired with us, even where a limit of the queue \
              would have met it, too; RabbitMQ says maxlen",
         is_it: |scene| {
-            let queues = scene.forms.iter().filter(|(_, form)| is_limited(form) && never_waits(form));
-            let queues: Vec<_> = queues.collect();
-            let as_expired = |(queue, _): &(&String, &QueueForm)| {
+            let is_both = |(queue, form): (&String, &QueueForm)| {
+                is_limited(form) && (never_waits(form) || scene.past.expired.contains(queue))
+            };
+            let mut queues = scene.forms.iter().filter(|&entry| is_both(entry)).map(|(queue, _)| queue);
+            let as_expired = |queue: &String| {
                 let (too_many, expired) =
                     (format!("queue={queue} reason=maxlen"), format!("queue={queue} reason=expired"));
                 let rename = |line: &String| match line.contains(&too_many) {
@@ -149,9 +193,9 @@ pub(crate) const WANTED: &[Wanted] = &[
                     .iter()
                     .map(|(stream, lines)| (stream.clone(), lines.iter().map(rename).collect()))
                     .collect();
-                renamed == *scene.ours
+                renamed == *scene.ours || renamed == forgetful(scene, scene.ours)
             };
-            queues.iter().any(as_expired)
+            queues.any(as_expired)
         },
         repair: Repair::EndEpisode,
     },
@@ -159,24 +203,7 @@ pub(crate) const WANTED: &[Wanted] = &[
         name: "original-expiration of what was on disk",
         reason: "x-death keeps a message's expiration with us, whichever queue it died in; RabbitMQ forgets it for \
              messages that it reads from disk, as all of a lazy queue",
-        is_it: |scene| {
-            let is_lazy = |form: &QueueForm| {
-                form.arguments.get("x-queue-mode").and_then(FieldValue::as_str) == Some("lazy")
-            };
-            let is_forgotten = |(queue, _): (&String, &QueueForm)| {
-                let forget = |line: &String| {
-                    let end = line.find(&format!(" queue={queue} reason=expired"))?;
-                    let start = line[..end].rfind(" original-expiration=")?;
-                    let is_same_death = !line[start..end].contains('}');
-                    is_same_death.then(|| format!("{}{}", &line[..start], &line[end..]))
-                };
-                let forgetful = |lines: &[String]| {
-                    lines.iter().map(|line| forget(line).unwrap_or(line.clone())).collect::<Vec<_>>()
-                };
-                differing(scene).all(|(_, ours, oracle)| forgetful(ours) == oracle)
-            };
-            scene.forms.iter().filter(|(_, form)| is_lazy(form)).any(is_forgotten)
-        },
+        is_it: |scene| forgetful(scene, scene.ours) == *scene.oracle,
         repair: Repair::EndEpisode,
     },
     Wanted {
@@ -218,12 +245,7 @@ pub(crate) const WANTED: &[Wanted] = &[
              there is room again; RabbitMQ leaves it its place until its turn comes. Both go round among those \
              that have room",
         is_it: |scene| {
-            let is_window = |stream: &str| {
-                scene
-                    .windows
-                    .iter()
-                    .any(|(link, channel)| stream.starts_with(&format!("{link}.{channel} to ")))
-            };
+            let is_window = |stream: &str| is_sent_on(stream, &scene.past.windows);
             let sent: Vec<_> = differing(scene).filter(|(stream, ..)| !stream.ends_with(" tags")).collect();
             let queues: BTreeSet<_> = sent.iter().map(|(stream, ..)| scene.consumers.get(*stream)).collect();
             let all_of = |seen: &Observation| {
@@ -236,6 +258,43 @@ pub(crate) const WANTED: &[Wanted] = &[
                 && queues.len() == 1
                 && !queues.contains(&None)
                 && all_of(scene.ours) == all_of(scene.oracle)
+        },
+        repair: Repair::EndEpisode,
+    },
+    Wanted {
+        name: "a single active consumer of a lower priority hands over",
+        reason: "when it has settled what it holds, and gets nothing new until then, as quorum queues of RabbitMQ 4 \
+             do it; classic queues leave the first consumer active whatever comes",
+        is_it: |scene| {
+            let is_single = |(queue, form): (&String, &QueueForm)| {
+                form.arguments.get("x-single-active-consumer").is_some()
+                    && scene.past.prioritized.contains(queue)
+                    && differ_in_queue_only(scene, queue)
+            };
+            scene.forms.iter().any(is_single)
+        },
+        repair: Repair::EndEpisode,
+    },
+    Wanted {
+        name: "a window over what was got",
+        reason: "a channel's window counts what its consumers hold; RabbitMQ counts what was taken by basic.get \
+             before there was a window, too, and never gives that room back",
+        is_it: |scene| {
+            let sent = || differing(scene).filter(|(stream, ..)| stream.contains(" to "));
+            let queues: BTreeSet<_> = sent().filter_map(|(stream, ..)| scene.consumers.get(stream)).collect();
+            sent().any(|(stream, ..)| is_sent_on(stream, &scene.past.windows_over_gets))
+                && queues.iter().any(|queue| differ_in_queue_only(scene, queue))
+        },
+        repair: Repair::EndEpisode,
+    },
+    Wanted {
+        name: "a queue that was declared after what is committed",
+        reason: "a message goes to the queues that exist when it is published; RabbitMQ keeps the names that the \
+             default exchange gives in a transaction, and looks for their queues when it is committed",
+        is_it: |scene| {
+            let is_early = |queue: &String| differ_in_queue_only(scene, queue);
+            matches!(scene.step.operation, Operation::Commit)
+                && scene.past.addressed_early.iter().any(is_early)
         },
         repair: Repair::EndEpisode,
     },
@@ -277,11 +336,13 @@ pub(crate) const WORDINGS: &[Wording] = &[
         },
     },
     Wording {
-        name: "tables and arrays in the text, where both are set",
-        reason: "as above",
+        name: "tables, arrays and void in the text, where both are set",
+        reason: "as above, and void as if nothing had been said",
         plain: |line| {
-            let is_it = line.contains(": received '{}' but current is");
-            is_it.then(|| line.replacen("received '{}'", "received '[]'", 1))
+            let terms =
+                [("received '{}' but", "received '[]' but"), ("received 'void' but", "received none but")];
+            let (ours, theirs) = terms.iter().find(|(ours, _)| line.contains(ours))?;
+            Some(line.replacen(ours, theirs, 1))
         },
     },
     Wording {
@@ -347,6 +408,39 @@ fn differing<'a>(scene: &Scene<'a>) -> impl Iterator<Item = (&'a str, &'a [Strin
     let of = |seen: &'a Observation, stream| seen.get(stream).map_or(&[][..], Vec::as_slice);
     let both = move |stream: &'a String| (stream.as_str(), of(ours, stream), of(oracle, stream));
     streams.into_iter().map(both).filter(|(_, ours, oracle)| ours != oracle)
+}
+
+/// Whether nothing differs but how many a queue holds and which of its consumers have got what.
+fn differ_in_queue_only(scene: &Scene<'_>, queue: &str) -> bool {
+    let state = format!("queue {queue}");
+    let is_its_own = |stream: &str| {
+        let is_consumer = scene.consumers.get(stream).is_some_and(|of| of == queue);
+        is_consumer || stream == state || stream.ends_with(" tags")
+    };
+    differing(scene).all(|(stream, ..)| is_its_own(stream))
+}
+
+/// Whether a stream is what a consumer of one of these channels is sent.
+fn is_sent_on(stream: &str, channels: &BTreeSet<(usize, u16)>) -> bool {
+    channels.iter().any(|(link, channel)| stream.starts_with(&format!("{link}.{channel} to ")))
+}
+
+/// What the deaths in lazy queues look like if the expiration of their messages is forgotten.
+fn forgetful(scene: &Scene<'_>, seen: &Observation) -> Observation {
+    let is_lazy =
+        |form: &QueueForm| form.arguments.get("x-queue-mode").and_then(FieldValue::as_str) == Some("lazy");
+    let lazy: Vec<_> = scene.forms.iter().filter(|(_, form)| is_lazy(form)).map(|(queue, _)| queue).collect();
+    let forget = |line: &String, queue: &str| {
+        let end = line.find(&format!(" queue={queue} reason="))?;
+        let start = line[..end].rfind(" original-expiration=")?;
+        let is_same_death = !line[start..end].contains('}');
+        is_same_death.then(|| format!("{}{}", &line[..start], &line[end..]))
+    };
+    let plain = |line: &String| {
+        let forget_in = |line: String, queue: &&String| forget(&line, queue).unwrap_or(line);
+        lazy.iter().fold(line.clone(), forget_in)
+    };
+    seen.iter().map(|(stream, lines)| (stream.clone(), lines.iter().map(plain).collect())).collect()
 }
 
 fn is_limited(form: &QueueForm) -> bool {

@@ -30,8 +30,8 @@ impl AmqpSession {
             return Err(Refusal::new(ReplyCode::NotImplemented, "requeue=false"));
         }
         let open = self.open();
-        let taken = open.channel_mut(number).map(|channel| channel.unacked.take_all());
-        for taken in taken.into_iter().flatten() {
+        let taken = open.channel_mut(number).map(|channel| channel.unacked.take_all()).unwrap_or_default();
+        for taken in by_consumer(taken) {
             open.collect_settle(number, taken, &Settle::Requeue);
         }
         self.flush_settles();
@@ -62,7 +62,7 @@ impl AmqpSession {
         if taken.is_empty() && tag != 0 {
             return Err(unknown_tag(tag));
         }
-        for taken in taken {
+        for taken in by_consumer(taken) {
             collect(channel, settles, number, taken, settlement);
         }
         Ok(())
@@ -131,6 +131,12 @@ fn push(
     if let Some(consumer) = channel.consumers.get(&taken.consumer) {
         settles.push(number, taken.consumer, (consumer.id, &consumer.queue), taken.own, settlement);
     }
+}
+
+/// What one consumer holds comes together, in order: its queue takes back all of it before it gives any of it again.
+fn by_consumer(mut taken: Vec<Taken>) -> Vec<Taken> {
+    taken.sort_by_key(|taken| taken.consumer);
+    taken
 }
 
 fn negative(requeue: bool) -> Settle {
