@@ -298,6 +298,21 @@ pub(crate) const WANTED: &[Wanted] = &[
         },
         repair: Repair::EndEpisode,
     },
+    Wanted {
+        name: "an open-ok before the connection ends",
+        reason: "of an answer and the end of the connection that follows at once, RabbitMQ may lose the answer, since \
+             two processes write; we say both",
+        is_it: |scene| {
+            let is_open_ok = |line: &String| line.contains("ChannelOpenOk");
+            closes(scene.ours).any(|line| line.starts_with("connection closed"))
+                && differing(scene).all(|(_, ours, oracle)| {
+                    ours.iter()
+                        .filter(|line| !is_open_ok(line))
+                        .eq(oracle.iter().filter(|line| !is_open_ok(line)))
+                })
+        },
+        repair: Repair::Reconnect,
+    },
 ];
 
 /// Words that differ and mean the same, or more.
