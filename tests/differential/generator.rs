@@ -260,6 +260,8 @@ impl Generator {
             ("x-single-active-consumer", true) => FieldValue::Bool(true),
             ("x-overflow", true) => FieldValue::text(self.pick(&["drop-head", "reject-publish"])),
             ("x-queue-type", true) => FieldValue::text("classic"),
+            // Of another type it makes RabbitMQ fail instead of answer: nothing to compare.
+            ("x-queue-master-locator", _) => FieldValue::text(self.pick(&["min-masters", "bogus", ""])),
             ("x-queue-mode", true) => FieldValue::text("default"),
             _ => self.pick(&values),
         };

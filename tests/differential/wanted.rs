@@ -114,15 +114,10 @@ pub(crate) const WANTED: &[Wanted] = &[
         is_it: |scene| {
             let refuses =
                 |line: &str| IGNORED.iter().any(|name| line.contains(&format!(" arg '{name}' for ")));
-            let Operation::DeclareQueue { form, passive: false, .. } = &scene.step.operation else {
-                return false;
-            };
-            let is_failing = form.arguments.get("x-queue-master-locator").is_some();
-            let is_refused = closes(scene.oracle).any(|line| {
-                line.contains("channel closed 406") && refuses(line)
-                    || line.contains("connection closed 541") && is_failing
-            });
-            closes(scene.ours).next().is_none() && is_refused
+            let is_declaring = matches!(scene.step.operation, Operation::DeclareQueue { passive: false, .. });
+            let is_refused =
+                closes(scene.oracle).any(|line| line.contains("channel closed 406") && refuses(line));
+            is_declaring && closes(scene.ours).next().is_none() && is_refused
         },
         repair: Repair::EndEpisode,
     },
