@@ -195,6 +195,11 @@ impl Side {
                 self.await_on(link, 0, |method| matches!(method, Method::ConnectionCloseOk(_)));
                 self.reconnect(link);
             }
+            // The close is the answer. A method behind it may be the one that RabbitMQ names in it.
+            Operation::UseClosed => {
+                self.links[link].client.flush();
+                self.await_on(link, 0, |method| matches!(method, Method::ConnectionClose(_)));
+            }
             Operation::CloseChannel => {
                 self.links[link].client.flush();
                 self.await_on(link, channel, |method| matches!(method, Method::ChannelCloseOk(_)));
