@@ -110,14 +110,20 @@ pub(crate) const WANTED: &[Wanted] = &[
     Wanted {
         name: "arguments without a meaning here",
         reason: "x-queue-mode, x-queue-version and x-queue-master-locator choose among the stores and nodes of \
-             RabbitMQ; we accept any value and compare none, so that applications that send them go on",
+             RabbitMQ, which refuses some values and fails (541) over others; we accept any value and compare none, so \
+             that applications that send them go on",
         is_it: |scene| {
             let refuses =
                 |line: &str| IGNORED.iter().any(|name| line.contains(&format!(" arg '{name}' for ")));
-            let is_declaring = matches!(scene.step.operation, Operation::DeclareQueue { passive: false, .. });
-            let is_refused =
-                closes(scene.oracle).any(|line| line.contains("channel closed 406") && refuses(line));
-            is_declaring && closes(scene.ours).next().is_none() && is_refused
+            let Operation::DeclareQueue { passive: false, form, .. } = &scene.step.operation else {
+                return false;
+            };
+            let is_asked = form.arguments.iter().any(|(name, _)| IGNORED.contains(&name.as_str()));
+            let is_refused = closes(scene.oracle).any(|line| {
+                let fails = line.contains("connection closed 541") && is_asked;
+                line.contains("channel closed 406") && refuses(line) || fails
+            });
+            closes(scene.ours).next().is_none() && is_refused
         },
         repair: Repair::EndEpisode,
     },
