@@ -68,6 +68,7 @@ impl Broker {
         let publication = Publication {
             lsn: self.log().reserve(1),
             priority: message.properties().priority().map(Priority),
+            delay_ms: None,
             ttl_ms: None, // the rewrite has moved the expiration into the history
             message,
         };

@@ -133,6 +133,7 @@ impl Broker {
         let publication = Publication {
             lsn: self.log().reserve(1),
             priority: properties.priority().map(Priority),
+            delay_ms: None,
             ttl_ms: properties.expiration().and_then(|ttl| ttl.parse().ok()),
             message,
         };

@@ -224,7 +224,9 @@ impl Broker {
         for ((position, message), facts) in (0..).zip(messages).zip(batch.facts.drain(..)) {
             let lsn = Lsn(first.0 + u64::from(position));
             let Facts { priority, ttl_ms } = facts;
-            batch.publications.push((position, Publication { message, lsn, priority, ttl_ms }));
+            batch
+                .publications
+                .push((position, Publication { message, lsn, priority, ttl_ms, delay_ms: None }));
         }
         match &batch.runs[..] {
             [run] => {

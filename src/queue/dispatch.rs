@@ -26,15 +26,14 @@ impl Queue {
     pub(super) fn give(&mut self, slot: Slot, entry: Entry, now: Timestamp, out: &mut Effects) {
         self.totals.delivered += 1;
         self.totals.redelivered += u64::from(entry.held.returns > 0);
-        let journalled = self.is_journalled(&entry.held.message);
         let consumer = self.consumers.get_mut(slot);
         consumer.charge(entry.held.message.len());
         let tag = consumer.unacked.next_tag();
         if consumer.auto_ack {
             consumer.unacked.skip();
             self.totals.auto_acked += 1;
-            if journalled {
-                out.settled.push(entry.lsn);
+            if self.options.durable {
+                entry.note_settled(&mut out.settled);
             }
             consumer.outgoing.push(Delivery::new(entry, tag));
         } else {

@@ -6,7 +6,7 @@
 use rialto_protocol::types::ShortStr;
 use thiserror::Error;
 
-use crate::model::{ConsumerId, Lsn, Message};
+use crate::model::{ConsumerId, Lsn, Message, Returned, StoredRun};
 
 /// A message assigned to a consumer.
 #[derive(Clone, Debug)]
@@ -156,17 +156,6 @@ pub struct DeadLetter {
     pub delivery_count: u32,
 }
 
-/// A message that came back, for the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Returned {
-    /// The message.
-    pub lsn: Lsn,
-    /// How often a delivery of it failed, this time included.
-    pub delivery_count: u32,
-    /// How often it was delivered and came back, this time included.
-    pub returns: u32,
-}
-
 /// Why a queue wants to be deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeleteReason {
@@ -184,7 +173,7 @@ pub struct Effects {
     /// Consumers that the queue cancelled, to be told.
     pub cancelled: Vec<ConsumerId>,
     /// Persistent messages of a durable queue that are done with, for the journal.
-    pub settled: Vec<Lsn>,
+    pub settled: Vec<StoredRun>,
     /// Persistent messages of a durable queue that came back, for the journal.
     pub returned: Vec<Returned>,
     /// Consumers that held messages for too long, in order, and how many: those messages are back, so their channels

@@ -2,7 +2,7 @@
 //!
 //! Invariants: 64 bytes, one cache line, however large the message is.
 
-use crate::model::{Lsn, Message, Publication, QueueOptions, Timestamp};
+use crate::model::{Lsn, Message, Publication, QueueOptions, StoredRun, Timestamp};
 
 /// A message in the queue: its place, and the rest.
 #[derive(Debug)]
@@ -32,8 +32,15 @@ pub(super) struct Held {
 }
 
 impl Entry {
+    /// Tells the journal, if it has this message, that it is done with.
+    pub(super) fn note_settled(&self, settled: &mut Vec<StoredRun>) {
+        if let Some(location) = self.held.message.location() {
+            StoredRun::push(settled, StoredRun { first: self.lsn, count: 1, location });
+        }
+    }
+
     pub(super) fn new(publication: Publication, options: &QueueOptions, now: Timestamp) -> Entry {
-        let Publication { message, lsn, priority, ttl_ms } = publication;
+        let Publication { message, lsn, priority, ttl_ms, delay_ms: _ } = publication;
         let ttl_ms = match (ttl_ms, options.message_ttl_ms) {
             (Some(own), Some(queue)) => Some(own.min(queue)),
             (own, queue) => own.or(queue),

@@ -71,7 +71,7 @@ pub use channel_window::ChannelWindow;
 pub use consumer::{ConsumerSpec, Credit, PauseReason, Readiness};
 pub use effects::{
     ConsumeError, DeadLetter, DeathReason, DeleteReason, Delivery, Effects, Got, RejectReason, RemoveMode,
-    Returned, Settle, SettleError, Verdict,
+    Settle, SettleError, Verdict,
 };
 pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
 
@@ -274,9 +274,7 @@ impl Queue {
         self.totals.redelivered += u64::from(entry.held.returns > 0);
         if auto_ack {
             self.totals.auto_acked += 1;
-            if self.is_journalled(&entry.held.message) {
-                out.settled.push(entry.lsn);
-            }
+            self.note_settled(&entry, out);
             return Some(Got { delivery: Delivery::new(entry, 0), remaining });
         }
         let timeout = self.options.consumer_timeout();
@@ -305,9 +303,7 @@ impl Queue {
         self.totals.purged += purged;
         let mut delayed = std::mem::take(&mut self.delayed);
         for entry in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
-            if self.is_journalled(&entry.held.message) {
-                out.settled.push(entry.lsn);
-            }
+            self.note_settled(&entry, out);
         }
         purged
     }

@@ -5,10 +5,10 @@
 
 use rialto_protocol::types::ShortStr;
 
-use crate::model::{ConsumerId, Message, Timestamp};
+use crate::model::{ConsumerId, Returned, Timestamp};
 
 use super::Queue;
-use super::effects::{DeadLetter, DeathReason, Effects, Returned, Settle, SettleError};
+use super::effects::{DeadLetter, DeathReason, Effects, Settle, SettleError};
 use super::entry::{Entry, Held};
 
 impl Queue {
@@ -38,8 +38,8 @@ impl Queue {
         match settlement {
             Settle::Ack => consumer.unacked.take(first_tag, last_tag, |entry| {
                 unacked.remove(&entry);
-                if journal && entry.held.message.is_persistent() {
-                    out.settled.push(entry.lsn);
+                if journal {
+                    entry.note_settled(&mut out.settled);
                 }
             }),
             _ => consumer.unacked.take(first_tag, last_tag, |entry| {
@@ -109,15 +109,19 @@ impl Queue {
             } else if entry.held.expires <= now {
                 dead.push((entry, DeathReason::Expired));
             } else {
-                if self.is_journalled(&entry.held.message) {
+                let retry = self.options.delayed_retry.filter(|retry| retry.applies(failed));
+                let until = retry.map(|retry| {
+                    let count = if failed { entry.held.failures } else { entry.held.returns };
+                    now.plus(retry.delay(entry.lsn, count))
+                });
+                if self.options.durable
+                    && let Some(location) = entry.held.message.location()
+                {
                     let Held { failures: delivery_count, returns, .. } = entry.held;
-                    out.returned.push(Returned { lsn: entry.lsn, delivery_count, returns });
+                    out.returned.push(Returned { lsn: entry.lsn, location, delivery_count, returns, until });
                 }
-                match self.options.delayed_retry.filter(|retry| retry.applies(failed)) {
-                    Some(retry) => {
-                        let count = if failed { entry.held.failures } else { entry.held.returns };
-                        self.delayed.insert(now.plus(retry.delay(entry.lsn, count)), entry);
-                    }
+                match until {
+                    Some(until) => self.delayed.insert(until, entry),
                     None => self.ready.insert(entry),
                 }
             }
@@ -139,18 +143,19 @@ impl Queue {
         out: &mut Effects,
     ) {
         self.totals.count_death(reason);
-        let Entry { lsn, held } = entry;
-        if self.options.dead_letter.is_some() {
-            let delivery_count = held.failures;
-            out.dead.push(DeadLetter { message: held.message, lsn, reason, text, delivery_count });
-        } else if self.is_journalled(&held.message) {
-            out.settled.push(lsn);
+        if self.options.dead_letter.is_none() {
+            return self.note_settled(&entry, out);
         }
+        let Entry { lsn, held } = entry;
+        let delivery_count = held.failures;
+        out.dead.push(DeadLetter { message: held.message, lsn, reason, text, delivery_count });
     }
 
-    /// Whether the journal knows this message.
-    pub(super) fn is_journalled(&self, message: &Message) -> bool {
-        self.options.durable && message.is_persistent()
+    /// Tells the journal, if it has this message for this queue, that it is done with.
+    pub(super) fn note_settled(&self, entry: &Entry, out: &mut Effects) {
+        if self.options.durable {
+            entry.note_settled(&mut out.settled);
+        }
     }
 }
 

@@ -6,4 +6,6 @@
 
 mod log;
 
-pub use log::{Appended, Log, LogError, MemoryLog, Position, Record, Role};
+pub use log::{
+    Log, LogError, MemoryLog, Part, Position, PublishPart, RecordSlice, Role, StoredMessage, StoredTarget,
+};

@@ -8,8 +8,8 @@ use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};
 
 use crate::model::{
     ConsumerId, ConsumerTag, DeadLetterTarget, DeduplicationOptions, DelayedRetry, DelayedRetryType,
-    ExchangeName, Lsn, MemoryGauge, Message, MessageRoute, OverflowRule, Priority, Publication, QueueName,
-    QueueOptions, RoutingKey, Timestamp,
+    ExchangeName, Location, Lsn, MemoryGauge, Message, MessageRoute, OverflowRule, Priority, Publication,
+    QueueName, QueueOptions, RoutingKey, Timestamp,
 };
 use crate::queue::{
     ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RejectReason,
@@ -290,8 +290,11 @@ impl Pair {
             persistent,
             enqueued: self.now.as_micros(),
         };
+        if persistent {
+            message.batch().set_location(Location::from_u64(lsn << 10), 0);
+        }
         let priority = priority.map(Priority);
-        let publication = Publication { message, lsn: Lsn(lsn), priority, ttl_ms };
+        let publication = Publication { message, lsn: Lsn(lsn), priority, ttl_ms, delay_ms: None };
         let verdict = self.machine.publish(publication, self.now, &mut self.out);
         let verdict = match verdict {
             Verdict::Accepted => NaiveVerdict::Accepted,
@@ -508,7 +511,12 @@ impl Pair {
         let dead = self.out.dead.drain(..);
         let mut told = Told {
             dead: dead.map(|d| (d.lsn.0, d.reason, d.text.map(text), d.delivery_count)).collect(),
-            settled: self.out.settled.drain(..).map(|lsn| lsn.0).collect(),
+            settled: self
+                .out
+                .settled
+                .drain(..)
+                .flat_map(|run| run.first.0..run.first.0 + u64::from(run.count))
+                .collect(),
             returned: self.out.returned.drain(..).map(|r| (r.lsn.0, r.delivery_count, r.returns)).collect(),
             late: self.out.late.drain(..).map(|(id, count)| (id.0, count)).collect(),
             deleted: self.out.deleted.take(),
