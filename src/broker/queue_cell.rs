@@ -21,7 +21,6 @@ use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
     RemoveMode, Settle, SettleError, Verdict,
 };
-use crate::routing::delay::delay_ms;
 
 /// From so many waiting publishers on, those that have gone are looked for.
 const WAITING_SWEEP: usize = 64;
@@ -35,6 +34,7 @@ pub struct QueueCell {
     effective: RwLock<Arc<QueueOptions>>,
     purpose: Purpose,
     owner: Option<ConnectionId>,
+    journalled: bool,
     vhost: Weak<Vhost>,
     core: Arc<Core>,
     hosted: Mutex<Hosted>,
@@ -98,7 +98,8 @@ impl QueueCell {
         let options = Arc::new(options);
         let effective = RwLock::new(options.clone());
         let hosted = Mutex::new(hosted);
-        Arc::new(QueueCell { id, name, options, effective, purpose, owner, vhost, core, hosted })
+        let journalled = options.durable && owner.is_none() && core.log.is_durable();
+        Arc::new(QueueCell { id, name, options, effective, purpose, owner, journalled, vhost, core, hosted })
     }
 
     /// Its identity.
@@ -119,6 +120,11 @@ impl QueueCell {
     /// What it is for.
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// Whether the journal has its messages: it is durable, and does not go with a connection.
+    pub(super) fn is_journalled(&self) -> bool {
+        self.journalled
     }
 
     /// The options that hold now.
@@ -182,7 +188,7 @@ impl QueueCell {
         for (position, mut publication) in publications {
             if delays {
                 // Its own time to live begins when it goes on.
-                publication.ttl_ms = delay_ms(&publication.message.properties());
+                publication.ttl_ms = publication.delay_ms;
             }
             match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
                 Verdict::Accepted | Verdict::Duplicate => {}
@@ -442,9 +448,13 @@ impl QueueCell {
         for dead in turn.effects.dead.drain(..) {
             turn.dead.push_back((self.clone(), dead));
         }
-        // For the journal, which there is none of yet.
-        turn.effects.settled.clear();
-        turn.effects.returned.clear();
+        match self.is_journalled() {
+            true => turn.notes.take(self.id, &mut turn.effects),
+            false => {
+                turn.effects.settled.clear();
+                turn.effects.returned.clear();
+            }
+        }
         if turn.effects.deleted.take().is_some() {
             self.close(hosted, turn);
             turn.closed.push(self.clone());
