@@ -16,7 +16,9 @@ use super::pressure::Hold;
 use super::purpose::Purpose;
 use super::vhost::Vhost;
 use super::{Core, Turn};
-use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
+use crate::model::{
+    ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Timestamp,
+};
 use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
     RemoveMode, Settle, SettleError, Verdict,
@@ -169,6 +171,17 @@ impl QueueCell {
         let result = operation(&mut hosted.queue, turn.now, &mut turn.effects);
         self.carry_out(&mut hosted, turn);
         Some(result)
+    }
+
+    /// Whether it is a queue that refuses what exceeds its limits.
+    pub(super) fn may_refuse(&self) -> bool {
+        let options = self.effective.read();
+        options.overflow != OverflowRule::DropHead && options.has_max_length()
+    }
+
+    /// Whether so many messages with so many bytes of bodies would be taken now.
+    pub(super) fn has_room_for(&self, messages: u64, body_bytes: u64) -> bool {
+        self.hosted.lock().queue.has_room_for(messages, body_bytes)
     }
 
     /// Takes messages, in order. `rejected` gets the positions of those that the queue refuses.
