@@ -109,7 +109,7 @@ impl Broker {
     /// A message has waited long enough in a delayed exchange: routes it from there.
     pub(super) fn release(&self, queue: &Arc<QueueCell>, letter: DeadLetter, turn: &mut Turn) {
         let (Some(vhost), Some(target)) = (queue.vhost(), &queue.options().dead_letter) else { return };
-        let published = letter.message;
+        let published = &letter.message;
         let waited = delay::waited(published.properties_bytes());
         let waited = waited.as_deref().unwrap_or(published.properties_bytes());
         let raw = RawProperties::trusted(waited);
@@ -127,7 +127,7 @@ impl Broker {
         if cells.is_empty() {
             self.counters().count_delayed_unroutable();
             debug!(exchange = %target.exchange, vhost = %vhost.name(), "a delayed message has no queue to go to");
-            return;
+            return turn.notes_dead(queue, &letter);
         }
         let properties = message.properties();
         let publication = Publication {
@@ -137,7 +137,7 @@ impl Broker {
             ttl_ms: properties.expiration().and_then(|ttl| ttl.parse().ok()),
             message,
         };
-        self.publish_one(&cells, publication, turn);
+        self.move_on(queue, &letter, &cells, publication, turn);
     }
 }
 

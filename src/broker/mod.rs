@@ -10,6 +10,7 @@ mod dead_letters;
 mod deduplication;
 mod delayed;
 mod error;
+mod journalling;
 mod limits;
 mod listing;
 mod outbox;

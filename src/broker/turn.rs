@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::journalling::{JournalNotes, stored_run};
 use super::{Broker, Hold, Outbox, QueueCell};
 use crate::model::{QueueId, Timestamp};
 use crate::queue::{DeadLetter, Effects};
@@ -33,6 +34,8 @@ pub struct Turn {
     pub(super) dead: VecDeque<(Arc<QueueCell>, DeadLetter)>,
     pub(super) closed: Vec<Arc<QueueCell>>,
     pub(super) congested: Vec<(QueueId, Hold)>,
+    /// What the journal is to be told.
+    pub(super) notes: JournalNotes,
     /// Room for looking up the routes of what died or has waited.
     pub(super) routed: Routed,
 }
@@ -78,6 +81,7 @@ impl Turn {
                     budget -= 1;
                 } else {
                     ended += 1;
+                    self.notes_dead(&queue, &dead);
                     continue;
                 }
                 broker.bury(&queue, dead, self);
@@ -87,6 +91,14 @@ impl Turn {
         }
         if ended > 0 {
             broker.end_dead_letters(ended);
+        }
+        broker.append_notes(&mut self.notes);
+    }
+
+    /// Notes that a letter has left its queue and goes nowhere.
+    pub(super) fn notes_dead(&mut self, queue: &QueueCell, letter: &DeadLetter) {
+        if let Some(run) = stored_run(queue, &letter.message, letter.lsn) {
+            self.notes.settled(queue.id(), run);
         }
     }
 

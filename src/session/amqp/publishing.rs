@@ -16,6 +16,7 @@ use super::fault::{Fault, Refusal};
 use super::{AmqpSession, ChannelSlot, Open, State};
 use crate::broker::{Hold, PublishBatch, REPLY_TO};
 use crate::model::{ChannelId, QueueId, expiration};
+use crate::queue::RejectReason;
 use crate::session::publish_rules;
 
 /// Neighbouring messages of one channel in confirm mode that share a fate, or will have one when the batch is
@@ -238,15 +239,29 @@ impl AmqpSession {
         open.hold_back(self.turn.0.take_congested(), window);
     }
 
-    /// Publishes one batch of a transaction. True if every queue took everything.
-    pub(super) fn publish_committed(&mut self, mut batch: PublishBatch) -> bool {
+    /// Publishes what a transaction has collected, each batch for itself. True if every queue took everything.
+    pub(super) fn publish_apart(&mut self, batches: Vec<PublishBatch>) -> bool {
         let window = self.options.publish_window;
         let State::Open(open) = &mut self.state else { return false };
-        self.broker.publish(&mut batch, &self.outbox, &mut open.rejected, &mut self.turn.0);
-        let all_taken = open.rejected.is_empty();
-        open.rejected.clear();
-        open.hold_back(self.turn.0.take_congested(), window);
+        let mut all_taken = true;
+        for mut batch in batches {
+            self.broker.publish(&mut batch, &self.outbox, &mut open.rejected, &mut self.turn.0);
+            all_taken &= open.rejected.is_empty();
+            open.rejected.clear();
+            open.hold_back(self.turn.0.take_congested(), window);
+        }
         all_taken
+    }
+
+    /// Publishes what a transaction has collected, as one with what the turn has settled. Why
+    /// something was not taken after all.
+    pub(super) fn publish_committed(&mut self, batches: Vec<PublishBatch>) -> Option<RejectReason> {
+        let window = self.options.publish_window;
+        let State::Open(open) = &mut self.state else { return None };
+        self.broker.publish_together(batches, &self.outbox, &mut open.rejected, &mut self.turn.0);
+        let reason = open.rejected.drain(..).next().map(|(_, reason)| reason);
+        open.hold_back(self.turn.0.take_congested(), window);
+        reason
     }
 
     pub(super) fn select_confirms(&mut self, number: ChannelId, no_wait: bool) -> Result<(), Refusal> {
@@ -341,11 +356,7 @@ fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, fate: Fa
 }
 
 /// Confirms in ranges, in order: a refused message ends a range and is told on its own.
-fn tell_confirms(
-    tracked: &mut Vec<Tracked>,
-    rejected: &[(u32, crate::queue::RejectReason)],
-    out: &mut BytesMut,
-) {
+fn tell_confirms(tracked: &mut Vec<Tracked>, rejected: &[(u32, RejectReason)], out: &mut BytesMut) {
     let mut rejected = rejected.iter().map(|(position, _)| *position).peekable();
     let mut pending: Option<(ChannelId, u64, u64)> = None;
     for Tracked { channel, first, count, fate } in tracked.drain(..) {

@@ -14,7 +14,7 @@ use super::unacked::Taken;
 use super::{AmqpSession, State};
 use crate::broker::PublishBatch;
 use crate::model::ChannelId;
-use crate::queue::Settle;
+use crate::queue::{RejectReason, Settle};
 
 /// What waits for the commit.
 #[derive(Debug, Default)]
@@ -56,21 +56,26 @@ impl AmqpSession {
 
     pub(super) fn commit(&mut self, number: ChannelId) -> Result<(), Refusal> {
         let Transaction { batches, returns, settles, bytes: _ } = self.take_transaction(number)?;
-        let mut all_taken = true;
-        for batch in batches {
-            all_taken &= self.publish_committed(batch);
-        }
-        if !all_taken {
-            // As RabbitMQ when a queue refuses (`x-overflow`): nothing is acknowledged, what was comes back.
-            return Err(Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion"));
-        }
-        self.out.buffer().extend_from_slice(&returns);
+        let partly = || Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion");
+        let batches = match self.broker.would_take(&batches) {
+            true => batches,
+            // As in RabbitMQ when a queue refuses (`x-overflow`): nothing is acknowledged, and what was taken stays.
+            false if !self.publish_apart(batches) => return Err(partly()),
+            false => Vec::new(),
+        };
         if let State::Open(open) = &mut self.state {
             for (taken, settlement) in settles {
                 open.collect_settle(number, taken, &settlement);
             }
         }
         self.flush_settles();
+        match self.publish_committed(batches) {
+            None => {}
+            // Another publisher was quicker since.
+            Some(RejectReason::MaxLength) => return Err(partly()),
+            Some(reason) => return Err(Refusal::new(ReplyCode::InternalError, reason.to_string())),
+        }
+        self.out.buffer().extend_from_slice(&returns);
         self.say(number.0, Method::TxCommitOk(Default::default()));
         Ok(())
     }
