@@ -11,7 +11,7 @@ use rialto_protocol::types::RawProperties;
 
 use super::deduplication::{Claim, Seen};
 use super::purpose::Purpose;
-use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
+use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::model::{
     BadExpiration, BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId, expiration,
 };
@@ -208,16 +208,16 @@ impl Vhost {
 
 impl Broker {
     /// Publishes a batch and leaves it empty. `rejected` gets the positions of messages that some queue refused,
-    /// in order and each once.
+    /// in order and each once. Whoever confirms them waits for what is returned.
     pub fn publish(
         &self,
         batch: &mut PublishBatch,
         publisher: &Arc<Outbox>,
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
-    ) {
+    ) -> Commit {
         if batch.is_empty() {
-            return;
+            return Commit::NONE;
         }
         let first = self.log().reserve(batch.len() as u64);
         let messages = batch.builder.finish(self.gauge());
@@ -251,6 +251,7 @@ impl Broker {
             }
             position += run.count;
         }
+        self.0.core.placeholder_commit()
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Broker, Hold, Outbox, QueueCell};
+use super::{Broker, Commit, Hold, Outbox, QueueCell};
 use crate::model::{QueueId, Timestamp};
 use crate::queue::{DeadLetter, Effects};
 use crate::routing::Routed;
@@ -33,6 +33,7 @@ pub struct Turn {
     pub(super) dead: VecDeque<(Arc<QueueCell>, DeadLetter)>,
     pub(super) closed: Vec<Arc<QueueCell>>,
     pub(super) congested: Vec<(QueueId, Hold)>,
+    required: Commit,
     /// Room for looking up the routes of what died or has waited.
     pub(super) routed: Routed,
 }
@@ -88,6 +89,17 @@ impl Turn {
         if ended > 0 {
             broker.end_dead_letters(ended);
         }
+    }
+
+    /// Whatever is answered from here on must wait for this.
+    pub fn require(&mut self, commit: Commit) {
+        self.required = self.required.join(commit);
+    }
+
+    /// What the next answer must wait for: all that was required since this was asked last, in this turn or before,
+    /// for not everything that is done is answered.
+    pub fn take_commit(&mut self) -> Commit {
+        std::mem::take(&mut self.required)
     }
 
     /// The queues that hold this turn's publisher back, and why: it must wait for
