@@ -3,16 +3,20 @@
 //! Routes are found when a message is published, as in RabbitMQ; returns of unroutable messages wait for the commit.
 //! A rollback forgets the publishes and puts the acknowledged messages back among the unacknowledged ones: it does
 //! not requeue them.
+//!
+//! `tx.commit-ok` waits for the disk, as in RabbitMQ: the client is to wait for it before it goes on with the channel.
+//! If the disk fails, the connection is closed instead.
 
 use bytes::BytesMut;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::Method;
 
 use super::channel::Mode;
+use super::confirms::Confirm;
 use super::fault::Refusal;
 use super::unacked::Taken;
 use super::{AmqpSession, State};
-use crate::broker::PublishBatch;
+use crate::broker::{Commit, PublishBatch};
 use crate::model::ChannelId;
 use crate::queue::Settle;
 
@@ -56,14 +60,11 @@ impl AmqpSession {
 
     pub(super) fn commit(&mut self, number: ChannelId) -> Result<(), Refusal> {
         let Transaction { batches, returns, settles, bytes: _ } = self.take_transaction(number)?;
-        let mut all_taken = true;
-        for batch in batches {
-            all_taken &= self.publish_committed(batch);
-        }
-        if !all_taken {
+        let published: Vec<_> = batches.into_iter().map(|batch| self.publish_committed(batch)).collect();
+        let Some(published) = published.into_iter().collect::<Option<Vec<_>>>() else {
             // As RabbitMQ when a queue refuses (`x-overflow`): nothing is acknowledged, what was comes back.
             return Err(Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion"));
-        }
+        };
         self.out.buffer().extend_from_slice(&returns);
         if let State::Open(open) = &mut self.state {
             for (taken, settlement) in settles {
@@ -71,7 +72,12 @@ impl AmqpSession {
             }
         }
         self.flush_settles();
-        self.say(number.0, Method::TxCommitOk(Default::default()));
+        let commit = published.into_iter().fold(self.turn.0.take_commit(), Commit::join);
+        if self.held.may_pass(&commit, &self.broker) {
+            self.say(number.0, Method::TxCommitOk(Default::default()));
+        } else {
+            self.held.push(commit, number, Confirm::Committed);
+        }
         Ok(())
     }
 
