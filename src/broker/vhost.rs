@@ -270,6 +270,9 @@ impl Vhost {
             None => {}
         }
         self.check_queue_count(&name)?;
+        if options.durable {
+            turn.require(self.core.placeholder_commit());
+        }
         let owner = options.exclusive.then_some(by);
         let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
         let queue = self.host(machine, purpose, owner);
