@@ -47,19 +47,12 @@ pub(super) struct Commits {
 
 impl Core {
     fn is_committed(&self, commit: &Commit) -> bool {
-        // The catalog on disk is looked at here too, once there is one.
-        commit.is_none() || commit.journal <= self.log.committed()
+        let catalog = || self.catalog.as_ref().map_or(u64::MAX, |catalog| catalog.committed());
+        (commit.journal == Position(0) || commit.journal <= self.log.committed())
+            && (commit.catalog == 0 || commit.catalog <= catalog())
     }
 
-    /// Stands in until publishes and durable declares are built into records: something to wait for.
-    pub(super) fn placeholder_commit(&self) -> Commit {
-        match self.log.is_durable() {
-            true => Commit { journal: self.log.append(&[]).unwrap_or(Position(u64::MAX)), catalog: 0 },
-            false => Commit::NONE,
-        }
-    }
-
-    /// The log has come further, or has stopped.
+    /// The journal or the catalog has come further, or has stopped.
     pub(super) fn log_progressed(&self) {
         if *self.log.role().borrow() == Role::Stopped && self.commits.stopped.get().is_none() {
             let why = match self.log.append(&[]) {
@@ -67,6 +60,9 @@ impl Core {
                 Err(error) => error.to_string(),
                 Ok(_) => "the log takes no more records".to_owned(),
             };
+            let _ = self.commits.stopped.set(why);
+        }
+        if let Some(why) = self.catalog.as_ref().and_then(|catalog| catalog.failure()) {
             let _ = self.commits.stopped.set(why);
         }
         let stopped = self.commits.stopped.get().is_some();
@@ -79,11 +75,6 @@ impl Core {
 }
 
 impl Broker {
-    /// What every change of the topology so far must wait for to be safe.
-    pub(super) fn catalog_commit(&self) -> Commit {
-        Commit::NONE
-    }
-
     /// Whether all of it is safe.
     pub fn is_committed(&self, commit: &Commit) -> bool {
         self.0.core.is_committed(commit)

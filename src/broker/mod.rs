@@ -12,6 +12,7 @@ mod deduplication;
 mod delayed;
 mod error;
 mod journalling;
+mod keeping;
 mod limits;
 mod listing;
 mod outbox;
@@ -56,7 +57,7 @@ pub use vhost::{DeclaredQueue, Vhost};
 use crate::model::{
     Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
 };
-use crate::store::{Log, MemoryLog};
+use crate::store::{Catalog, Log, MemoryLog};
 use commit::Commits;
 use connections::Connections;
 use pressure::Pressure;
@@ -81,6 +82,10 @@ struct Core {
     users: Users,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
+    /// What was declared and must outlive the broker. None: nothing must.
+    catalog: Option<Arc<Catalog>>,
+    /// The last change that it was told.
+    catalog_version: AtomicU64,
     commits: Commits,
     limits: Limits,
     gauge: MemoryGauge,
@@ -143,6 +148,8 @@ impl Builder {
             users: self.users,
             clock: self.clock,
             log: self.log,
+            catalog: None,
+            catalog_version: AtomicU64::new(0),
             commits: Commits::default(),
             pressure: Pressure::new(&self.limits, gauge.clone()),
             limits: self.limits,

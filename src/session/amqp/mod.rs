@@ -781,6 +781,12 @@ impl AmqpSession {
         }
     }
 
+    /// [`AmqpSession::answer`] to a change of the topology, which must be safe first.
+    fn answer_kept(&mut self, number: ChannelId, no_wait: bool, method: Method) {
+        self.turn.0.require(self.broker.catalog_commit());
+        self.answer(number, no_wait, method);
+    }
+
     /// The open connection.
     fn open(&mut self) -> &mut Open {
         match &mut self.state {
