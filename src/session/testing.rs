@@ -1,18 +1,25 @@
-//! A log that commits when a test says so.
+//! For tests of both sessions: a log that commits when a test says so, and whether an outbox was woken.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::broker::{Broker, Commit};
+use crate::broker::{Broker, Commit, Outbox};
 use crate::model::{Location, Lsn, QueueId, StoredRun};
 use crate::store::{Log, LogError, Part, Position, RecordSlice, Role};
 
 /// A commit of the journal alone.
 pub(super) fn journal(position: u64) -> Commit {
     Commit { journal: Position(position), catalog: 0 }
+}
+
+/// Whether the outbox was woken since this was asked last.
+pub(super) fn was_woken(outbox: &Outbox) -> bool {
+    pin!(outbox.woken()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
 }
 
 /// See the module. Positions are 1, 2, 3…
