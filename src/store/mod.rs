@@ -5,6 +5,8 @@
 //! [`Log::committed`] has passed the position of its record. Not here: what queues do with messages.
 
 mod log;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use log::{
     Log, LogError, MemoryLog, Part, Position, PublishPart, RecordSlice, Role, StoredMessage, StoredTarget,

@@ -3,11 +3,12 @@
 use super::*;
 use crate::session::UNREAD_ANSWERS_MAX;
 use crate::session::held_answers::HeldAnswers;
-use crate::session::testing::{HeldLog, was_woken};
+use crate::session::testing::{held_log, was_woken};
+use crate::store::testing::HeldLog;
 
 /// A log that commits nothing yet, a session with the queues `q` and `r`, and channels 1 and 2 in confirm mode.
 fn confirming() -> (Arc<HeldLog>, Broker, End) {
-    let (log, broker) = HeldLog::with_broker();
+    let (log, broker) = held_log();
     let mut end = End::open(&broker);
     end.hear(&encoded(2, Method::ChannelOpen(Default::default())));
     for channel in [1, 2] {
@@ -143,7 +144,7 @@ fn a_channel_that_closes_takes_its_confirms_along() {
 
 #[test]
 fn a_commit_is_answered_when_it_is_safe() {
-    let (log, broker) = HeldLog::with_broker();
+    let (log, broker) = held_log();
     let mut end = End::open(&broker);
     end.asks(declare("q", FieldTable::new()));
     end.asks(Method::TxSelect(Default::default()));
@@ -184,7 +185,7 @@ fn a_durable_declare_is_answered_when_it_is_safe_and_nothing_overtakes_its_answe
 
 #[test]
 fn what_is_declared_without_an_answer_is_safe_before_the_next_answer() {
-    let (log, broker) = HeldLog::with_broker();
+    let (log, broker) = held_log();
     let mut end = End::open(&broker);
     let Method::QueueDeclare(declare) = durable("d") else { unreachable!("it is one") };
     end.asks(Method::QueueDeclare(QueueDeclare { no_wait: true, ..declare.clone() }));
@@ -196,7 +197,7 @@ fn what_is_declared_without_an_answer_is_safe_before_the_next_answer() {
 
 #[test]
 fn who_waits_for_the_disk_hears_heartbeats_and_is_heard() {
-    let (log, broker) = HeldLog::with_broker();
+    let (log, broker) = held_log();
     let mut end = End::open(&broker);
     end.asks(durable("d"));
     end.moves(Duration::from_secs(5));
@@ -318,7 +319,7 @@ fn when_the_log_stops_what_waits_is_refused() {
 
 #[test]
 fn when_the_log_has_stopped_who_does_not_ask_for_confirms_is_told_with_a_close() {
-    let (log, broker) = HeldLog::with_broker();
+    let (log, broker) = held_log();
     let mut end = End::open(&broker);
     end.asks(declare("q", FieldTable::new()));
     end.hear(&plain("q", b"one"));
@@ -333,7 +334,7 @@ fn when_the_log_has_stopped_who_does_not_ask_for_confirms_is_told_with_a_close()
 #[test]
 fn when_the_log_stops_no_declare_and_no_commit_is_answered_but_with_the_reason() {
     for commits in [false, true] {
-        let (log, broker) = HeldLog::with_broker();
+        let (log, broker) = held_log();
         let mut end = End::open(&broker);
         end.asks(declare("q", FieldTable::new()));
         end.asks(Method::TxSelect(Default::default()));
