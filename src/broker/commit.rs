@@ -97,3 +97,85 @@ impl Broker {
         self.0.core.commits.stopped.get().cloned()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+    use std::thread;
+
+    use super::*;
+    use crate::store::testing::HeldLog;
+
+    fn position(journal: u64) -> Commit {
+        Commit { journal: Position(journal), catalog: 0 }
+    }
+
+    fn was_woken(outbox: &Outbox) -> bool {
+        pin!(outbox.woken()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn broker() -> (Arc<HeldLog>, Broker) {
+        let log = HeldLog::new();
+        (log.clone(), Broker::in_memory().log(log).build())
+    }
+
+    #[test]
+    fn what_both_wait_for_is_the_later_of_each() {
+        let (one, other) =
+            (Commit { journal: Position(3), catalog: 1 }, Commit { journal: Position(2), catalog: 7 });
+        assert_eq!(one.join(other), Commit { journal: Position(3), catalog: 7 });
+        assert_eq!(one.join(Commit::NONE), one);
+        assert!(Commit::NONE.is_none() && !one.is_none());
+    }
+
+    #[test]
+    fn each_is_woken_once_when_its_own_commit_is_reached() {
+        let (log, broker) = broker();
+        let outboxes = [1, 2, 2, 3].map(|at| (at, Arc::new(Outbox::new())));
+        for (at, outbox) in &outboxes {
+            broker.wake_when_committed(position(*at), outbox);
+        }
+        for reached in 1..=4 {
+            log.commit(reached);
+            let woken: Vec<_> = outboxes.iter().filter(|(_, outbox)| was_woken(outbox)).collect();
+            assert!(woken.iter().all(|(at, _)| *at == reached), "{reached}: {woken:?}");
+            assert_eq!(woken.len(), outboxes.iter().filter(|(at, _)| *at == reached).count());
+        }
+        assert!(broker.0.core.commits.waiting.lock().is_empty());
+    }
+
+    #[test]
+    fn what_is_safe_already_wakes_at_once_and_so_does_what_never_will_be() {
+        let (log, broker) = broker();
+        let outbox = Arc::new(Outbox::new());
+        log.commit(4);
+        broker.wake_when_committed(position(4), &outbox);
+        assert!(was_woken(&outbox));
+        assert_eq!(broker.log_stopped(), None);
+        broker.wake_when_committed(position(5), &outbox);
+        log.stop("sync failed");
+        assert!(was_woken(&outbox));
+        assert_eq!(broker.log_stopped().as_deref(), Some("sync failed"));
+        broker.wake_when_committed(position(5), &outbox);
+        assert!(was_woken(&outbox));
+        assert!(broker.is_committed(&position(4)) && !broker.is_committed(&position(5)));
+    }
+
+    #[test]
+    fn no_wake_up_is_lost_between_a_look_and_a_commit() {
+        let (log, broker) = broker();
+        thread::scope(|scope| {
+            let (ask, asked) = std::sync::mpsc::channel::<u64>();
+            scope.spawn(move || asked.iter().for_each(|at| log.commit(at)));
+            for at in 1..=2000 {
+                let outbox = Arc::new(Outbox::new());
+                ask.send(at).expect("the other thread hears until this one ends");
+                broker.wake_when_committed(position(at), &outbox);
+                while !was_woken(&outbox) {
+                    thread::yield_now();
+                }
+            }
+        });
+    }
+}

@@ -193,3 +193,129 @@ impl Alarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::testing::{held_log, journal, was_woken};
+
+    /// Numbers from one to another.
+    #[derive(Debug, PartialEq)]
+    struct Numbers(u64, u64);
+
+    impl Answer for Numbers {
+        fn ranges(&self) -> usize {
+            1
+        }
+
+        fn absorb(&mut self, next: Numbers) -> Option<Numbers> {
+            match next {
+                Numbers(first, last) if first == self.1 + 1 => {
+                    self.1 = last;
+                    None
+                }
+                next => Some(next),
+            }
+        }
+
+        fn encode(self, channel: ChannelId, out: &mut BytesMut) {
+            out.extend_from_slice(format!("{channel}:{}-{} ", self.0, self.1).as_bytes());
+        }
+    }
+
+    const ONE: ChannelId = ChannelId(1);
+    const TWO: ChannelId = ChannelId(2);
+
+    fn said(out: &mut WriteQueue) -> String {
+        let mut slices = [std::io::IoSlice::new(&[])];
+        let count = out.chunks(&mut slices);
+        let said = slices[..count].iter().map(|slice| String::from_utf8_lossy(slice).into_owned()).collect();
+        out.advance(out.len());
+        said
+    }
+
+    #[test]
+    fn what_waits_for_nothing_passes_only_if_nothing_is_before_it() {
+        let (log, broker) = held_log();
+        let mut held = HeldAnswers::default();
+        assert!(held.may_pass(&Commit::NONE, &broker) && !held.may_pass(&journal(1), &broker));
+        log.commit(1);
+        assert!(held.may_pass(&journal(1), &broker));
+        held.push(journal(2), ONE, Numbers(1, 1));
+        assert!(!held.may_pass(&Commit::NONE, &broker) && !held.may_pass(&journal(1), &broker));
+    }
+
+    #[test]
+    fn neighbours_are_one_range_while_held_if_they_wait_for_the_same_and_when_told_in_any_case() {
+        let (log, broker) = held_log();
+        let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
+        held.push(journal(1), ONE, Numbers(1, 1));
+        held.push(journal(1), ONE, Numbers(2, 5));
+        assert_eq!(held.ranges, 1);
+        held.push(journal(2), ONE, Numbers(6, 6));
+        held.push(journal(2), TWO, Numbers(7, 7));
+        held.push(journal(2), TWO, Numbers(9, 9));
+        held.push(journal(3), TWO, Numbers(10, 10));
+        assert_eq!(held.ranges, 5);
+        log.commit(2);
+        held.release(&mut out, &broker);
+        assert_eq!(said(&mut out), "1:1-6 2:7-7 2:9-9 ");
+        assert_eq!((held.ranges, held.is_empty()), (1, false));
+    }
+
+    #[test]
+    fn a_channels_answers_are_forgotten_with_it_and_others_keep_their_order() {
+        let (log, broker) = held_log();
+        let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
+        for (number, channel) in [(1, ONE), (2, TWO), (3, ONE), (4, TWO)] {
+            held.push(journal(number), channel, Numbers(number, number));
+        }
+        held.forget_channel(ONE);
+        assert_eq!(held.ranges, 2);
+        log.commit(4);
+        held.release(&mut out, &broker);
+        assert_eq!(said(&mut out), "2:2-2 2:4-4 ");
+    }
+
+    #[test]
+    fn what_was_moved_to_the_output_is_held_there() {
+        let (log, broker) = held_log();
+        let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
+        held.push(journal(1), ONE, Numbers(1, 1));
+        held.push(journal(2), ONE, Numbers(2, 2));
+        log.commit(1);
+        held.move_to(&mut out, &broker);
+        out.buffer().extend_from_slice(b"bye");
+        assert_eq!((held.is_empty(), said(&mut out)), (true, "1:1-1 ".to_owned()));
+        log.commit(2);
+        held.release(&mut out, &broker);
+        assert_eq!(said(&mut out), "1:2-2 bye");
+    }
+
+    #[test]
+    fn the_outbox_is_woken_for_the_first_that_waits_and_then_for_the_next() {
+        let (log, broker) = held_log();
+        let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
+        let outbox = Arc::new(Outbox::new());
+        held.push(journal(1), ONE, Numbers(1, 1));
+        held.push(journal(5), ONE, Numbers(2, 2));
+        for _ in 0..3 {
+            held.await_commits(&out, &broker, &outbox);
+        }
+        log.commit(1);
+        assert!(was_woken(&outbox));
+        log.commit(2);
+        assert!(!was_woken(&outbox), "once");
+        held.release(&mut out, &broker);
+        held.await_commits(&out, &broker, &outbox);
+        // The output does not wait for the answers.
+        out.hold(journal(3));
+        held.await_commits(&out, &broker, &outbox);
+        log.commit(3);
+        assert!(was_woken(&outbox));
+        held.release(&mut out, &broker);
+        held.await_commits(&out, &broker, &outbox);
+        log.commit(5);
+        assert!(was_woken(&outbox));
+    }
+}

@@ -11,6 +11,8 @@ mod log;
 pub mod record;
 pub mod segment;
 mod sim_disk;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use catalog::{
     BACKLOG_MAX, BindingEnd, BindingRow, Catalog, CatalogContents, CatalogError, CatalogPumped, Change,
