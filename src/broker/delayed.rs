@@ -31,8 +31,8 @@ use crate::routing::{CopyKeys, RouteInput, delay};
 /// What the names of these queues begin with.
 const PREFIX: &str = "amq.delayed.";
 
-/// Messages that the queue releases each time it looks at the clock: twice in a tick.
-const RELEASED_EACH_TIME: usize = 128;
+/// Messages that the queue releases in a tick.
+const RELEASED_EACH_TIME: usize = 256;
 
 /// Longest name of a delayed exchange in bytes: its queue's name has the prefix in front.
 const NAME_LEN_MAX: usize = 255 - PREFIX.len();

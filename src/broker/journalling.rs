@@ -201,6 +201,9 @@ impl Broker {
 
 /// How the journal knows a message of this queue. None: it does not.
 pub(super) fn stored_run(queue: &QueueCell, message: &Message, lsn: crate::model::Lsn) -> Option<StoredRun> {
-    let location = message.location().filter(|_| queue.is_journalled())?;
+    let location = message.location()?;
+    if !queue.is_journalled() || location.segment.is_overflow() {
+        return None;
+    }
     Some(StoredRun { first: lsn, count: 1, location })
 }
