@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
+use super::journalling::stored_run;
 use super::purpose::Purpose;
 use super::{Broker, QueueCell, Turn};
 use crate::model::{Message, MessageRoute, Priority, Publication};
 use crate::queue::{DeadLetter, death};
+use crate::routing::delay::delay_ms;
 use crate::routing::{CopyKeys, RouteInput};
 
 /// Longest properties of a dead letter, in bytes: what a message was published with and its history, which
@@ -30,14 +32,14 @@ impl Broker {
         }
         let Some(vhost) = queue.vhost() else { return };
         let options = queue.effective_options();
-        let Some(target) = &options.dead_letter else { return };
+        let Some(target) = &options.dead_letter else { return turn.notes_dead(queue, &letter) };
         let limits = &self.limits().queue;
         let reborn = match death::rewrite(&letter, queue.name(), target, limits, turn.now) {
             Ok(reborn) => reborn,
             Err(end) => {
                 self.counters().count_dead_letters_ended(1);
                 warn!(queue = %queue.name(), vhost = %vhost.name(), %end, "a dead letter ends here");
-                return;
+                return turn.notes_dead(queue, &letter);
             }
         };
         let properties = reborn.properties.encoded();
@@ -45,7 +47,7 @@ impl Broker {
             self.counters().count_dead_letters_ended(1);
             let len = properties.len();
             warn!(queue = %queue.name(), vhost = %vhost.name(), len, "a dead letter ends here: its history is too long");
-            return;
+            return turn.notes_dead(queue, &letter);
         }
         let route =
             MessageRoute { exchange: reborn.exchange.clone(), routing_key: reborn.routing_key.clone() };
@@ -63,12 +65,12 @@ impl Broker {
         });
         if cells.is_empty() {
             self.counters().count_dead_letter_unroutable();
-            return;
+            return turn.notes_dead(queue, &letter);
         }
         let publication = Publication {
             lsn: self.log().reserve(1),
             priority: message.properties().priority().map(Priority),
-            delay_ms: None,
+            delay_ms: delay_ms(&message.properties()),
             ttl_ms: None, // the rewrite has moved the expiration into the history
             message,
         };
@@ -80,11 +82,24 @@ impl Broker {
                 false
             }
         });
-        self.publish_one(&cells, publication, turn);
+        self.move_on(queue, &letter, &cells, publication, turn);
     }
 
-    /// Gives a message that the broker itself sends on to the queues it goes to.
-    pub(super) fn publish_one(&self, queues: &[Arc<QueueCell>], publication: Publication, turn: &mut Turn) {
+    /// Gives a message that the broker itself sends on to the queues it goes to. For the journal, leaving the one and
+    /// entering the others is one thing.
+    pub(super) fn move_on(
+        &self,
+        from: &QueueCell,
+        letter: &DeadLetter,
+        queues: &[Arc<QueueCell>],
+        publication: Publication,
+        turn: &mut Turn,
+    ) {
+        let left = stored_run(from, &letter.message, letter.lsn).map(|run| (from.id(), run));
+        if let Err(error) = self.append_move(left, queues, &publication, turn.now) {
+            // It is still in its queue, for who starts the broker again.
+            return warn!(queue = %from.name(), %error, "a dead letter is not moved");
+        }
         // A queue that is full refuses it; there is no publisher who would be told.
         let mut rejected = Vec::new();
         for queue in queues {

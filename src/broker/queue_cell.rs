@@ -16,12 +16,13 @@ use super::pressure::Hold;
 use super::purpose::Purpose;
 use super::vhost::Vhost;
 use super::{Core, Turn};
-use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
+use crate::model::{
+    ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Timestamp,
+};
 use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
     RemoveMode, Settle, SettleError, Verdict,
 };
-use crate::routing::delay::delay_ms;
 
 /// From so many waiting publishers on, those that have gone are looked for.
 const WAITING_SWEEP: usize = 64;
@@ -35,6 +36,7 @@ pub struct QueueCell {
     effective: RwLock<Arc<QueueOptions>>,
     purpose: Purpose,
     owner: Option<ConnectionId>,
+    journalled: bool,
     vhost: Weak<Vhost>,
     core: Arc<Core>,
     hosted: Mutex<Hosted>,
@@ -98,7 +100,8 @@ impl QueueCell {
         let options = Arc::new(options);
         let effective = RwLock::new(options.clone());
         let hosted = Mutex::new(hosted);
-        Arc::new(QueueCell { id, name, options, effective, purpose, owner, vhost, core, hosted })
+        let journalled = options.durable && owner.is_none() && core.log.is_durable();
+        Arc::new(QueueCell { id, name, options, effective, purpose, owner, journalled, vhost, core, hosted })
     }
 
     /// Its identity.
@@ -119,6 +122,11 @@ impl QueueCell {
     /// What it is for.
     pub fn purpose(&self) -> Purpose {
         self.purpose
+    }
+
+    /// Whether the journal has its messages: it is durable, and does not go with a connection.
+    pub(super) fn is_journalled(&self) -> bool {
+        self.journalled
     }
 
     /// The options that hold now.
@@ -165,6 +173,17 @@ impl QueueCell {
         Some(result)
     }
 
+    /// Whether it is a queue that refuses what exceeds its limits.
+    pub(super) fn may_refuse(&self) -> bool {
+        let options = self.effective.read();
+        options.overflow != OverflowRule::DropHead && options.has_max_length()
+    }
+
+    /// Whether so many messages with so many bytes of bodies would be taken now.
+    pub(super) fn has_room_for(&self, messages: u64, body_bytes: u64) -> bool {
+        self.hosted.lock().queue.has_room_for(messages, body_bytes)
+    }
+
     /// Takes messages, in order. `rejected` gets the positions of those that the queue refuses.
     /// The publisher's outbox is told when a queue that held it back takes messages again.
     pub(super) fn publish(
@@ -182,7 +201,7 @@ impl QueueCell {
         for (position, mut publication) in publications {
             if delays {
                 // Its own time to live begins when it goes on.
-                publication.ttl_ms = delay_ms(&publication.message.properties());
+                publication.ttl_ms = publication.delay_ms;
             }
             match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
                 Verdict::Accepted | Verdict::Duplicate => {}
@@ -442,9 +461,13 @@ impl QueueCell {
         for dead in turn.effects.dead.drain(..) {
             turn.dead.push_back((self.clone(), dead));
         }
-        // For the journal, which there is none of yet.
-        turn.effects.settled.clear();
-        turn.effects.returned.clear();
+        match self.is_journalled() {
+            true => turn.notes.take(self.id, &mut turn.effects),
+            false => {
+                turn.effects.settled.clear();
+                turn.effects.returned.clear();
+            }
+        }
         if turn.effects.deleted.take().is_some() {
             self.close(hosted, turn);
             turn.closed.push(self.clone());

@@ -51,6 +51,9 @@ pub enum RejectReason {
     /// It would exceed the queue's maximum length, and the queue's overflow rule is to refuse.
     #[error("the queue has reached its maximum length")]
     MaxLength,
+    /// It was to be kept safe, and the journal takes nothing any more. (Said by the broker, for all queues.)
+    #[error("the journal has stopped, so nothing durable is taken; the broker's log says why")]
+    JournalStopped,
 }
 
 /// What a consumer decides about messages.

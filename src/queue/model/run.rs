@@ -12,8 +12,8 @@ use crate::model::{
     QueueName, QueueOptions, RoutingKey, Timestamp,
 };
 use crate::queue::{
-    ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RejectReason,
-    RemoveMode, Settle, Verdict,
+    ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RemoveMode,
+    Settle, Verdict,
 };
 
 use super::choices::Choices;
@@ -299,7 +299,7 @@ impl Pair {
         let verdict = match verdict {
             Verdict::Accepted => NaiveVerdict::Accepted,
             Verdict::Duplicate => NaiveVerdict::Duplicate,
-            Verdict::Rejected(RejectReason::MaxLength) => NaiveVerdict::Rejected,
+            Verdict::Rejected(_) => NaiveVerdict::Rejected,
         };
         same("publish", verdict, self.naive.publish(naive, self.now.as_micros()))
     }
