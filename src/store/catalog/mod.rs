@@ -17,6 +17,7 @@ mod tables;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
@@ -96,6 +97,8 @@ struct Writer {
     database: Option<Database>,
     sync_failed: Arc<AtomicBool>,
     batch: Vec<Change>,
+    /// It has failed for good, and is not opened again.
+    failed: Option<String>,
 }
 
 /// What a pump has done.
@@ -134,7 +137,12 @@ impl Catalog {
             disk,
             queue: Mutex::default(),
             wake: Condvar::new(),
-            writer: Mutex::new(Writer { database: Some(database), sync_failed, batch: Vec::new() }),
+            writer: Mutex::new(Writer {
+                database: Some(database),
+                sync_failed,
+                batch: Vec::new(),
+                failed: None,
+            }),
             committed: AtomicU64::new(0),
             on_progress: OnceLock::new(),
             queue_ids,
@@ -250,9 +258,10 @@ impl Catalog {
         if writer.batch.is_empty() {
             return CatalogPumped::Idle;
         }
-        let result = writer.commit(&*self.disk);
+        // A panic of the store's must not leave everyone waiting for what never comes.
+        let result = catch_unwind(AssertUnwindSafe(|| writer.commit(&*self.disk)));
+        let result = result.unwrap_or_else(|_| Err(io::Error::other("its store has panicked").into()));
         let sync_failed = writer.sync_failed.load(Ordering::Acquire);
-        drop(writer);
         let mut queue = self.queue.lock();
         let pumped = match result {
             Ok(()) => {
@@ -269,13 +278,16 @@ impl Catalog {
                 CatalogPumped::Full
             }
             Err(error) => {
+                let why = error.to_string();
+                *writer = Writer::ended(why.clone());
                 queue.changes = Vec::new();
                 queue.full = None;
-                queue.end = Some(End::Failed(error.to_string()));
+                queue.end = Some(End::Failed(why));
                 CatalogPumped::Stopped
             }
         };
         drop(queue);
+        drop(writer);
         if let Some(call) = self.on_progress.get() {
             call();
         }
@@ -322,7 +334,7 @@ impl Catalog {
     /// Everything that is committed.
     ///
     /// # Errors
-    /// The disk fails, or the file is damaged.
+    /// The disk fails, the file is damaged, or the catalog has failed for good.
     pub fn contents(&self) -> Result<CatalogContents, CatalogError> {
         let (_, read) = self.begin_read()?;
         tables::contents(&read)
@@ -332,7 +344,7 @@ impl Catalog {
     /// is safe there.
     ///
     /// # Errors
-    /// One of the disks is full or fails, or there is a catalog already.
+    /// One of the disks is full or fails, there is a catalog already, or this one has failed for good.
     pub fn snapshot_to(&self, disk: &dyn Disk) -> Result<(), CatalogError> {
         if find(disk)?.is_some() {
             let text = format!("{FILE} is there already: choose an empty folder");
@@ -354,6 +366,11 @@ impl Catalog {
 }
 
 impl Writer {
+    /// One that has failed for good.
+    fn ended(why: String) -> Self {
+        Writer { database: None, sync_failed: Arc::default(), batch: Vec::new(), failed: Some(why) }
+    }
+
     /// Commits the batch. After an error the database is closed: what was begun is undone when it is opened.
     fn commit(&mut self, disk: &dyn Disk) -> Result<(), CatalogError> {
         let batch = std::mem::take(&mut self.batch);
@@ -369,11 +386,11 @@ impl Writer {
     }
 
     fn database(&mut self, disk: &dyn Disk) -> Result<&Database, CatalogError> {
+        if let Some(why) = &self.failed {
+            return Err(CatalogError::Stopped(why.clone()));
+        }
         let database = match self.database.take() {
             Some(database) => database,
-            None if self.sync_failed.load(Ordering::Acquire) => {
-                return Err(CatalogError::Stopped("a sync has failed".to_owned()));
-            }
             None => open_database(disk, &self.sync_failed)?.ok_or_else(|| {
                 let text = format!("{FILE} is gone");
                 CatalogError::Disk(io::Error::new(ErrorKind::NotFound, text))

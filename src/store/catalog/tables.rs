@@ -163,11 +163,11 @@ impl BindingKey {
         }
     }
 
-    fn from_source(&self) -> FromSource<'_> {
+    fn by_source(&self) -> FromSource<'_> {
         (&self.vhost, &self.source, self.kind, &self.destination, &self.routing_key, &self.arguments)
     }
 
-    fn to_destination(&self) -> ToDestination<'_> {
+    fn by_destination(&self) -> ToDestination<'_> {
         (&self.vhost, self.kind, &self.destination, &self.source, &self.routing_key, &self.arguments)
     }
 }
@@ -219,8 +219,8 @@ impl<'t> Tables<'t> {
             }
             Change::PutBinding(row) => {
                 let key = BindingKey::of(row);
-                self.bindings.insert(key.from_source(), ())?;
-                self.bindings_to.insert(key.to_destination(), ())?;
+                self.bindings.insert(key.by_source(), ())?;
+                self.bindings_to.insert(key.by_destination(), ())?;
             }
             Change::DeleteBinding(row) => self.remove_bindings(vec![BindingKey::of(row)])?,
             Change::PutPolicy(row) => {
@@ -300,8 +300,8 @@ impl<'t> Tables<'t> {
 
     fn remove_bindings(&mut self, keys: Vec<BindingKey>) -> Result<(), redb::Error> {
         for key in keys {
-            self.bindings.remove(key.from_source())?;
-            self.bindings_to.remove(key.to_destination())?;
+            self.bindings.remove(key.by_source())?;
+            self.bindings_to.remove(key.by_destination())?;
         }
         Ok(())
     }

@@ -388,6 +388,7 @@ fn a_failed_sync_ends_it_for_good() {
     let error = catalog.change(delete_queue("/", "safe", 1)).unwrap_err();
     assert!(matches!(&error, CatalogError::Stopped(why) if why.contains("failure to sync")), "{error}");
     assert!(catalog.failure().unwrap().contains("failure to sync"));
+    assert!(matches!(catalog.contents(), Err(CatalogError::Stopped(_))), "nor is the file touched again");
     drop(catalog);
     assert_eq!(Catalog::read(&disk.only_synced()).unwrap(), Some(before));
 }
