@@ -4,10 +4,12 @@
 //! Invariant, from the journal on: a confirm or a declare of something durable is answered only when
 //! [`Log::committed`] has passed the position of its record. Not here: what queues do with messages.
 
+pub mod check;
 mod disk;
 mod file_disk;
 mod log;
 pub mod record;
+pub mod recovery;
 pub mod segment;
 mod sim_disk;
 
