@@ -6,10 +6,12 @@
 
 pub mod backup;
 mod catalog;
+pub mod check;
 mod disk;
 mod file_disk;
 mod log;
 pub mod record;
+pub mod recovery;
 pub mod segment;
 mod sim_disk;
 #[cfg(test)]
