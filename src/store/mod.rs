@@ -5,10 +5,12 @@
 //! [`Log::committed`] has passed the position of its record. Not here: what queues do with messages.
 
 mod catalog;
+pub mod check;
 mod disk;
 mod file_disk;
 mod log;
 pub mod record;
+pub mod recovery;
 pub mod segment;
 mod sim_disk;
 #[cfg(test)]
