@@ -6,6 +6,7 @@
 
 mod disk;
 mod file_disk;
+pub mod journal;
 mod log;
 pub mod record;
 pub mod segment;
