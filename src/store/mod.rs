@@ -8,6 +8,7 @@ mod catalog;
 pub mod check;
 mod disk;
 mod file_disk;
+pub mod journal;
 mod log;
 pub mod record;
 pub mod recovery;
