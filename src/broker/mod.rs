@@ -229,8 +229,8 @@ impl Broker {
 
     /// Makes a vhost, unless it is there.
     fn add_vhost(&self, name: VhostName) {
-        let core = &self.0.core;
-        self.0.vhosts.entry(name).or_insert_with_key(|name| Vhost::new(name.clone(), core.clone()));
+        let (core, vhost) = (&self.0.core, name.clone());
+        self.0.vhosts.entry(name).or_insert_with(|| Vhost::new(vhost, core.clone()));
     }
 
     /// The vhost with this name.

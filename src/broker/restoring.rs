@@ -23,7 +23,9 @@ use crate::store::{BindingEnd, CatalogContents, ExchangeRow, QueueRow, QueueUse,
 
 /// Something in the catalog that this version of the broker cannot declare.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[error("{what} of vhost '{vhost}' cannot be declared again: {why}; start the version of Rialto that declared it")]
+#[error(
+    "{what} of vhost '{vhost}' cannot be declared again: {why}; start the version of Rialto that declared it"
+)]
 pub struct RestoreError {
     what: String,
     vhost: String,
@@ -71,7 +73,8 @@ impl Broker {
                 },
                 BindingEnd::Exchange(name) => Destination::Exchange(name.clone()),
             };
-            let bound = topology.routing.bind(&row.source, &destination, row.routing_key.clone(), &row.arguments);
+            let bound =
+                topology.routing.bind(&row.source, &destination, row.routing_key.clone(), &row.arguments);
             bound.map_err(|error| RestoreError::of(what(), &vhost, error.text(vhost.name())))?;
         }
         for vhost in self.vhosts() {
@@ -120,8 +123,10 @@ impl Vhost {
     fn restore_queue(self: &Arc<Self>, row: QueueRow, now: Timestamp) -> Result<(), RestoreError> {
         let QueueRow { name, id, flags, arguments, .. } = row;
         let QueueFlags { durable, exclusive, auto_delete } = flags;
-        let options = QueueOptions::from_declare(durable, exclusive, auto_delete, &arguments)
-            .map_err(|error| RestoreError::of(format!("queue '{name}'"), self, error.text(&name, self.name())))?;
+        let options =
+            QueueOptions::from_declare(durable, exclusive, auto_delete, &arguments).map_err(|error| {
+                RestoreError::of(format!("queue '{name}'"), self, error.text(&name, self.name()))
+            })?;
         let mut topology: parking_lot::RwLockWriteGuard<'_, Topology> = self.topology.write();
         let machine = Queue::new(name.clone(), options, self.core().limits.queue, now);
         self.core().log.add_queue(id);
