@@ -126,6 +126,24 @@ impl Delayed {
         messages
     }
 
+    /// Messages that `wanted` agrees with, those that wait longest first; not every one is looked at.
+    pub(super) fn last(
+        &self,
+        wanted: &impl Fn(&Message) -> bool,
+    ) -> impl Iterator<Item = ((Timestamp, Lsn), &Message)> {
+        let last = self.waiting.iter().rev().take(LOOKED_AT).map(|(place, held)| (*place, &held.message));
+        last.filter(|(_, message)| wanted(message))
+    }
+
+    /// The bytes of a message are here from now on. Answers whether it is still there.
+    pub(super) fn page_at(&mut self, place: (Timestamp, Lsn), location: Location, from: u32) -> bool {
+        let Some(held) = self.waiting.remove(&place) else { return false };
+        self.memory -= memory_of(&held.message);
+        self.paged += 1;
+        self.runs.insert(place, PagedRun::of(place.1, &held, location, from));
+        true
+    }
+
     /// Changes when messages expire, given when they came; they still wait as long, unless they are dead sooner. Looks
     /// at every one.
     pub(super) fn change_expiry(&mut self, change: impl Fn(Timestamp, &mut Timestamp)) {

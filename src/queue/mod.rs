@@ -48,8 +48,10 @@ mod overflow;
 mod paged;
 mod paging;
 mod ready;
+mod restore;
 mod settlement;
 mod spare;
+mod spill;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -79,6 +81,7 @@ pub use effects::{
     Settle, SettleError, Verdict,
 };
 pub use paged::{PagedRun, RUN_OVERHEAD};
+pub use spill::Spill;
 pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
 
 /// What a queue's peers can make grow, limited.
