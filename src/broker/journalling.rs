@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::{Broker, QueueCell};
+use super::{Broker, Commit, QueueCell};
 use crate::model::{Message, MessageBatch, Publication, QueueId, Returned, StoredRun, Timestamp};
 use crate::queue::Effects;
 use crate::store::{LogError, Part, Position, PublishPart, StoredMessage, StoredTarget};
@@ -147,6 +147,13 @@ impl Broker {
         self.log().is_durable()
     }
 
+    /// Appends parts as one record: what is safe once it is committed. Queues that these messages enter may be younger
+    /// than the catalog on disk, so that has to come first.
+    pub(super) fn append(&self, parts: &[Part<'_>]) -> Result<Commit, LogError> {
+        let journal = self.log().append(parts)?;
+        Ok(Commit { journal, ..self.catalog_commit() })
+    }
+
     /// Appends what was noted.
     pub(super) fn append_notes(&self, notes: &mut JournalNotes) {
         if notes.is_empty() {
@@ -194,6 +201,9 @@ impl Broker {
 
 /// How the journal knows a message of this queue. None: it does not.
 pub(super) fn stored_run(queue: &QueueCell, message: &Message, lsn: crate::model::Lsn) -> Option<StoredRun> {
-    let location = message.location().filter(|_| queue.is_journalled())?;
+    let location = message.location()?;
+    if !queue.is_journalled() || location.segment.is_overflow() {
+        return None;
+    }
     Some(StoredRun { first: lsn, count: 1, location })
 }

@@ -4,6 +4,7 @@
 //! once, never a wait inside. Every operation takes a [`Turn`], which its driver finishes when nothing is
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
+mod commit;
 mod connections;
 mod counters;
 mod dead_letters;
@@ -11,6 +12,7 @@ mod deduplication;
 mod delayed;
 mod error;
 mod journalling;
+mod keeping;
 mod limits;
 mod listing;
 mod outbox;
@@ -35,6 +37,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo};
 pub use counters::Counters;
 pub use error::BrokerError;
@@ -54,7 +57,8 @@ pub use vhost::{DeclaredQueue, Vhost};
 use crate::model::{
     Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
 };
-use crate::store::{Log, MemoryLog};
+use crate::store::{Catalog, Log, MemoryLog};
+use commit::Commits;
 use connections::Connections;
 use pressure::Pressure;
 use timers::Timers;
@@ -78,6 +82,11 @@ struct Core {
     users: Users,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
+    /// What was declared and must outlive the broker. None: nothing must.
+    catalog: Option<Arc<Catalog>>,
+    /// The last change that it was told.
+    catalog_version: AtomicU64,
+    commits: Commits,
     limits: Limits,
     gauge: MemoryGauge,
     pressure: Pressure,
@@ -94,6 +103,7 @@ struct Core {
 /// What a broker is made of.
 pub struct Builder {
     clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
     limits: Limits,
     users: Users,
     vhosts: Vec<VhostName>,
@@ -103,6 +113,12 @@ impl Builder {
     /// Takes the time from here: a [`crate::model::ManualClock`] in tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Appends to this log, instead of keeping nothing.
+    pub fn log(mut self, log: Arc<dyn Log>) -> Self {
+        self.log = log;
         self
     }
 
@@ -131,7 +147,10 @@ impl Builder {
             connections: Connections::default(),
             users: self.users,
             clock: self.clock,
-            log: Arc::new(MemoryLog::new()),
+            log: self.log,
+            catalog: None,
+            catalog_version: AtomicU64::new(0),
+            commits: Commits::default(),
             pressure: Pressure::new(&self.limits, gauge.clone()),
             limits: self.limits,
             gauge,
@@ -143,6 +162,12 @@ impl Builder {
             consumer_ids: AtomicU64::new(1),
             connection_ids: AtomicU64::new(1),
         });
+        let told = Arc::downgrade(&core);
+        core.log.on_progress(Box::new(move || {
+            if let Some(core) = told.upgrade() {
+                core.log_progressed();
+            }
+        }));
         let vhosts = DashMap::default();
         for name in self.vhosts {
             vhosts.insert(name.clone(), Vhost::new(name, core.clone()));
@@ -165,6 +190,7 @@ impl Broker {
     pub fn in_memory() -> Builder {
         Builder {
             clock: Arc::new(SystemClock::new()),
+            log: Arc::new(MemoryLog::new()),
             limits: Limits::default(),
             users: Users::default(),
             vhosts: vec![VhostName::new("/").expect("one byte is short")],

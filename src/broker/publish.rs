@@ -12,7 +12,7 @@ use rialto_protocol::types::RawProperties;
 use super::deduplication::{Claim, Seen};
 use super::journalling::StoredBatch;
 use super::purpose::Purpose;
-use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
+use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::model::{
     BadExpiration, BatchBuilder, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId, expiration,
 };
@@ -246,26 +246,32 @@ impl Vhost {
 
 impl Broker {
     /// Publishes a batch and leaves it empty. `rejected` gets the positions of messages that some queue refused,
-    /// in order and each once.
+    /// in order and each once. Whoever confirms them waits for what is returned.
     pub fn publish(
         &self,
         batch: &mut PublishBatch,
         publisher: &Arc<Outbox>,
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
-    ) {
+    ) -> Commit {
         if batch.is_empty() {
-            return;
+            return Commit::NONE;
         }
         let first = self.log().reserve(batch.len() as u64);
         batch.number(first, self.gauge());
         let appended = match batch.entering.part(turn.now) {
-            Some(part) => self.log().append(&[part]).map(drop),
-            None => Ok(()),
+            Some(part) => self.append(&[part]),
+            None => Ok(Commit::NONE),
         };
         match appended {
-            Ok(()) => batch.enter(publisher, rejected, turn),
-            Err(error) => batch.refuse(&error, rejected),
+            Ok(commit) => {
+                batch.enter(publisher, rejected, turn);
+                commit
+            }
+            Err(error) => {
+                batch.refuse(&error, rejected);
+                Commit::NONE
+            }
         }
     }
 
@@ -288,14 +294,14 @@ impl Broker {
     }
 
     /// Publishes batches, and with them everything that this turn has done to queues so far: for the journal, that is
-    /// one thing.
+    /// one thing. Whoever says that it is done waits for what is returned.
     pub fn publish_together(
         &self,
         mut batches: Vec<PublishBatch>,
         publisher: &Arc<Outbox>,
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
-    ) {
+    ) -> Commit {
         batches.retain(|batch| !batch.is_empty());
         for batch in &mut batches {
             let first = self.log().reserve(batch.len() as u64);
@@ -304,17 +310,18 @@ impl Broker {
         let entering = batches.iter().filter_map(|batch| batch.entering.part(turn.now));
         let parts: Vec<_> = entering.chain(turn.notes.parts()).collect();
         let appended = match parts.is_empty() {
-            true => Ok(()),
-            false => self.log().append(&parts).map(drop),
+            true => Ok(Commit::NONE),
+            false => self.append(&parts),
         };
         drop(parts);
         turn.notes.clear();
         for mut batch in batches {
             match &appended {
-                Ok(()) => batch.enter(publisher, rejected, turn),
+                Ok(_) => batch.enter(publisher, rejected, turn),
                 Err(error) => batch.refuse(error, rejected),
             }
         }
+        appended.unwrap_or_default()
     }
 }
 

@@ -8,6 +8,17 @@ use super::{Lsn, Priority, Timestamp};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SegmentId(pub u32);
 
+impl SegmentId {
+    /// What the numbers of overflow segments begin with: the highest bit.
+    pub const OVERFLOW: u32 = 1 << 31;
+
+    /// Whether it holds transient messages that found no room in memory: gone with the process, and kept for as long
+    /// as the one queue that put them there holds them.
+    pub const fn is_overflow(self) -> bool {
+        self.0 & Self::OVERFLOW != 0
+    }
+}
+
 impl fmt::Display for SegmentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

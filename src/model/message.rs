@@ -87,7 +87,7 @@ impl MessageBatch {
                 offset: offset as u32,
                 len: len as u32,
                 route: route as u16,
-                persistent: true,
+                persistent: !location.segment.is_overflow(),
             });
             offset += len;
         }

@@ -32,6 +32,7 @@ impl Queue {
         let (Some(key), Some(window)) = (key, &self.seen) else { return self.take(publication, now, out) };
         if window.contains(&key.key, now) && !has_died_in(&headers, &self.name) {
             self.totals.duplicates += 1;
+            self.note_not_taken(&publication, out);
             return Verdict::Duplicate;
         }
         let verdict = self.take(publication, now, out);

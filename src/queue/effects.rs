@@ -144,7 +144,7 @@ impl DeathReason {
 }
 
 /// A message that died in a queue that has a dead-letter exchange. It has left the queue: moving it and
-/// settling it is one step for the journal.
+/// settling it is one step for the journal. (If it came from an overflow file, that is in [`Effects::released`].)
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The message.
@@ -177,6 +177,9 @@ pub struct Effects {
     pub cancelled: Vec<ConsumerId>,
     /// Persistent messages of a durable queue that are done with, for the journal.
     pub settled: Vec<StoredRun>,
+    /// Transient messages that were put into overflow files and are done with, dead letters among them: their bytes
+    /// there are not needed any more.
+    pub released: Vec<StoredRun>,
     /// Persistent messages of a durable queue that came back, for the journal.
     pub returned: Vec<Returned>,
     /// Consumers that held messages for too long, in order, and how many: those messages are back, so their channels
@@ -192,11 +195,21 @@ impl Effects {
         Self::default()
     }
 
+    /// Messages are done with: tells who has stored them. The journal knows those of its queues only.
+    pub(super) fn note_settled(&mut self, run: StoredRun, journalled: bool) {
+        if run.location.segment.is_overflow() {
+            StoredRun::push(&mut self.released, run);
+        } else if journalled {
+            StoredRun::push(&mut self.settled, run);
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.dead.is_empty()
             && self.cancelled.is_empty()
             && self.settled.is_empty()
+            && self.released.is_empty()
             && self.returned.is_empty()
             && self.late.is_empty()
             && self.deleted.is_none()
@@ -207,6 +220,7 @@ impl Effects {
         self.dead.clear();
         self.cancelled.clear();
         self.settled.clear();
+        self.released.clear();
         self.returned.clear();
         self.late.clear();
         self.deleted = None;

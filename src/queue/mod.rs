@@ -36,6 +36,7 @@ pub mod death;
 mod delayed;
 mod dispatch;
 mod duplicates;
+mod dying;
 mod effects;
 mod entry;
 mod expiry;
@@ -44,6 +45,8 @@ mod lane;
 #[doc(hidden)]
 pub mod model;
 mod overflow;
+mod paged;
+mod paging;
 mod ready;
 mod settlement;
 mod spare;
@@ -63,7 +66,9 @@ use crate::model::{
 use consumer::{Consumer, Role};
 use consumers::Consumers;
 use delayed::Delayed;
+use dying::Dying;
 use entry::Entry;
+use paged::Item;
 use ready::Ready;
 use stats::UnackedTotal;
 
@@ -73,6 +78,7 @@ pub use effects::{
     ConsumeError, DeadLetter, DeathReason, DeleteReason, Delivery, Effects, Got, RejectReason, RemoveMode,
     Settle, SettleError, Verdict,
 };
+pub use paged::{PagedRun, RUN_OVERHEAD};
 pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
 
 /// What a queue's peers can make grow, limited.
@@ -83,8 +89,9 @@ pub struct QueueLimits {
     /// Entries in a message's `x-death`: queues in which it died, times reasons. A message beyond it ends, so
     /// that chains of dead-letter exchanges cannot make a message grow for ever.
     pub deaths_max: usize,
-    /// Messages that expire at once; the others are left for the next tick, which is due already. Only for queues
-    /// that nobody takes messages from: they could be given what is past its deadline.
+    /// Messages that expire from one tick to the next, runs that are not in memory as a whole; the others are left for
+    /// the tick after it, which is due already. Only for queues that nobody takes messages from: they could be given
+    /// what is past its deadline.
     pub expired_each_time: usize,
 }
 
@@ -102,6 +109,7 @@ pub struct Queue {
     limits: QueueLimits,
     ready: Ready,
     delayed: Delayed,
+    dying: Dying,
     consumers: Consumers,
     unacked: UnackedTotal,
     totals: Totals,
@@ -111,6 +119,10 @@ pub struct Queue {
     taken: Vec<Entry>,
     /// Since when the queue has been unused, if it has no consumers.
     idle_since: Timestamp,
+    /// How many more messages may expire before the next tick.
+    expiring: usize,
+    /// Whether messages were ever put into overflow files.
+    spills: bool,
 }
 
 impl Queue {
@@ -124,12 +136,15 @@ impl Queue {
             limits,
             ready: Ready::default(),
             delayed: Delayed::default(),
+            dying: Dying::default(),
             consumers,
             unacked: UnackedTotal::default(),
             totals: Totals::default(),
             seen,
             taken: Vec::new(),
             idle_since: now,
+            expiring: limits.expired_each_time,
+            spills: false,
         }
     }
 
@@ -184,8 +199,12 @@ impl Queue {
         let entry = Entry::new(publication, &self.options, now);
         if refused {
             self.totals.refused += 1;
-            if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
-                self.bury(entry, DeathReason::MaxLength, None, out);
+            match self.options.overflow {
+                OverflowRule::RejectPublishDeadLetter => {
+                    self.bury(entry, DeathReason::MaxLength, None, out);
+                }
+                // The journal was told that it came, before the queue was asked.
+                _ => self.note_settled(&entry, out),
             }
             return Verdict::Rejected(RejectReason::MaxLength);
         }
@@ -258,7 +277,8 @@ impl Queue {
     }
 
     /// Takes the next message for a channel's `get`. The channel's `getter` is remembered with the first
-    /// message it has to settle, until [`Queue::remove_consumer`].
+    /// message it has to settle, until [`Queue::remove_consumer`]. What [`Queue::page_wanted_for_get`] says has to be
+    /// loaded before, else there seems to be none.
     pub fn get(
         &mut self,
         getter: ConsumerId,
@@ -268,6 +288,9 @@ impl Queue {
     ) -> Option<Got> {
         self.touch(now);
         self.pass_time(now, out);
+        if !self.ready.has_front() {
+            return None;
+        }
         let entry = self.ready.pop()?;
         let remaining = self.ready.len() as u64;
         self.totals.got += 1;
@@ -302,10 +325,17 @@ impl Queue {
         let purged = (self.ready.len() + self.delayed.len()) as u64;
         self.totals.purged += purged;
         let mut delayed = std::mem::take(&mut self.delayed);
-        for entry in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
-            self.note_settled(&entry, out);
+        for item in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
+            self.note_item_settled(item, out);
         }
         purged
+    }
+
+    fn note_item_settled(&self, item: Item, out: &mut Effects) {
+        match item {
+            Item::Message(entry) => self.note_settled(&entry, out),
+            Item::Run(run) => out.note_settled(run.stored(), self.is_journalled()),
+        }
     }
 
     /// The consumer's outbox has sent this many bytes of its messages.
@@ -349,6 +379,7 @@ impl Queue {
     /// Does what is due: messages expire, those held for too long come back, and the queue itself ends if it has
     /// been unused for too long. [`Queue::dispatch`] should follow.
     pub fn tick(&mut self, now: Timestamp, out: &mut Effects) {
+        self.expiring = self.limits.expired_each_time;
         self.pass_time(now, out);
         if self.expires_at().is_some_and(|at| at <= now) {
             out.deleted = Some(DeleteReason::Expired);
@@ -382,10 +413,11 @@ impl Queue {
     /// ready, those past their deadline end.
     fn pass_time(&mut self, now: Timestamp, out: &mut Effects) {
         self.take_back_late(now, out);
-        while let Some(entry) = self.delayed.pop_due(now) {
-            match entry.held.expires <= now {
-                true => self.bury(entry, DeathReason::Expired, None, out),
-                false => self.ready.insert(entry),
+        while let Some(item) = self.delayed.pop_due(now) {
+            // Those that have waited for too long to live are the next to expire.
+            match item {
+                Item::Message(entry) => self.ready.insert(entry),
+                Item::Run(run) => self.ready.insert_run(run),
             }
         }
         self.expire(now, out);
@@ -394,9 +426,18 @@ impl Queue {
     /// Ends the messages that are past their deadline.
     fn expire(&mut self, now: Timestamp, out: &mut Effects) {
         if self.ready.may_be_due(now) {
-            for _ in 0..self.limits.expired_each_time {
-                let Some(entry) = self.ready.pop_expired(now) else { break };
-                self.bury(entry, DeathReason::Expired, None, out);
+            while self.expiring > 0 {
+                match self.ready.pop_expired(now) {
+                    Some(Item::Message(entry)) => {
+                        self.expiring -= 1;
+                        self.bury(entry, DeathReason::Expired, None, out);
+                    }
+                    Some(Item::Run(run)) => {
+                        self.expiring = self.expiring.saturating_sub(run.count as usize);
+                        self.bury_run(run, DeathReason::Expired, out);
+                    }
+                    None => break,
+                }
             }
         }
     }
@@ -413,24 +454,26 @@ impl Queue {
             ready: self.ready.len() as u64,
             delayed: self.delayed.len() as u64,
             unacked: self.unacked.count,
+            paged: self.paged(),
             ready_bytes: self.ready.memory(),
             ready_body_bytes: self.ready.body_bytes(),
             delayed_bytes: self.delayed.memory(),
             unacked_bytes: self.unacked.memory,
             consumers: self.consumers.consuming() as u64,
-            head_enqueued: self.ready.front().map(|(_, held)| held.enqueued),
+            head_enqueued: self.ready.head_enqueued(),
             totals: self.totals,
         }
     }
 
-    /// Bytes of all messages it holds, with [`MESSAGE_OVERHEAD`] for each.
+    /// Bytes of all messages it holds in memory, with [`MESSAGE_OVERHEAD`] for each, and [`RUN_OVERHEAD`] for each run of
+    /// others.
     pub fn memory_bytes(&self) -> u64 {
-        self.ready.memory() + self.delayed.memory() + self.unacked.memory
+        self.ready.memory() + self.delayed.memory() + self.dying.memory() + self.unacked.memory
     }
 
-    /// All messages it holds, ready, delayed or unacked.
+    /// All messages it holds, ready, delayed, dying or unacked, in memory or not.
     pub fn messages(&self) -> u64 {
-        (self.ready.len() + self.delayed.len()) as u64 + self.unacked.count
+        (self.ready.len() + self.delayed.len()) as u64 + self.dying.messages() + self.unacked.count
     }
 
     /// Ready messages.
@@ -459,7 +502,7 @@ impl Queue {
     }
 
     /// Ends the queue: its consumers are cancelled, its messages dropped (a deleted queue makes no dead
-    /// letters). What the journal has to know is that the queue is gone, not each message.
+    /// letters). All that was stored of them is in [`Effects::settled`] and [`Effects::released`].
     pub fn close(&mut self, out: &mut Effects) -> Closed {
         let closed = Closed {
             ready: self.ready.len() as u64,
@@ -472,10 +515,14 @@ impl Queue {
             if consumer.role == Role::Consuming {
                 out.cancelled.push(consumer.id);
             }
+            consumer.unacked.iter().for_each(|entry| self.note_settled(entry, out));
         }
-        self.ready = Ready::default();
-        self.delayed = Delayed::default();
         self.consumers = Consumers::new(self.options.single_active_consumer);
+        let mut delayed = std::mem::take(&mut self.delayed);
+        for item in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
+            self.note_item_settled(item, out);
+        }
+        self.forget_dying(out);
         self.unacked = UnackedTotal::default();
         closed
     }
@@ -485,6 +532,7 @@ impl Queue {
     pub fn check_invariants(&self) {
         self.ready.check_invariants();
         self.delayed.check_invariants();
+        self.dying.check_invariants();
         self.consumers.check_invariants();
         assert!(self.taken.is_empty(), "messages are neither ready nor unacked");
         let (mut count, mut memory) = (0, 0);

@@ -5,9 +5,10 @@
 
 use rialto_protocol::types::ShortStr;
 
-use crate::model::{ConsumerId, Returned, Timestamp};
+use crate::model::{ConsumerId, Publication, Returned, StoredRun, Timestamp};
 
 use super::Queue;
+use super::dying::Cause;
 use super::effects::{DeadLetter, DeathReason, Effects, Settle, SettleError};
 use super::entry::{Entry, Held};
 
@@ -27,7 +28,7 @@ impl Queue {
         out: &mut Effects,
     ) -> Result<u64, SettleError> {
         let slot = self.consumers.find(consumer).ok_or(SettleError::UnknownConsumer)?;
-        let journal = self.options.durable;
+        let (stored, journalled) = (self.is_stored(), self.is_journalled());
         let unacked = &mut self.unacked;
         let consumer = self.consumers.get_mut(slot);
         if first_tag == 0 || last_tag >= consumer.unacked.next_tag() {
@@ -38,8 +39,8 @@ impl Queue {
         match settlement {
             Settle::Ack => consumer.unacked.take(first_tag, last_tag, |entry| {
                 unacked.remove(&entry);
-                if journal {
-                    entry.note_settled(&mut out.settled);
+                if stored {
+                    entry.note_settled(journalled, out);
                 }
             }),
             _ => consumer.unacked.take(first_tag, last_tag, |entry| {
@@ -114,8 +115,9 @@ impl Queue {
                     let count = if failed { entry.held.failures } else { entry.held.returns };
                     now.plus(retry.delay(entry.lsn, count))
                 });
-                if self.options.durable
+                if self.is_journalled()
                     && let Some(location) = entry.held.message.location()
+                    && !location.segment.is_overflow()
                 {
                     let Held { failures: delivery_count, returns, .. } = entry.held;
                     out.returned.push(Returned { lsn: entry.lsn, location, delivery_count, returns, until });
@@ -142,20 +144,51 @@ impl Queue {
         text: Option<ShortStr>,
         out: &mut Effects,
     ) {
-        self.totals.count_death(reason);
+        self.totals.count_deaths(reason, 1);
+        match self.dying.is_empty() {
+            true => self.end(entry, reason, text, out),
+            false => self.dying.push(entry, Cause { reason, text }),
+        }
+    }
+
+    /// Ends a message whose turn to die it is.
+    pub(super) fn end(&self, entry: Entry, reason: DeathReason, text: Option<ShortStr>, out: &mut Effects) {
         if self.options.dead_letter.is_none() {
             return self.note_settled(&entry, out);
+        }
+        if self.spills {
+            // The journal does not know it; that it is released cannot wait for its way as a dead letter.
+            entry.note_settled(false, out);
         }
         let Entry { lsn, held } = entry;
         let delivery_count = held.failures;
         out.dead.push(DeadLetter { message: held.message, lsn, reason, text, delivery_count });
     }
 
-    /// Tells the journal, if it has this message for this queue, that it is done with.
+    /// Tells who has stored this message, if anybody has, that it is done with.
     pub(super) fn note_settled(&self, entry: &Entry, out: &mut Effects) {
-        if self.options.durable {
-            entry.note_settled(&mut out.settled);
+        if self.is_stored() {
+            entry.note_settled(self.is_journalled(), out);
         }
+    }
+
+    /// Tells the journal, which was told that this message comes before the queue was asked, that the queue does not take
+    /// it.
+    pub(super) fn note_not_taken(&self, publication: &Publication, out: &mut Effects) {
+        if let Some(location) = publication.message.location() {
+            let run = StoredRun { first: publication.lsn, count: 1, location };
+            out.note_settled(run, self.is_journalled());
+        }
+    }
+
+    /// Whether the journal has its persistent messages: it is durable, and does not go with a connection.
+    pub(super) fn is_journalled(&self) -> bool {
+        self.options.durable && !self.options.exclusive
+    }
+
+    /// Whether messages may be stored somewhere on its account, so that somebody has to know when they are done with.
+    pub(super) fn is_stored(&self) -> bool {
+        self.is_journalled() || self.spills
     }
 }
 

@@ -146,6 +146,13 @@ pub struct IndexEntry<'a> {
     pub entries_len: u32,
 }
 
+/// How far an index has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexMark {
+    len: usize,
+    records: u32,
+}
+
 /// Collects the index of a segment while it is written.
 #[derive(Debug, Default)]
 pub struct IndexBuilder {
@@ -188,6 +195,22 @@ impl IndexBuilder {
     pub fn push_damaged(&mut self, len: u32) {
         self.bytes.put_u8(DAMAGED);
         varint::put(&mut self.bytes, len.into());
+    }
+
+    /// Where it stands now, for [`IndexBuilder::truncate`].
+    pub fn mark(&self) -> IndexMark {
+        IndexMark { len: self.bytes.len(), records: self.records }
+    }
+
+    /// Forgets what was pushed since it stood there.
+    pub fn truncate(&mut self, mark: IndexMark) {
+        self.bytes.truncate(mark.len);
+        self.records = mark.records;
+    }
+
+    /// Records pushed.
+    pub fn records(&self) -> u32 {
+        self.records
     }
 
     /// The entries that it has, to be read as from a file.
@@ -257,7 +280,7 @@ impl<'a> IndexReader<'a> {
     ///
     /// # Errors
     /// The index makes no sense.
-    pub fn next(&mut self) -> Result<Option<IndexEntry<'a>>, super::record::RecordError> {
+    pub fn next_entry(&mut self) -> Result<Option<IndexEntry<'a>>, super::record::RecordError> {
         if self.input.0.is_empty() {
             return Ok(None);
         }
@@ -363,7 +386,7 @@ mod tests {
         head.check_entries(nonce, entries).unwrap();
         let mut reader = IndexReader::new(entries);
         let mut found = Vec::new();
-        while let Some(entry) = reader.next().unwrap() {
+        while let Some(entry) = reader.next_entry().unwrap() {
             found.push((entry.offset, entry.kind, entry.shard, entry.meta, entry.entries_len));
         }
         assert_eq!(

@@ -213,6 +213,7 @@ impl Naive {
             if self.mutation == Some(Mutation::DuplicateRenewsKey) {
                 seen.1 = until;
             }
+            self.settled(&message);
             return NaiveVerdict::Duplicate;
         }
         let verdict = self.take(message, now);
@@ -247,8 +248,9 @@ impl Naive {
             return NaiveVerdict::Accepted;
         }
         if is_refused {
-            if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
-                self.bury(message, DeathReason::MaxLength, None);
+            match self.options.overflow {
+                OverflowRule::RejectPublishDeadLetter => self.bury(message, DeathReason::MaxLength, None),
+                _ => self.settled(&message),
             }
             return NaiveVerdict::Rejected;
         }
@@ -539,17 +541,11 @@ impl Naive {
             Some(Mutation::DelayedOutlivesTtl) => delayed.0,
             _ => delay_end(delayed),
         };
-        let (mut due, delayed): (Vec<_>, Vec<_>) =
+        let (due, delayed): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.delayed).into_iter().partition(|delayed| end(delayed) <= now);
         self.delayed = delayed;
-        due.sort_by_key(|delayed| (end(delayed), delayed.1.lsn));
-        for (_, message) in due {
-            if message.expires.is_some_and(|at| at <= now) {
-                self.bury(message, DeathReason::Expired, None);
-            } else {
-                self.ready.push(message);
-            }
-        }
+        // Those that have waited for too long expire with the others.
+        self.ready.extend(due.into_iter().map(|(_, message)| message));
     }
 
     /// When a message that came back now may be delivered again, if it has to wait.

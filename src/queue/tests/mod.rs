@@ -8,6 +8,7 @@ mod duplicates;
 mod expiry;
 mod order;
 mod overflow;
+mod paging;
 mod settlement;
 
 use crate::model::{

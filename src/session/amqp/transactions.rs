@@ -3,16 +3,20 @@
 //! Routes are found when a message is published, as in RabbitMQ; returns of unroutable messages wait for the commit.
 //! A rollback forgets the publishes and puts the acknowledged messages back among the unacknowledged ones: it does
 //! not requeue them.
+//!
+//! `tx.commit-ok` waits for the disk, as in RabbitMQ: the client is to wait for it before it goes on with the channel.
+//! If the disk fails, the connection is closed instead.
 
 use bytes::BytesMut;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::Method;
 
 use super::channel::Mode;
+use super::confirms::Confirm;
 use super::fault::Refusal;
 use super::unacked::Taken;
 use super::{AmqpSession, State};
-use crate::broker::PublishBatch;
+use crate::broker::{Commit, PublishBatch};
 use crate::model::ChannelId;
 use crate::queue::{RejectReason, Settle};
 
@@ -57,11 +61,14 @@ impl AmqpSession {
     pub(super) fn commit(&mut self, number: ChannelId) -> Result<(), Refusal> {
         let Transaction { batches, returns, settles, bytes: _ } = self.take_transaction(number)?;
         let partly = || Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion");
+        let mut commit = Commit::NONE;
         let batches = match self.broker.would_take(&batches) {
             true => batches,
-            // As in RabbitMQ when a queue refuses (`x-overflow`): nothing is acknowledged, and what was taken stays.
-            false if !self.publish_apart(batches) => return Err(partly()),
-            false => Vec::new(),
+            false => {
+                // As in RabbitMQ when a queue refuses (`x-overflow`): nothing is acknowledged, what was taken stays.
+                commit = self.publish_apart(batches).ok_or_else(partly)?;
+                Vec::new()
+            }
         };
         if let State::Open(open) = &mut self.state {
             for (taken, settlement) in settles {
@@ -70,13 +77,18 @@ impl AmqpSession {
         }
         self.flush_settles();
         match self.publish_committed(batches) {
-            None => {}
+            Ok(together) => commit = commit.join(together),
             // Another publisher was quicker since.
-            Some(RejectReason::MaxLength) => return Err(partly()),
-            Some(reason) => return Err(Refusal::new(ReplyCode::InternalError, reason.to_string())),
+            Err(RejectReason::MaxLength) => return Err(partly()),
+            Err(reason) => return Err(Refusal::new(ReplyCode::InternalError, reason.to_string())),
         }
         self.out.buffer().extend_from_slice(&returns);
-        self.say(number.0, Method::TxCommitOk(Default::default()));
+        let commit = commit.join(self.turn.0.take_commit());
+        if self.held.may_pass(&commit, &self.broker) {
+            self.say(number.0, Method::TxCommitOk(Default::default()));
+        } else {
+            self.held.push(commit, number, Confirm::Committed);
+        }
         Ok(())
     }
 
