@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ahash::AHashMap;
 use parking_lot::Mutex;
 
+use super::overflow::{is_overflow, overflow_name};
 use crate::model::SegmentId;
 use crate::store::record::Nonce;
 use crate::store::segment::{RECORDS_START, SegmentHeader, file_name};
@@ -68,7 +69,7 @@ impl Files {
             open.used.store(tick, Ordering::Relaxed);
             return Ok(open.clone());
         }
-        let name = file_name(id);
+        let name = if is_overflow(id) { overflow_name(id) } else { file_name(id) };
         let file = self.disk.open(&name)?;
         let mut header = [0; RECORDS_START as usize];
         file.read_exact_at(&mut header, 0)?;

@@ -9,32 +9,39 @@
 //! metadata only; nothing waits for the disk in it. Not here: the format (`record`, `segment`), what is found at start
 //! (`recovery`).
 
+mod compaction;
 mod files;
 mod forwards;
 mod lsn_set;
 mod options;
+mod overflow;
 mod pending;
 mod reading;
 mod space;
 mod stats;
+mod threads;
 mod writer;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use crate::model::{Clock, Location, Lsn, QueueId, Returned, SegmentId, StoredRun};
+use crate::model::{Clock, Location, Lsn, Message, QueueId, Returned, SegmentId, StoredRun};
 use crate::store::{Disk, Log, LogError, Part, Position, RecordSlice, Role};
+use compaction::Maintenance;
+pub use compaction::{DeletionHold, Maintained};
 use files::{Files, OpenFile};
 pub use options::{JournalOptions, SyncMode};
+use overflow::{Overflow, is_overflow};
 use pending::{Batch, Pending, Purpose, Unit};
 use space::{Note, Repeat, Space};
 use stats::Counters;
 pub use stats::JournalStats;
+pub use threads::JournalThreads;
 use writer::{Event, Fault, Writer};
 
 /// What a call of [`Journal::pump`] did.
@@ -76,6 +83,11 @@ pub struct Journal {
     wake: Condvar,
     space: Mutex<Space>,
     writer: Mutex<Writing>,
+    maintenance: Mutex<Maintenance>,
+    /// How many want every file to stay.
+    holds: Arc<AtomicUsize>,
+    overflow: Overflow,
+    segment_size: u32,
     files: Files,
     /// Whether any record has moved: else nobody need ask where.
     has_forwards: AtomicBool,
@@ -95,6 +107,7 @@ pub struct Journal {
 struct State {
     pending: Pending,
     stopped: Option<String>,
+    is_closing: bool,
     /// The writer's thread sleeps.
     writer_sleeps: bool,
 }
@@ -137,14 +150,20 @@ impl Journal {
             options.segment_size.clamp(JournalOptions::SEGMENT_SIZE_MIN, JournalOptions::SEGMENT_SIZE_MAX);
         let pending = Pending::new(start.next_segment, segment_size);
         let position = pending.tail().as_u64();
+        let mut nonces = nonces;
+        let overflow = Overflow::start(disk.clone(), segment_size, nonces.fork())?;
         let writer = Writer::new(disk.clone(), clock, nonces, start.previous);
         Ok(Journal {
             files: Files::new(disk.clone()),
             disk,
             options,
-            state: Mutex::new(State { pending, stopped: None, writer_sleeps: false }),
+            state: Mutex::new(State { pending, stopped: None, is_closing: false, writer_sleeps: false }),
             wake: Condvar::new(),
             space: Mutex::default(),
+            maintenance: Mutex::default(),
+            holds: Arc::default(),
+            overflow,
+            segment_size,
             writer: Mutex::new(Writing { writer, written: Position(position), last_sync: Instant::now() }),
             has_forwards: AtomicBool::new(false),
             sync_wanted: AtomicBool::new(false),
@@ -281,6 +300,10 @@ impl Journal {
                 repeat.returned.extend(again.returned);
                 continue;
             }
+            if let Purpose::Snapshot(ids) = &unit.purpose {
+                ids.iter().for_each(|id| space.snapshot_noted(*id, segment));
+                continue;
+            }
             for (queue, lsns) in &unit.pairs {
                 space.publish(segment, *queue, lsns.clone());
             }
@@ -371,6 +394,63 @@ impl Journal {
         self.state.lock().pending.rotate();
     }
 
+    fn synced(&self) -> Position {
+        Position(self.synced.load(Ordering::Acquire))
+    }
+
+    /// Ends the journal: writes and syncs what waits, and completes the last segment, so that the next start has nothing
+    /// to mend. Nothing can be appended afterwards.
+    ///
+    /// # Errors
+    /// Why not everything is safe.
+    pub fn close(&self) -> Result<(), String> {
+        {
+            let mut state = self.state.lock();
+            if let Some(text) = &state.stopped {
+                return Err(text.clone());
+            }
+            state.is_closing = true;
+        }
+        self.sync_wanted.store(true, Ordering::Relaxed);
+        loop {
+            match self.pump() {
+                Pumped::Wrote => self.sync_wanted.store(true, Ordering::Relaxed),
+                Pumped::Idle => break,
+                Pumped::Full => return Err(self.is_full().unwrap_or_default()),
+                Pumped::Stopped => return Err(self.stopped().unwrap_or_default()),
+            }
+        }
+        let mut writing = self.writer.lock();
+        let sealed = writing.writer.seal();
+        self.follow(&mut writing.writer);
+        drop(writing);
+        if let Err(Fault::Full(text) | Fault::Failed(text)) = sealed {
+            return Err(text);
+        }
+        self.state.lock().stopped = Some("it was closed".to_owned());
+        self.role.send_replace(Role::Stopped);
+        Ok(())
+    }
+
+    /// Moves transient messages to a file of their own, in order, as one record: their entries stand in it back to back.
+    /// They can be read there until they are released. Does not wait for the disk to be synced, but for the write.
+    ///
+    /// # Errors
+    /// The disk is full or fails; they are still only in memory.
+    pub fn spill(&self, messages: &[Message]) -> std::io::Result<Location> {
+        self.overflow.spill(messages, &self.files)
+    }
+
+    /// Nobody needs these spilled messages any more. Each is released once.
+    pub fn release(&self, runs: &[StoredRun]) {
+        self.overflow.release(runs, &self.files);
+    }
+
+    fn wake_up(&self) {
+        let _state = self.state.lock();
+        self.wake.notify_all();
+    }
+
     fn tell(&self) {
         if let Some(progress) = self.progress.get() {
             progress();
@@ -381,6 +461,7 @@ impl Journal {
         let state = self.state.lock();
         match &state.stopped {
             Some(text) => Err(LogError::Stopped(text.clone())),
+            None if state.is_closing => Err(LogError::Stopped("it is being closed".to_owned())),
             None => Ok(state),
         }
     }
@@ -396,7 +477,8 @@ impl Journal {
     /// Waits until something was appended, or this long.
     fn wait_for_work(&self, longest: Duration) {
         let mut state = self.state.lock();
-        if state.pending.is_empty() && state.stopped.is_none() {
+        let is_wanted = self.sync_wanted.load(Ordering::Relaxed) || state.is_closing;
+        if state.pending.is_empty() && state.stopped.is_none() && !is_wanted {
             state.writer_sleeps = true;
             self.wake.wait_for(&mut state, longest);
             state.writer_sleeps = false;
@@ -415,6 +497,8 @@ impl Journal {
         stats.reclaimable_bytes = totals.bytes - totals.live_bytes;
         stats.live_pairs = totals.live_pairs;
         stats.forwarded_records = space.forwards() as u64;
+        drop(space);
+        (stats.overflow_segments, stats.overflow_bytes) = self.overflow.size();
         stats
     }
 }
@@ -508,9 +592,11 @@ impl Journal {
     }
 
     fn read_at(&self, location: Location, from: u32, len: u32) -> Result<RecordSlice, LogError> {
-        let waiting = self.state.lock().pending.find(location);
-        if let Some(record) = waiting {
-            return reading::from_memory(location, &record, from, len);
+        if !is_overflow(location.segment) {
+            let waiting = self.state.lock().pending.find(location);
+            if let Some(record) = waiting {
+                return reading::from_memory(location, &record, from, len);
+            }
         }
         let open = self.files.get(location.segment).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => LogError::NotStored(location),

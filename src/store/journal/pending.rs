@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::space::Copied;
 use crate::model::{Location, Lsn, MessageBatch, QueueId, Returned, SegmentId, StoredRun};
@@ -17,13 +17,31 @@ use crate::store::record::{PublishFields, RecordKind, RecordTooLong, RecordWrite
 use crate::store::segment::RECORDS_START;
 use crate::store::{Part, Position, PublishPart};
 
+/// Entries of a record.
+#[derive(Debug)]
+pub(super) enum Entries {
+    /// As they were published. The batch, not its bytes: it is charged to the broker's memory until it is written.
+    Batch(Arc<MessageBatch>),
+    /// As they were read.
+    Bytes(Bytes),
+}
+
+impl Entries {
+    pub(super) fn bytes(&self) -> &Bytes {
+        match self {
+            Entries::Batch(batch) => batch.bytes(),
+            Entries::Bytes(bytes) => bytes,
+        }
+    }
+}
+
 /// The bytes of a record, before they are sealed.
 #[derive(Debug)]
 pub(super) struct RecordBytes {
     /// Header and metadata.
     pub(super) head: BytesMut,
-    /// What follows, in order. Batches, not bytes: they are charged to the broker's memory until they are written.
-    pub(super) entries: Vec<Arc<MessageBatch>>,
+    /// What follows, in order.
+    pub(super) entries: Vec<Entries>,
     /// Bytes of all of them.
     pub(super) entries_len: u32,
 }
@@ -52,8 +70,8 @@ pub(super) enum Purpose {
     Ledger,
     /// Survivors of an old record are in it.
     Copy(Copied),
-    /// It says again what is known of segments.
-    Snapshot,
+    /// It says again what is known of these segments.
+    Snapshot(Vec<SegmentId>),
 }
 
 /// A record that waits.
@@ -99,7 +117,7 @@ impl Unit {
                         messages: part.messages,
                         targets: part.targets,
                     });
-                    entries.push(part.batch.clone());
+                    entries.push(Entries::Batch(part.batch.clone()));
                     put_pairs(part, &mut pairs);
                 }
                 Part::Settle { queue, runs } => {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::files::OpenFile;
-use super::pending::RecordBytes;
+use super::pending::{Entries, RecordBytes};
 use crate::model::{ExchangeName, Location, MessageRoute, RoutingKey, Timestamp};
 use crate::store::record::{
     HEADER_LEN, MetaPart, MetaReader, MetaScratch, RecordError, RecordHeader, RecordKind,
@@ -34,8 +34,7 @@ pub(super) fn from_memory(
     let mut start = from as usize;
     let mut left = len as usize;
     let mut pieces: Vec<Bytes> = Vec::new();
-    for batch in &record.entries {
-        let bytes = batch.bytes();
+    for bytes in record.entries.iter().map(Entries::bytes) {
         if start < bytes.len() && left > 0 {
             let end = bytes.len().min(start + left);
             pieces.push(bytes.slice(start..end));

@@ -65,6 +65,8 @@ struct Segment {
     mostly_dead_at: Option<u64>,
     /// Cannot be read; what lives in it stays where it is.
     is_damaged: bool,
+    /// The last process was copying it: it goes before any other, the lowest first.
+    is_half_copied: bool,
 }
 
 impl Segment {
@@ -81,6 +83,7 @@ impl Segment {
             until_strictly: Position(0),
             mostly_dead_at: None,
             is_damaged: false,
+            is_half_copied: false,
         }
     }
 
@@ -128,15 +131,6 @@ pub(super) struct Copied {
 pub(super) struct Repeat {
     pub(super) settled: Vec<(QueueId, StoredRun)>,
     pub(super) returned: Vec<(QueueId, Returned)>,
-}
-
-/// A segment that could go, if others did not depend on what is noted in it.
-#[derive(Debug)]
-pub(super) struct Blocked {
-    /// The one that could go.
-    pub(super) segment: SegmentId,
-    /// Those of which a snapshot must be written first.
-    pub(super) snapshots: Vec<SegmentId>,
 }
 
 /// Sums over all segments.
@@ -340,11 +334,6 @@ impl Space {
         pairs.live.contains(lsn.0)
     }
 
-    /// What is known of a message that came back.
-    pub(super) fn returned(&self, id: SegmentId, queue: QueueId, lsn: Lsn) -> Option<Returned> {
-        self.segments.get(&id)?.queues.get(&queue)?.returned.get(&lsn.0).copied()
-    }
-
     /// Sealed segments that nobody needs and nothing depends on: they may be removed now. If the disk is full, those
     /// whose settlements are not synced are among them; what moved elsewhere is waited for even then.
     pub(super) fn deletable(&self, synced: Position, is_full: bool) -> Vec<SegmentId> {
@@ -352,25 +341,36 @@ impl Space {
         dead.filter(|id| self.depending(*id).next().is_none()).collect()
     }
 
-    /// The first segment that is dead but has notes about others, if saying them again costs less than it frees.
-    pub(super) fn blocked(&self, synced: Position) -> Option<Blocked> {
+    /// Of the first segment that is dead but has notes about others: those of which a snapshot must be written before it
+    /// can go. If that costs less than it frees.
+    pub(super) fn blocked(&self, synced: Position) -> Option<Vec<SegmentId>> {
         self.dead(synced, false).find_map(|segment| {
             let snapshots: Vec<_> = self.depending(segment).collect();
             let cost: u64 = snapshots.iter().map(|id| self.snapshot_bytes(*id)).sum();
             let bytes = self.segments.get(&segment)?.bytes;
-            (!snapshots.is_empty() && cost <= bytes / 2).then_some(Blocked { segment, snapshots })
+            (!snapshots.is_empty() && cost <= bytes / 2).then_some(snapshots)
         })
     }
 
     fn dead(&self, synced: Position, is_full: bool) -> impl Iterator<Item = SegmentId> {
-        let dead = self.segments.iter().filter(move |(_, segment)| {
+        let half_copied = self.half_copied();
+        let may_go = move |id: SegmentId| half_copied.is_none_or(|first| first == id);
+        let dead = self.segments.iter().filter(move |(id, segment)| {
             let until = if is_full { segment.until_strictly } else { segment.until };
             segment.life == Life::Sealed
                 && segment.live == 0
+                && may_go(**id)
                 && until <= synced
                 && !segment.copies_of.iter().any(|id| self.segments.contains_key(id))
         });
         dead.map(|(id, _)| *id)
+    }
+
+    fn half_copied(&self) -> Option<SegmentId> {
+        self.segments
+            .iter()
+            .find(|(_, segment)| segment.is_half_copied && !segment.is_damaged)
+            .map(|(id, _)| *id)
     }
 
     /// Segments that are there, or could be after a crash, and have notes in this one.
@@ -398,18 +398,30 @@ impl Space {
                 snapshot.returned.push((*queue, pairs.returned.values().copied().collect()));
             }
         }
+        // The same journal is written the same way each time.
+        snapshot.settled.sort_unstable_by_key(|(queue, _)| *queue);
+        snapshot.returned.sort_unstable_by_key(|(queue, _)| *queue);
         snapshot
     }
 
-    /// A snapshot of a segment is synced, in segment `recorded`: notes before segment `from`, the one that was being
-    /// accounted when it was taken, are not needed any more.
-    pub(super) fn snapshot_synced(&mut self, id: SegmentId, from: SegmentId, recorded: SegmentId) {
+    /// A record in segment `noted` has a snapshot of a segment.
+    pub(super) fn snapshot_noted(&mut self, id: SegmentId, noted: SegmentId) {
+        if let Some(segment) = self.segments.get_mut(&id).filter(|_| id != noted) {
+            segment.noted_in.insert(noted);
+        }
+    }
+
+    /// A snapshot of a segment is synced: notes before segment `from`, the one that was being accounted when it was
+    /// taken, are not needed any more.
+    pub(super) fn snapshot_synced(&mut self, id: SegmentId, from: SegmentId) {
         if let Some(segment) = self.segments.get_mut(&id) {
             segment.noted_in.retain(|noted| *noted >= from);
-            if recorded != id {
-                segment.noted_in.insert(recorded);
-            }
         }
+    }
+
+    /// The segment of the newest record that is accounted.
+    pub(super) fn newest_segment(&self) -> SegmentId {
+        self.segments.last_key_value().map_or(SegmentId::default(), |(id, _)| *id)
     }
 
     /// A file has been removed; until [`Space::forget`] it may come back with a crash.
@@ -441,6 +453,10 @@ impl Space {
     /// The segment whose survivors should be copied now, if there is one: of those that have been mostly dead for a
     /// while the oldest, else, if the journal holds too much garbage, the one with the most.
     pub(super) fn compaction(&mut self, rule: CompactionRule) -> Option<SegmentId> {
+        let half_copied = self.half_copied().filter(|id| self.segments[id].live > 0);
+        if half_copied.is_some() {
+            return half_copied;
+        }
         let appended = self.appended;
         for segment in self.segments.values_mut() {
             let is_mostly_dead = (segment.live as f64) < segment.total as f64 * MOSTLY_DEAD;
@@ -488,11 +504,6 @@ impl Space {
     /// Records that were copied and are still asked for by their old places.
     pub(super) fn forwards(&self) -> usize {
         self.forwards.len()
-    }
-
-    /// Whether a segment is there.
-    pub(super) fn has(&self, id: SegmentId) -> bool {
-        self.segments.contains_key(&id)
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::pending::{Batch, Purpose, Unit};
-use crate::model::{Clock, Lsn, MessageBatch, SegmentId};
+use crate::model::{Clock, Lsn, SegmentId};
 use crate::store::record::{HEADER_LEN, Nonce, RecordKind, seal, skip};
 use crate::store::segment::{IndexBuilder, RECORDS_START, SegmentHeader, file_name};
 use crate::store::{Disk, DiskFile};
@@ -269,8 +269,8 @@ impl Writer {
 enum Piece<'a> {
     /// Of the buffer, and where in the file they begin.
     Flat(Range<usize>, u32),
-    /// Of a batch.
-    Batch(&'a MessageBatch),
+    /// Of messages.
+    Entries(&'a Bytes),
     /// Nothing: room that is left as it is.
     Gap(()),
 }
@@ -279,7 +279,7 @@ impl Piece<'_> {
     fn slice<'b>(&'b self, flat: &'b [u8]) -> IoSlice<'b> {
         match self {
             Piece::Flat(range, _) => IoSlice::new(&flat[range.clone()]),
-            Piece::Batch(batch) => IoSlice::new(batch.bytes()),
+            Piece::Entries(bytes) => IoSlice::new(bytes),
             Piece::Gap(()) => IoSlice::new(&[]),
         }
     }
@@ -305,20 +305,20 @@ fn put_unit<'a>(unit: &'a Unit, current: &Current, flat: &mut Vec<u8>, pieces: &
         return;
     }
     flat.extend_from_slice(&record.head);
-    let entries = || record.entries.iter().map(|batch| &batch.bytes()[..]);
+    let entries = || record.entries.iter().map(|entries| &entries.bytes()[..]);
     seal(&mut flat[start..], current.nonce, offset, current.synced, entries());
     if record.entries_len <= COPY_MAX {
         entries().for_each(|entries| flat.extend_from_slice(entries));
         add(flat);
     } else {
         add(flat);
-        pieces.extend(record.entries.iter().map(|batch| Piece::Batch(batch)));
+        pieces.extend(record.entries.iter().map(|entries| Piece::Entries(entries.bytes())));
     }
 }
 
 fn kind(unit: &Unit) -> RecordKind {
     match unit.purpose {
-        Purpose::Snapshot => RecordKind::Snapshot,
+        Purpose::Snapshot(_) => RecordKind::Snapshot,
         Purpose::Appended | Purpose::Ledger | Purpose::Copy(_) => RecordKind::Unit,
     }
 }

@@ -6,7 +6,7 @@ use roaring::RoaringTreemap;
 use super::damage::{Damage, DamageKind};
 use super::open::{OpenSegment, Opened};
 use super::restored::{CompactRun, Facts, FactsTable, RestoredQueue};
-use super::{Progress, RecoveredSegment, RecoveryError, RecoveryOptions};
+use super::{Progress, RecoveredPairs, RecoveredSegment, RecoveryError, RecoveryOptions};
 use crate::model::{Location, Lsn, QueueId, Returned, SegmentId, StoredRun};
 use crate::store::StoredMessage;
 use crate::store::disk::Disk;
@@ -49,7 +49,7 @@ pub(super) fn fold(
             total: 0,
             live: 0,
             live_bytes: 0,
-            settled: AHashMap::new(),
+            queues: AHashMap::new(),
             returned: Vec::new(),
             about: Vec::new(),
             is_half_copied: false,
@@ -156,17 +156,18 @@ struct FoldedQueue {
     seen: RoaringTreemap,
     /// Of the segment that is looked at.
     chunk: Vec<CompactRun>,
-    settled_here: RoaringTreemap,
+    here: RecoveredPairs,
     restored: RestoredQueue,
 }
 
 impl FoldedQueue {
     fn end_segment(&mut self, id: QueueId, segment: &mut RecoveredSegment) {
         self.restored.add(std::mem::take(&mut self.chunk));
-        if !self.settled_here.is_empty() {
-            let mut settled = std::mem::take(&mut self.settled_here);
-            settled.optimize();
-            segment.settled.insert(id, settled);
+        let mut here = std::mem::take(&mut self.here);
+        if !(here.live.is_empty() && here.settled.is_empty()) {
+            here.live.optimize();
+            here.settled.optimize();
+            segment.queues.insert(id, here);
         }
     }
 }
@@ -193,10 +194,7 @@ impl Fold<'_> {
                     let Some(queue) = known(&mut self.queues, self.exists, queue) else { continue };
                     for StoredRun { first, count, location } in runs {
                         about(segment, location.segment);
-                        match count {
-                            1 => _ = queue.settled.insert(first.0),
-                            _ => _ = queue.settled.insert_range(first.0..first.0 + u64::from(*count)),
-                        }
+                        insert(&mut queue.settled, first.0, (*count).into());
                     }
                 }
                 MetaPart::Return { queue, returned } => {
@@ -271,6 +269,14 @@ fn about(segment: &mut RecoveredSegment, other: SegmentId) {
     }
 }
 
+/// Adds LSNs to a set. The reader has made sure that there are so many.
+fn insert(set: &mut RoaringTreemap, first: u64, count: u64) {
+    match count {
+        1 => _ = set.insert(first),
+        _ => _ = set.insert_range(first..first + count),
+    }
+}
+
 /// Where messages of one part and one queue are taken over.
 struct Here<'a> {
     queue: &'a mut FoldedQueue,
@@ -312,10 +318,7 @@ impl Here<'_> {
         };
         self.segment.is_half_copied |= seen > 0;
         if seen == 0 {
-            match count {
-                1 => _ = self.queue.seen.insert(first),
-                _ => _ = self.queue.seen.insert_range(lsns.clone()),
-            }
+            insert(&mut self.queue.seen, first, count);
         }
         match (seen, settled) {
             (0, 0) => self.left(all),
@@ -340,13 +343,14 @@ impl Here<'_> {
     }
 
     fn settled(&mut self, first: u64, count: u64) {
-        self.queue.settled_here.insert_range(first..first + count);
+        insert(&mut self.queue.here.settled, first, count);
     }
 
     /// Messages with consecutive LSNs that are left, into runs.
     fn left(&mut self, all: std::ops::Range<usize>) {
         let messages = self.part.messages;
         self.segment.live += all.len() as u64;
+        insert(&mut self.queue.here.live, self.lsn(all.start), all.len() as u64);
         self.segment.live_bytes += u64::from(self.offsets[all.end] - self.offsets[all.start]);
         let mut from = all.start;
         while from < all.end {

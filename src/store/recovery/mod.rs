@@ -116,8 +116,8 @@ pub struct RecoveredSegment {
     pub live: u64,
     /// Bytes of the entries of those that are left here, counted once for each queue.
     pub live_bytes: u64,
-    /// Of the messages published in it: those that are settled, by queue, wherever that is said.
-    pub settled: AHashMap<QueueId, RoaringTreemap>,
+    /// The messages published in it, by queue. Queues that do not exist are not among them.
+    pub queues: AHashMap<QueueId, RecoveredPairs>,
     /// Of the messages left here: those that came back, and how often.
     pub returned: Vec<(QueueId, Returned)>,
     /// Older or newer segments that it has settlements or returns about, of queues that exist. They may be gone. In order.
@@ -125,6 +125,15 @@ pub struct RecoveredSegment {
     /// Messages in it also stand in a newer one: the last process was about to copy what was left here and delete it. Must be
     /// emptied and deleted before any other segment is, since what settles the copy may be said to be about the other.
     pub is_half_copied: bool,
+}
+
+/// Messages of one queue that were published in one segment, by LSN. Those that are alive in a newer segment are in neither set.
+#[derive(Clone, Debug, Default)]
+pub struct RecoveredPairs {
+    /// Those that are left here.
+    pub live: RoaringTreemap,
+    /// Those that are settled, wherever that is said.
+    pub settled: RoaringTreemap,
 }
 
 /// Why the journal cannot be recovered.

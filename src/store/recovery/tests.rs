@@ -98,8 +98,9 @@ fn settled_messages_split_their_run_and_entries_keep_their_places() {
     assert_eq!(left(&mut recovered, 2), [10, 11, 12, 13, 14]);
     let segment = &recovered.segments[0];
     assert_eq!((segment.total, segment.live), (10, 8));
-    assert_eq!(segment.settled[&QueueId(1)].iter().collect::<Vec<_>>(), [10, 12]);
-    assert!(!segment.settled.contains_key(&QueueId(2)) && segment.about.is_empty());
+    assert_eq!(segment.queues[&QueueId(1)].settled.iter().collect::<Vec<_>>(), [10, 12]);
+    assert_eq!(segment.queues[&QueueId(1)].live.iter().collect::<Vec<_>>(), [11, 13, 14]);
+    assert!(segment.queues[&QueueId(2)].settled.is_empty() && segment.about.is_empty());
 }
 
 #[test]
@@ -168,7 +169,9 @@ fn a_message_that_was_being_copied_lives_in_the_newest_segment() {
     assert_eq!((old.total, old.live, old.is_half_copied), (4, 2, true));
     assert_eq!((new.total, new.live, new.is_half_copied), (2, 1, false));
     // The copy that is left must not be taken for settled where it stood first.
-    assert_eq!(old.settled[&QueueId(1)].iter().collect::<Vec<_>>(), [3]);
+    let pairs = &old.queues[&QueueId(1)];
+    assert_eq!(pairs.settled.iter().collect::<Vec<_>>(), [3]);
+    assert_eq!(pairs.live.iter().collect::<Vec<_>>(), [1, 4]);
 }
 
 #[test]
