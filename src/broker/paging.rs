@@ -95,8 +95,7 @@ impl QueueCell {
         let written = core.log.written();
         queue.page_out(keep, |location| location.as_u64() < written.0);
         while let Some(spill) = queue.spill_wanted(keep, SPILL) {
-            let lsns: Vec<_> = spill.lsns().collect();
-            match core.log.spill(spill.messages(), &lsns) {
+            match core.log.spill(spill.messages()) {
                 Ok(location) => queue.spilled(spill, location, effects),
                 // They stay where they are; publishers are held back.
                 Err(error) => return tracing::debug!(queue = %self.name(), %error, "nothing is paged out"),

@@ -125,6 +125,9 @@ pub enum LogError {
     /// The log has stopped for good.
     #[error("the log has stopped: {0}")]
     Stopped(String),
+    /// The disk does not do it now.
+    #[error("{0}")]
+    Disk(String),
     /// Nothing is stored there.
     #[error("nothing is stored in segment {} at {}", .0.segment, .0.offset)]
     NotStored(Location),
@@ -180,8 +183,8 @@ pub trait Log: Send + Sync + 'static {
     ///
     /// # Errors
     /// There is no such file, or the disk is full or fails.
-    fn spill(&self, messages: &[Message], lsns: &[Lsn]) -> Result<Location, LogError> {
-        let _ = (messages, lsns);
+    fn spill(&self, messages: &[Message]) -> Result<Location, LogError> {
+        let _ = messages;
         Err(LogError::NotStored(Location::default()))
     }
 

@@ -27,6 +27,6 @@ pub use file_disk::FileDisk;
 pub use log::{
     Log, LogError, MemoryLog, Part, Position, PublishPart, RecordSlice, Role, StoredMessage, StoredTarget,
 };
-pub use recovery::RestoredQueue;
 pub use opening::{Store, StoreError, StoreOptions};
+pub use recovery::RestoredQueue;
 pub use sim_disk::SimDisk;
