@@ -130,7 +130,7 @@ fn limits(settings: &Settings) -> Limits {
     Limits {
         memory_budget: memory.budget.bytes(),
         queue_budget: memory.queue_budget.bytes(),
-        queue_bodies: memory.queue_bodies().bytes(),
+        queue_bodies: memory.bodies_kept().bytes(),
         low_water_percent: memory.low_water_percent.into(),
         outbox_bytes: memory.outbox.bytes(),
         consumer_window: memory.consumer_window.bytes(),

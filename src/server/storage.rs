@@ -61,7 +61,7 @@ pub(super) fn open(
 fn tell(store: &Store, folder: &Path, took: Duration) {
     let messages: u64 = store.held.values().map(|held| held.messages()).sum();
     let (queues, folder) = (store.contents.queues.len(), folder.display());
-    let took = config::duration_text(Duration::from_millis(took.as_millis() as u64));
+    let took = humantime::format_duration(Duration::from_millis(took.as_millis() as u64));
     tracing::info!("{folder}: {queues} durable queues with {messages} messages, read in {took}");
     if let Some(cut) = &store.cut {
         tracing::warn!(
