@@ -22,8 +22,8 @@ use super::purpose::Purpose;
 use super::vhost::Topology;
 use super::{Broker, BrokerError, QueueCell, Turn, Vhost};
 use crate::model::{
-    DeadLetterTarget, ExchangeKind, ExchangeName, ExchangeOptions, Message, Priority, Publication, QueueName,
-    QueueOptions,
+    DeadLetterTarget, ExchangeKind, ExchangeName, ExchangeOptions, Message, Priority, Publication, QueueId,
+    QueueName, QueueOptions,
 };
 use crate::queue::{DeadLetter, Queue, QueueLimits};
 use crate::routing::{CopyKeys, RouteInput, delay};
@@ -54,12 +54,13 @@ impl Vhost {
         self.check_queue_count(&queue_name(name))
     }
 
-    /// Gives a new delayed exchange its queue.
+    /// Gives a delayed exchange its queue: a new one, or that which the journal knows.
     pub(super) fn begin_delays(
         &self,
         topology: &mut Topology,
         name: &ExchangeName,
         options: &ExchangeOptions,
+        known_as: Option<QueueId>,
     ) {
         if options.kind != ExchangeKind::Delayed {
             return;
@@ -70,7 +71,11 @@ impl Vhost {
             QueueOptions { durable: options.durable, dead_letter: Some(target), ..QueueOptions::default() };
         let limits = QueueLimits { expired_each_time: RELEASED_EACH_TIME, ..core.limits.queue };
         let machine = Queue::new(queue_name(name), queue_options, limits, core.clock.now());
-        let queue = self.host(machine, Purpose::Delays, None);
+        let id = known_as.unwrap_or_else(|| core.next_queue_id());
+        let queue = self.host_as(id, machine, Purpose::Delays, None);
+        if known_as.is_none() {
+            self.keep_queue(&queue);
+        }
         topology.routing.set_delay_queue(name, queue.id());
         topology.cells.insert(queue.id(), queue.clone());
         topology.delays.insert(name.clone(), queue);
@@ -93,6 +98,7 @@ impl Vhost {
             let _ = queue.close_if(&mut turn, |_| Ok::<_, BrokerError>(()));
             turn.wake();
             topology.cells.remove(&queue.id());
+            self.forget_kept_queue(&queue);
             self.forget_name(&queue);
         }
     }
@@ -141,6 +147,6 @@ impl Broker {
     }
 }
 
-fn queue_name(exchange: &ExchangeName) -> QueueName {
+pub(super) fn queue_name(exchange: &ExchangeName) -> QueueName {
     QueueName::from(ShortStr::truncated(format!("{PREFIX}{exchange}")))
 }

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use super::{Broker, QueueCell};
+use super::{Broker, Commit, QueueCell};
 use crate::model::{Message, MessageBatch, Publication, QueueId, Returned, StoredRun, Timestamp};
 use crate::queue::Effects;
 use crate::store::{LogError, Part, Position, PublishPart, StoredMessage, StoredTarget};
@@ -145,6 +145,13 @@ impl Broker {
     /// Whether messages of durable queues outlive the broker.
     pub fn is_durable(&self) -> bool {
         self.log().is_durable()
+    }
+
+    /// Appends parts as one record: what is safe once it is committed. Queues that these messages enter may be younger
+    /// than the catalog on disk, so that has to come first.
+    pub(super) fn append(&self, parts: &[Part<'_>]) -> Result<Commit, LogError> {
+        let journal = self.log().append(parts)?;
+        Ok(Commit { journal, ..self.catalog_commit() })
     }
 
     /// Appends what was noted.

@@ -12,7 +12,7 @@ use rialto_protocol::types::RawProperties;
 use super::deduplication::{Claim, Seen};
 use super::journalling::StoredBatch;
 use super::purpose::Purpose;
-use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
+use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::model::{
     BadExpiration, BatchBuilder, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId, expiration,
 };
@@ -72,6 +72,8 @@ struct Facts {
     priority: Option<Priority>,
     ttl_ms: Option<u64>,
     delay_ms: Option<u64>,
+    /// Length of its body, or a little more.
+    body_len: u32,
     stored: bool,
 }
 
@@ -94,7 +96,7 @@ impl PublishBatch {
         entry: &[u8],
         properties: &RawProperties<'_>,
     ) -> Result<(), BadExpiration> {
-        let facts = Facts::of(properties, targets)?;
+        let facts = Facts::of(properties, entry.len(), targets)?;
         self.builder(facts).push_entry(route, entry, properties.is_persistent());
         self.add(targets, facts);
         Ok(())
@@ -112,7 +114,7 @@ impl PublishBatch {
         body: &[u8],
     ) -> Result<(), BadExpiration> {
         let read = RawProperties::trusted(properties);
-        let facts = Facts::of(&read, targets)?;
+        let facts = Facts::of(&read, body.len(), targets)?;
         self.builder(facts).push_content(route, properties, body, read.is_persistent());
         self.add(targets, facts);
         Ok(())
@@ -160,11 +162,12 @@ impl PublishBatch {
 }
 
 impl Facts {
-    fn of(properties: &RawProperties<'_>, targets: &Targets) -> Result<Self, BadExpiration> {
+    fn of(properties: &RawProperties<'_>, body_len: usize, targets: &Targets) -> Result<Self, BadExpiration> {
         let ttl_ms = expiration(properties)?;
         let delay_ms = if targets.delays { delay_ms(properties) } else { None };
         let stored = targets.journalled && properties.is_persistent();
-        Ok(Facts { priority: properties.priority().map(Priority), ttl_ms, delay_ms, stored })
+        let priority = properties.priority().map(Priority);
+        Ok(Facts { priority, ttl_ms, delay_ms, body_len: body_len as u32, stored })
     }
 }
 
@@ -242,54 +245,105 @@ impl Vhost {
 }
 
 impl Broker {
-    /// Tells the journal, if anything of the batch is for it.
-    fn append_batch(&self, batch: &mut PublishBatch, turn: &mut Turn) -> Result<(), LogError> {
-        let appended = match batch.entering.part(turn.now) {
-            Some(part) => self.log().append(&[part]).map(drop),
-            None => Ok(()),
-        };
-        batch.entering.clear();
-        appended
-    }
-
     /// Publishes a batch and leaves it empty. `rejected` gets the positions of messages that some queue refused,
-    /// in order and each once.
+    /// in order and each once. Whoever confirms them waits for what is returned.
     pub fn publish(
         &self,
         batch: &mut PublishBatch,
         publisher: &Arc<Outbox>,
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
-    ) {
+    ) -> Commit {
         if batch.is_empty() {
-            return;
+            return Commit::NONE;
         }
         let first = self.log().reserve(batch.len() as u64);
         batch.number(first, self.gauge());
-        if let Err(error) = self.append_batch(batch, turn) {
-            tracing::debug!(%error, "messages are refused");
-            // Of a read that has durable messages nothing is taken: half of it would be out of order.
-            rejected
-                .extend((0..batch.publications.len() as u32).map(|at| (at, RejectReason::JournalStopped)));
-            batch.publications.clear();
-            batch.runs.clear();
-            return;
+        let appended = match batch.entering.part(turn.now) {
+            Some(part) => self.append(&[part]),
+            None => Ok(Commit::NONE),
+        };
+        match appended {
+            Ok(commit) => {
+                batch.enter(publisher, rejected, turn);
+                commit
+            }
+            Err(error) => {
+                batch.refuse(&error, rejected);
+                Commit::NONE
+            }
         }
-        match &batch.runs[..] {
+    }
+
+    /// Whether every queue would take all of these messages now.
+    pub fn would_take(&self, batches: &[PublishBatch]) -> bool {
+        let mut wanted: AHashMap<QueueId, (&Arc<QueueCell>, u64, u64)> = AHashMap::new();
+        for batch in batches {
+            let mut facts = batch.facts.iter();
+            for run in &batch.runs {
+                let of_run = facts.by_ref().take(run.count as usize);
+                let bytes: u64 = of_run.map(|facts| u64::from(facts.body_len)).sum();
+                for queue in run.targets.queues.iter().filter(|queue| queue.may_refuse()) {
+                    let (_, messages, body_bytes) = wanted.entry(queue.id()).or_insert((queue, 0, 0));
+                    *messages += u64::from(run.count);
+                    *body_bytes += bytes;
+                }
+            }
+        }
+        wanted.into_values().all(|(queue, messages, body_bytes)| queue.has_room_for(messages, body_bytes))
+    }
+
+    /// Publishes batches, and with them everything that this turn has done to queues so far: for the journal, that is
+    /// one thing. Whoever says that it is done waits for what is returned.
+    pub fn publish_together(
+        &self,
+        mut batches: Vec<PublishBatch>,
+        publisher: &Arc<Outbox>,
+        rejected: &mut Vec<(u32, RejectReason)>,
+        turn: &mut Turn,
+    ) -> Commit {
+        batches.retain(|batch| !batch.is_empty());
+        for batch in &mut batches {
+            let first = self.log().reserve(batch.len() as u64);
+            batch.number(first, self.gauge());
+        }
+        let entering = batches.iter().filter_map(|batch| batch.entering.part(turn.now));
+        let parts: Vec<_> = entering.chain(turn.notes.parts()).collect();
+        let appended = match parts.is_empty() {
+            true => Ok(Commit::NONE),
+            false => self.append(&parts),
+        };
+        drop(parts);
+        turn.notes.clear();
+        for mut batch in batches {
+            match &appended {
+                Ok(_) => batch.enter(publisher, rejected, turn),
+                Err(error) => batch.refuse(error, rejected),
+            }
+        }
+        appended.unwrap_or_default()
+    }
+}
+
+impl PublishBatch {
+    /// Gives the messages, which are numbered and in the journal as far as they must, to their queues.
+    fn enter(&mut self, publisher: &Arc<Outbox>, rejected: &mut Vec<(u32, RejectReason)>, turn: &mut Turn) {
+        self.entering.clear();
+        match &self.runs[..] {
             [run] => {
                 let (last, others) =
                     run.targets.queues.split_last().expect("unroutable messages are not in a batch");
                 for queue in others {
-                    queue.publish(batch.publications.iter().cloned(), Some(publisher), rejected, turn);
+                    queue.publish(self.publications.iter().cloned(), Some(publisher), rejected, turn);
                 }
-                last.publish(batch.publications.drain(..), Some(publisher), rejected, turn);
+                last.publish(self.publications.drain(..), Some(publisher), rejected, turn);
             }
-            _ => batch.publish_grouped(publisher, rejected, turn),
+            _ => self.publish_grouped(publisher, rejected, turn),
         }
         rejected.sort_by_key(|(position, _)| *position);
         rejected.dedup_by_key(|(position, _)| *position);
         let mut position = 0;
-        for run in batch.runs.drain(..) {
+        for run in self.runs.drain(..) {
             // A run with a claim is one message.
             if let Some(claim) = &run.targets.claim
                 && rejected.binary_search_by_key(&position, |(at, _)| *at).is_err()
@@ -299,9 +353,17 @@ impl Broker {
             position += run.count;
         }
     }
-}
 
-impl PublishBatch {
+    /// The journal does not take them. Of a read that has durable messages nothing is taken then: half of it would be
+    /// out of order.
+    fn refuse(&mut self, error: &LogError, rejected: &mut Vec<(u32, RejectReason)>) {
+        tracing::debug!(%error, "messages are refused");
+        rejected.extend((0..self.publications.len() as u32).map(|at| (at, RejectReason::JournalStopped)));
+        self.entering.clear();
+        self.publications.clear();
+        self.runs.clear();
+    }
+
     /// Makes publications of the messages, numbered from `first` on, and notes which of them the journal gets.
     fn number(&mut self, first: Lsn, gauge: &MemoryGauge) {
         let PublishBatch { passing, stored, entering, facts, runs, publications, .. } = self;
@@ -310,7 +372,7 @@ impl PublishBatch {
         for run in runs {
             let first_entering = entering.len();
             for (position, facts) in facts.by_ref().take(run.count as usize) {
-                let Facts { priority, ttl_ms, delay_ms, stored: is_stored } = facts;
+                let Facts { priority, ttl_ms, delay_ms, body_len: _, stored: is_stored } = facts;
                 let message = if is_stored { stored.next() } else { passing.next() };
                 let message = message.expect("each was put into one of the builders");
                 let lsn = Lsn(first.0 + u64::from(position));

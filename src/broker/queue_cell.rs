@@ -16,11 +16,14 @@ use super::pressure::Hold;
 use super::purpose::Purpose;
 use super::vhost::Vhost;
 use super::{Core, Turn};
-use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
+use crate::model::{
+    ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Timestamp,
+};
 use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
     RemoveMode, Settle, SettleError, Verdict,
 };
+use crate::store::RestoredQueue;
 
 /// From so many waiting publishers on, those that have gone are looked for.
 const WAITING_SWEEP: usize = 64;
@@ -147,6 +150,10 @@ impl QueueCell {
         self.owner
     }
 
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
     pub(super) fn vhost(&self) -> Option<Arc<Vhost>> {
         self.vhost.upgrade()
     }
@@ -169,6 +176,17 @@ impl QueueCell {
         let result = operation(&mut hosted.queue, turn.now, &mut turn.effects);
         self.carry_out(&mut hosted, turn);
         Some(result)
+    }
+
+    /// Whether it is a queue that refuses what exceeds its limits.
+    pub(super) fn may_refuse(&self) -> bool {
+        let options = self.effective.read();
+        options.overflow != OverflowRule::DropHead && options.has_max_length()
+    }
+
+    /// Whether so many messages with so many bytes of bodies would be taken now.
+    pub(super) fn has_room_for(&self, messages: u64, body_bytes: u64) -> bool {
+        self.hosted.lock().queue.has_room_for(messages, body_bytes)
     }
 
     /// Takes messages, in order. `rejected` gets the positions of those that the queue refuses.
@@ -308,7 +326,10 @@ impl QueueCell {
 
     /// Takes one message for a `get`. None: the queue is gone.
     pub fn get(self: &Arc<Self>, getter: ConsumerId, auto_ack: bool, turn: &mut Turn) -> Option<Option<Got>> {
-        self.run(turn, |queue, now, effects| queue.get(getter, auto_ack, now, effects))
+        self.run(turn, |queue, now, effects| {
+            self.load_front(queue, now, effects);
+            queue.get(getter, auto_ack, now, effects)
+        })
     }
 
     /// Drops the ready and the delayed messages and says how many there were.
@@ -434,8 +455,23 @@ impl QueueCell {
         }
     }
 
+    /// Gives an empty queue what it held when the broker stopped.
+    pub(super) fn restore(self: &Arc<Self>, held: RestoredQueue, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            for mut run in held {
+                if self.purpose == Purpose::Delays {
+                    run.ttl_ms = run.delay_ms;
+                }
+                queue.restore(run);
+            }
+            queue.tick(now, effects);
+        });
+    }
+
     fn carry_out(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
         let Hosted { queue, ports, .. } = hosted;
+        self.load(queue, turn.now, &mut turn.effects);
+        self.page_out(queue, &mut turn.effects);
         queue.take_deliveries(|id, deliveries| {
             let Some(port) = ports.get(&id) else { return };
             if port.outbox.push(port.consumer, deliveries) {
@@ -455,6 +491,7 @@ impl QueueCell {
                 turn.effects.returned.clear();
             }
         }
+        turn.released.append(&mut turn.effects.released);
         if turn.effects.deleted.take().is_some() {
             self.close(hosted, turn);
             turn.closed.push(self.clone());
@@ -474,7 +511,11 @@ impl QueueCell {
     fn close(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
         hosted.closed = true;
         hosted.queue.close(&mut turn.effects);
+        if self.journalled {
+            self.core.log.remove_queue(self.id, &turn.effects.settled);
+        }
         turn.effects.settled.clear();
+        turn.released.append(&mut turn.effects.released);
         let ended = turn.effects.cancelled.drain(..).filter_map(|id| hosted.ports.remove(&id));
         for port in ended.chain(hosted.cancelled.drain(..).map(|(_, port)| port)) {
             if port.outbox.notify(Notice::ConsumerCancelled { consumer: port.consumer }) {
@@ -489,7 +530,7 @@ impl QueueCell {
 
     fn weigh(&self, hosted: &mut Hosted) {
         let memory = hosted.queue.memory_bytes();
-        let messages = hosted.queue.messages();
+        let messages = hosted.queue.messages() - hosted.queue.paged();
         self.core.pressure.weigh(hosted.memory, memory);
         self.core.pressure.count(hosted.messages, messages);
         hosted.memory = memory;

@@ -219,30 +219,43 @@ mod tests {
 
     #[test]
     fn the_journal_is_held_to_its_limits() {
-        let outcome = |change: &dyn Fn(&mut Settings)| {
+        type Change = fn(&mut Settings);
+        let outcome = |change: Change| {
             let mut settings = Settings::default();
             change(&mut settings);
             check(&settings).map_err(|error| error.key)
         };
-        let edges: [(&str, &dyn Fn(&mut Settings), &dyn Fn(&mut Settings)); 6] = [
-            ("store.sync_interval", &|s| s.store.sync_interval = Duration::from_millis(1), &|s| {
-                s.store.sync_interval = Duration::from_micros(999)
-            }),
-            ("store.segment_size", &|s| s.store.segment_size = Size::mib(1), &|s| {
-                s.store.segment_size = Size::new(Size::mib(1).bytes() - 1)
-            }),
-            ("store.segment_size", &|s| s.store.segment_size = Size::gib(2), &|s| {
-                s.store.segment_size = Size::new(Size::gib(2).bytes() + 1)
-            }),
-            ("store.garbage_ratio_max", &|s| s.store.garbage_ratio_max = 10, &|s| {
-                s.store.garbage_ratio_max = 9
-            }),
-            ("store.garbage_ratio_max", &|s| s.store.garbage_ratio_max = 90, &|s| {
-                s.store.garbage_ratio_max = 91
-            }),
-            ("store.free_space_min", &|s| s.store.free_space_min = Size::new(0), &|s| {
-                s.store.free_space_min = Size::gib((1 << 20) + 1)
-            }),
+        let edges: [(&str, Change, Change); 6] = [
+            (
+                "store.sync_interval",
+                |s| s.store.sync_interval = Duration::from_millis(1),
+                |s| s.store.sync_interval = Duration::from_micros(999),
+            ),
+            (
+                "store.segment_size",
+                |s| s.store.segment_size = Size::mib(1),
+                |s| s.store.segment_size = Size::new(Size::mib(1).bytes() - 1),
+            ),
+            (
+                "store.segment_size",
+                |s| s.store.segment_size = Size::gib(2),
+                |s| s.store.segment_size = Size::new(Size::gib(2).bytes() + 1),
+            ),
+            (
+                "store.garbage_ratio_max",
+                |s| s.store.garbage_ratio_max = 10,
+                |s| s.store.garbage_ratio_max = 9,
+            ),
+            (
+                "store.garbage_ratio_max",
+                |s| s.store.garbage_ratio_max = 90,
+                |s| s.store.garbage_ratio_max = 91,
+            ),
+            (
+                "store.free_space_min",
+                |s| s.store.free_space_min = Size::new(0),
+                |s| s.store.free_space_min = Size::gib((1 << 20) + 1),
+            ),
         ];
         for (key, edge, past) in edges {
             assert_eq!(outcome(edge), Ok(()), "{key}");

@@ -43,6 +43,11 @@ impl MessageBatch {
         &self.bytes
     }
 
+    /// The routes of its messages: [`Message::route_number`] counts them.
+    pub fn routes(&self) -> &[MessageRoute] {
+        &self.routes
+    }
+
     /// Where the journal keeps it, if it does.
     pub fn location(&self) -> Option<Location> {
         self.stored.get().map(|(location, _)| *location)

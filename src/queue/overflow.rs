@@ -20,6 +20,12 @@ impl Queue {
         self.exceeds(messages + 1, body_bytes + message.body_len() as u64)
     }
 
+    /// Whether so many more messages, with so many bytes of bodies, are within the queue's limits.
+    pub fn has_room_for(&self, more: u64, more_body_bytes: u64) -> bool {
+        let (messages, body_bytes) = self.length();
+        !self.exceeds(messages + more, body_bytes + more_body_bytes)
+    }
+
     /// Drops from the head while there is too much. Stops at messages that are not in memory if only some of them have to
     /// go: which, their bodies' lengths decide.
     pub(super) fn drop_overflow(&mut self, out: &mut Effects) {

@@ -111,7 +111,7 @@ impl World {
             batch
                 .push_content(&route, &resolved.targets, stored, body.as_bytes())
                 .map_err(|error| BrokerError::refused(error.reply_code(), error.to_string()))?;
-            self.broker.publish(&mut batch, &self.outbox, &mut Vec::new(), &mut self.turn);
+            let _ = self.broker.publish(&mut batch, &self.outbox, &mut Vec::new(), &mut self.turn);
             self.turn.finish(&self.broker);
         }
         Ok(resolved.targets.queues.len())

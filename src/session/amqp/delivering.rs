@@ -26,8 +26,12 @@ const DELIVERY_COUNT: &str = "x-delivery-count";
 const ACQUIRED_COUNT: &str = "x-acquired-count";
 
 impl AmqpSession {
-    /// Encodes deliveries until enough waits to be written.
+    /// Encodes deliveries until enough waits to be written; none while the output is held, for they would only wait
+    /// there.
     pub(super) fn fill_output(&mut self) {
+        if self.out.is_held() {
+            return;
+        }
         loop {
             while self.out.len() < OUTPUT_HIGH {
                 if !self.encode_some() {

@@ -1,10 +1,13 @@
 //! An AMQP 0-9-1 connection as a state machine, in RabbitMQ's dialect: same operations, same replies, same codes.
 //!
 //! ```text
-//! Handshake --connection.open--> Open --connection.close (either side)--> Closing --close-ok--> Finished
-//!     |                           |                                          |
-//!     +--refused, time, peer gone-+------------- peer gone ------------------+-- time, peer gone --> Finished
+//! Handshake --connection.open--> Open --connection.close (either side)--> Leaving --answers are safe, time--+
+//!     |                           |                                                                       |
+//!     |                           |                 Finished <--close-ok was theirs to say: Closing <-------+
+//!     +--refused, time, peer gone-+-- peer gone --> Finished <--close-ok was ours to say -------------------+
 //! ```
+//!
+//! Leaving is passed through at once unless something that was answered waits for the disk.
 //!
 //! Rooms: `handshake`, `channel` and `unacked` (state of a channel), `topology` (exchanges and queues), `publishing`,
 //! `transactions`, `consuming`, `settling`, `delivering` (outbox to bytes), `closing` (all ways to end), `fault`.
@@ -14,6 +17,7 @@
 
 mod channel;
 mod closing;
+mod confirms;
 mod consuming;
 mod delivering;
 mod fault;
@@ -39,10 +43,11 @@ use rialto_protocol::amqp::{
 };
 use rialto_protocol::types::ShortStr;
 
+use super::held_answers::{HeldAnswers, Told};
 use super::route_cache::RouteCache;
 use super::settles::PendingSettles;
 use super::turn_box::TurnBox;
-use super::{Session, SessionOptions, UNREAD_ANSWERS_MAX, WriteQueue};
+use super::{Session, SessionOptions, UNREAD_ANSWERS_MAX, WriteQueue, publish_rules};
 use crate::broker::{
     Broker, ConnectionGuard, Hold, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Vhost,
 };
@@ -50,9 +55,10 @@ use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
 use channel::{Channel, ChannelSlot, Consumer, Mode};
+use closing::LastWords;
+use confirms::{Confirm, Tracked};
 use fault::{Fault, Refusal};
 use handshake::{Capabilities, Step, Tuned};
-use publishing::Tracked;
 
 /// See the module.
 #[derive(Debug)]
@@ -68,6 +74,8 @@ pub struct AmqpSession {
     now: Timestamp,
     last_heard: Timestamp,
     last_said: Timestamp,
+    /// Confirms that wait for the disk.
+    held: HeldAnswers<Confirm>,
     /// What is sent next; swapped with the outbox's when it is empty.
     sending: Outgoing,
     /// Whole frames may be left in the input: the output had become too long to carry them out.
@@ -84,6 +92,12 @@ enum State {
         step: Step,
     },
     Open(Box<Open>),
+    /// The connection is over, but answers in the output wait for the disk, and the last words come behind them.
+    Leaving {
+        until: Timestamp,
+        frame_max: u32,
+        last_words: LastWords,
+    },
     /// We have said `connection.close` and wait for `close-ok`; or say nothing, and wait for the time.
     Closing {
         until: Timestamp,
@@ -199,6 +213,7 @@ impl AmqpSession {
             now,
             last_heard: now,
             last_said: now,
+            held: HeldAnswers::default(),
             sending: Outgoing::default(),
             stalled: false,
             close_wanted: None,
@@ -218,7 +233,7 @@ impl Session for AmqpSession {
         let mut done = 0;
         loop {
             self.close_if_wanted();
-            if self.out.len() >= UNREAD_ANSWERS_MAX && !self.is_finished() {
+            if self.has_too_many_answers() && !self.is_finished() {
                 self.stalled = true;
                 break;
             }
@@ -259,10 +274,14 @@ impl Session for AmqpSession {
                 tracing::info!(peer = %self.peer, "connection closed: no login within the handshake timeout");
                 self.finish();
             }
+            State::Leaving { until, .. } if *until <= now => {
+                self.out.forget_held();
+                self.say_last_words();
+            }
             State::Closing { until, .. } if *until <= now => self.finish(),
             State::Open(open) => {
                 let heartbeat = open.tuned.heartbeat;
-                if !open.held_by.is_empty() {
+                if !open.held_by.is_empty() || (self.waits_for_disk() && self.has_too_many_answers()) {
                     // Its heartbeats may wait in the socket, which may not be read.
                     self.last_heard = now;
                 }
@@ -273,7 +292,7 @@ impl Session for AmqpSession {
                         self.finish();
                     } else if now.since(self.last_said) >= interval / 2 {
                         self.last_said = now;
-                        put_heartbeat(self.out.buffer());
+                        put_heartbeat(self.out.free_buffer());
                     }
                 }
             }
@@ -284,7 +303,9 @@ impl Session for AmqpSession {
 
     fn next_deadline(&self) -> Option<Timestamp> {
         match &self.state {
-            State::Handshake { until, .. } | State::Closing { until, .. } => Some(*until),
+            State::Handshake { until, .. } | State::Leaving { until, .. } | State::Closing { until, .. } => {
+                Some(*until)
+            }
             State::Open(open) => {
                 let interval = open.tuned.heartbeat?;
                 Some(self.last_said.plus(interval / 2).min(self.last_heard.plus(interval * 2)))
@@ -298,7 +319,7 @@ impl Session for AmqpSession {
         match self.state {
             State::Handshake { .. } => self.finish(),
             State::Open(_) => self.close(&Fault::new(ReplyCode::ConnectionForced, reason, MethodId::NONE)),
-            State::Closing { .. } | State::Finished => {}
+            State::Leaving { .. } | State::Closing { .. } | State::Finished => {}
         }
         self.turn.0.finish(&self.broker);
     }
@@ -311,6 +332,11 @@ impl Session for AmqpSession {
     }
 
     fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
+        if self.waits_for_disk() {
+            self.begin(now);
+            self.say_committed();
+            self.turn.0.finish(&self.broker);
+        }
         if matches!(self.state, State::Open(_)) {
             self.begin(now);
             self.hear_urgent();
@@ -326,7 +352,7 @@ impl Session for AmqpSession {
     }
 
     fn wants_input(&self) -> bool {
-        if self.out.len() >= UNREAD_ANSWERS_MAX {
+        if self.has_too_many_answers() {
             return false;
         }
         match &self.state {
@@ -336,7 +362,7 @@ impl Session for AmqpSession {
                 let exhausted = self.broker.memory_exhausted();
                 open.may_relieve(exhausted) || (open.held_allowance > 0 && !exhausted)
             }
-            State::Finished => false,
+            State::Leaving { .. } | State::Finished => false,
             _ => true,
         }
     }
@@ -362,7 +388,7 @@ impl AmqpSession {
         match &self.state {
             State::Handshake { .. } => Some(self.options.login_frame_max),
             State::Open(open) => Some(open.tuned.frame_max),
-            State::Closing { frame_max, .. } => Some(*frame_max),
+            State::Leaving { frame_max, .. } | State::Closing { frame_max, .. } => Some(*frame_max),
             State::Finished => None,
         }
     }
@@ -373,13 +399,19 @@ impl AmqpSession {
             State::Open(_) if number.0 == 0 => self.handle_connection_frame(frame),
             State::Open(_) => self.handle_channel_frame(number, frame, wire_len),
             State::Handshake { .. } => self.handle_early_frame(frame),
+            State::Leaving { last_words, .. } => {
+                if is_close(frame) {
+                    *last_words = LastWords::CloseOk;
+                }
+                Ok(())
+            }
             State::Closing { silent, .. } => {
                 let silent = *silent;
                 match MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && number.0 == 0)
                 {
                     Some(MethodId::CONNECTION_CLOSE_OK) if !silent => self.finish(),
                     Some(MethodId::CONNECTION_CLOSE) if !silent => {
-                        self.say(0, Method::ConnectionCloseOk(Default::default()));
+                        self.say_now(Method::ConnectionCloseOk(Default::default()));
                         self.finish();
                     }
                     _ => {}
@@ -417,9 +449,7 @@ impl AmqpSession {
         let method = Method::decode(frame.payload)?;
         match method {
             Method::ConnectionClose(_) => {
-                self.release();
-                self.say(0, Method::ConnectionCloseOk(Default::default()));
-                self.finish();
+                self.leave(LastWords::CloseOk);
                 Ok(())
             }
             Method::ConnectionUpdateSecret(_) => {
@@ -592,6 +622,51 @@ impl AmqpSession {
         self.tell_blocked();
     }
 
+    /// Whether answers wait for the disk.
+    fn waits_for_disk(&self) -> bool {
+        self.out.is_held() || !self.held.is_empty()
+    }
+
+    /// Whether the peer, or the disk, must first let some of the answers go.
+    fn has_too_many_answers(&self) -> bool {
+        self.out.total_len() >= UNREAD_ANSWERS_MAX || self.held.is_full()
+    }
+
+    /// Says what has waited for the disk and need not any more.
+    fn say_committed(&mut self) {
+        self.held.release(&mut self.out, &self.broker);
+        if self.waits_for_disk() {
+            match self.broker.log_stopped() {
+                Some(why) => self.log_has_stopped(&why),
+                None => self.held.await_commits(&self.out, &self.broker, &self.outbox),
+            }
+        }
+        if !self.out.is_held() {
+            self.say_last_words();
+        }
+    }
+
+    /// Nothing more will ever be safe: publishers hear that their messages were not taken, and who waits for another
+    /// answer hears nothing but the reason.
+    fn log_has_stopped(&mut self, why: &str) {
+        let mut closes = self.out.is_held();
+        self.out.forget_held();
+        let mut told = Told::new(self.out.buffer());
+        while let Some((_, channel, confirm)) = self.held.pop() {
+            match confirm {
+                Confirm::Acked { first, last } | Confirm::Nacked { first, last } => {
+                    told.put(channel, Confirm::Nacked { first, last });
+                }
+                Confirm::Committed => closes = true,
+            }
+        }
+        drop(told);
+        if closes {
+            let Refusal { code, text } = publish_rules::not_stored(why).into();
+            self.close(&Fault::new(code, text, MethodId::NONE));
+        }
+    }
+
     /// Hears what does not wait until everything before it has been sent.
     fn hear_urgent(&mut self) {
         for notice in self.outbox.take_urgent() {
@@ -679,8 +754,24 @@ impl AmqpSession {
         }
     }
 
+    /// Says it; if something that was done before it must be safe first, it is held until then, and with it whatever
+    /// comes behind.
     fn say(&mut self, channel: u16, method: Method) {
+        self.hold_output();
         method.encode(channel, self.out.buffer());
+    }
+
+    /// What comes from here on waits until everything that was done is safe.
+    fn hold_output(&mut self) {
+        let commit = self.turn.0.take_commit();
+        if !self.broker.is_committed(&commit) {
+            self.out.hold(commit);
+        }
+    }
+
+    /// Says something about the connection that waits for nothing but what is held already.
+    fn say_now(&mut self, method: Method) {
+        method.encode(0, self.out.buffer());
     }
 
     /// [`AmqpSession::say`] unless the client wants no answer.
@@ -690,6 +781,12 @@ impl AmqpSession {
         }
     }
 
+    /// [`AmqpSession::answer`] to a change of the topology, which must be safe first.
+    fn answer_kept(&mut self, number: ChannelId, no_wait: bool, method: Method) {
+        self.turn.0.require(self.broker.catalog_commit());
+        self.answer(number, no_wait, method);
+    }
+
     /// The open connection.
     fn open(&mut self) -> &mut Open {
         match &mut self.state {
@@ -697,6 +794,12 @@ impl AmqpSession {
             _ => unreachable!("called from handlers of an open connection only"),
         }
     }
+}
+
+fn is_close(frame: &Frame<'_>) -> bool {
+    let method =
+        MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && frame.channel == 0);
+    method == Some(MethodId::CONNECTION_CLOSE)
 }
 
 fn unexpected_frame(text: impl Into<String>) -> Fault {

@@ -21,8 +21,12 @@ const FRAME_TARGET: usize = 128 << 10;
 const CHUNK_MAX: usize = 1024;
 
 impl NativeSession {
-    /// Encodes deliveries until enough waits to be written.
+    /// Encodes deliveries until enough waits to be written; none while the output is held, for they would only wait
+    /// there.
     pub(super) fn fill_output(&mut self) {
+        if self.out.is_held() {
+            return;
+        }
         loop {
             while self.out.len() < OUTPUT_HIGH {
                 if !self.encode_some() {
