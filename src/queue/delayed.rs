@@ -69,6 +69,11 @@ impl Delayed {
         self.runs.insert((at.min(run.expires), run.first), run);
     }
 
+    /// Whether no other run waits in the place of this one.
+    pub(super) fn is_free_for(&self, at: Timestamp, run: &PagedRun) -> bool {
+        !self.runs.contains_key(&(at.min(run.expires), run.first))
+    }
+
     /// When the next one has waited for long enough.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let waiting = self.waiting.first_key_value().map(|((at, _), _)| *at);

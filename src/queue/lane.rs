@@ -78,6 +78,12 @@ impl Lane {
         self.runs.get(&first)
     }
 
+    /// Whether no other run has messages in the place of this one.
+    pub(super) fn is_free_for(&self, run: &PagedRun) -> bool {
+        let before = self.runs.range(..run.end()).next_back();
+        before.is_none_or(|(_, before)| before.end() <= run.first)
+    }
+
     /// Takes the run that begins with this LSN.
     pub(super) fn remove_run(&mut self, first: Lsn) -> Option<PagedRun> {
         self.runs.remove(&first)
@@ -93,6 +99,7 @@ impl Lane {
 
     /// Puts a run in its place, as part of its neighbours if they go together.
     pub(super) fn insert_run(&mut self, mut run: PagedRun, expiry: &mut Expiry) {
+        debug_assert!(self.is_free_for(&run), "{run:?} is in the queue twice");
         if let Some(next) = self.runs.get(&run.end()).copied()
             && run.append(&next)
         {

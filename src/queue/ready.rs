@@ -101,6 +101,11 @@ impl Ready {
         self.forget_stale();
     }
 
+    /// Whether no other run has messages in the place of this one.
+    pub(super) fn is_free_for(&self, run: &PagedRun) -> bool {
+        self.lanes.get(usize::from(run.priority)).is_none_or(|lane| lane.is_free_for(run))
+    }
+
     /// A message comes to this lane.
     fn occupy(&mut self, priority: usize) {
         if self.lanes.len() <= priority {

@@ -10,7 +10,9 @@ mod choices;
 mod naive;
 mod run;
 mod stored;
+mod tally;
 
 pub use choices::{Choices, FromBytes, Seeded};
 pub use naive::Mutation;
-pub use run::{Difference, Tally, run};
+pub use run::{Difference, run};
+pub use tally::Tally;

@@ -19,6 +19,7 @@ use crate::queue::{
 use super::choices::Choices;
 use super::naive::{Mutation, Naive, NaiveConsumer, NaiveMessage, NaiveVerdict, Told};
 use super::stored::Stored;
+use super::tally::Tally;
 
 /// Where machine and twin differ.
 #[derive(Clone, Debug)]
@@ -32,77 +33,6 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "operation {}: {}", self.operation, self.what)
-    }
-}
-
-/// What happened in a run: to see that the choices reach every rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Operations done.
-    pub operations: u64,
-    /// Deliveries and answers to `get`s.
-    pub delivered: u64,
-    /// Messages acknowledged.
-    pub acked: u64,
-    /// Messages that came back.
-    pub returned: u64,
-    /// Messages rejected by a consumer.
-    pub rejected: u64,
-    /// Messages expired.
-    pub expired: u64,
-    /// Messages over the maximum length.
-    pub max_length: u64,
-    /// Messages that were held for too long.
-    pub late: u64,
-    /// Duplicates dropped.
-    pub duplicates: u64,
-    /// Times a message was seen delayed.
-    pub delayed: u64,
-    /// Messages over the delivery limit.
-    pub delivery_limit: u64,
-    /// Publishes refused.
-    pub refused: u64,
-    /// Consumers seen paused, by reason: not active, prefetch, credit, outbox full, channel prefetch.
-    pub paused: [u64; 5],
-    /// Settlements refused.
-    pub settle_errors: u64,
-    /// Consumers refused.
-    pub consume_errors: u64,
-    /// Times the queue wanted to be deleted.
-    pub deleted: u64,
-    /// Messages paged out.
-    pub paged: u64,
-    /// Messages written to overflow files.
-    pub spilled: u64,
-    /// Messages loaded again.
-    pub loaded: u64,
-    /// Times the broker started again.
-    pub restarts: u64,
-}
-
-impl Tally {
-    /// Adds another run's.
-    pub fn add(&mut self, other: &Tally) {
-        self.operations += other.operations;
-        self.delivered += other.delivered;
-        self.acked += other.acked;
-        self.returned += other.returned;
-        self.rejected += other.rejected;
-        self.expired += other.expired;
-        self.max_length += other.max_length;
-        self.late += other.late;
-        self.duplicates += other.duplicates;
-        self.delayed += other.delayed;
-        self.delivery_limit += other.delivery_limit;
-        self.refused += other.refused;
-        self.paused.iter_mut().zip(other.paused).for_each(|(sum, count)| *sum += count);
-        self.settle_errors += other.settle_errors;
-        self.consume_errors += other.consume_errors;
-        self.deleted += other.deleted;
-        self.paged += other.paged;
-        self.spilled += other.spilled;
-        self.loaded += other.loaded;
-        self.restarts += other.restarts;
     }
 }
 
@@ -413,7 +343,7 @@ impl Pair {
 
     /// The broker stops without a word and starts again.
     fn restart(&mut self) -> Result<(), String> {
-        self.count_totals();
+        self.tally.count(&self.machine.stats().totals);
         self.tally.restarts += 1;
         self.spilling = None;
         let (name, options) = (self.machine.name().clone(), self.machine.options().clone());
@@ -421,7 +351,9 @@ impl Pair {
         for (window, (_, limit)) in self.windows.iter_mut().zip(&self.naive.channels) {
             *window = Arc::new(ChannelWindow::new(*limit));
         }
-        self.stored.restart().into_iter().for_each(|run| self.machine.restore(run));
+        for run in self.stored.restart() {
+            same("restore", self.machine.restore(run), true)?;
+        }
         self.machine.check_invariants();
         for (at, message) in self.stored.each(&self.gauge)? {
             self.machine.restore_key(&message, at);
@@ -711,20 +643,6 @@ impl Pair {
         }
     }
 
-    fn count_totals(&mut self) {
-        let totals = self.machine.stats().totals;
-        self.tally.delivered += totals.delivered + totals.got;
-        self.tally.acked += totals.acked;
-        self.tally.returned += totals.returned;
-        self.tally.rejected += totals.rejected;
-        self.tally.expired += totals.expired;
-        self.tally.max_length += totals.max_length;
-        self.tally.late += totals.late;
-        self.tally.duplicates += totals.duplicates;
-        self.tally.delivery_limit += totals.delivery_limit;
-        self.tally.refused += totals.refused;
-    }
-
     /// Takes what is left, message by message, and ends the queue.
     fn finish(mut self, choices: &mut impl Choices) -> Result<Tally, String> {
         self.dispatch(choices)?;
@@ -737,7 +655,7 @@ impl Pair {
             same("the rest", got, naive.map(|(given, remaining)| (given.0, remaining)))?;
         }
         self.compare()?;
-        self.count_totals();
+        self.tally.count(&self.machine.stats().totals);
         if self.spilling.is_some() {
             self.spill(choices);
         }

@@ -47,13 +47,28 @@ fn load_and_get(host: &mut Host, records: &Records) -> Option<Delivery> {
 #[test]
 fn restored_messages_are_there_without_a_byte_of_them() {
     let mut host = durable(QueueOptions::default());
-    host.queue.restore(run(1, 1000, 0));
-    host.queue.restore(run(2000, 1000, 400));
+    assert!(host.queue.restore(run(1, 1000, 0)));
+    assert!(host.queue.restore(run(2000, 1000, 400)));
     host.queue.check_invariants();
     let stats = host.queue.stats();
     assert_eq!((stats.ready, stats.paged, stats.ready_body_bytes), (2000, 2000, 20_000));
     assert_eq!(stats.head_enqueued, Some(Timestamp::from_millis(940_000)));
     assert_eq!(host.queue.memory_bytes(), 2 * RUN_OVERHEAD);
+}
+
+#[test]
+fn a_journal_that_repeats_itself_does_no_harm() {
+    let mut host = durable(QueueOptions::default());
+    assert!(host.queue.restore(run(10, 10, 0)));
+    for (first, count) in [(10, 10), (5, 6), (19, 1), (1, 100)] {
+        assert!(!host.queue.restore(run(first, count, 400)), "{first}, {count}");
+    }
+    assert!(host.queue.restore(run(5, 5, 400)) && host.queue.restore(run(20, 1, 400)));
+    assert!(host.queue.restore(returned(1, 0, Some(host.now))));
+    assert!(!host.queue.restore(returned(1, 0, Some(host.now))));
+    assert!(host.queue.restore(run(u64::MAX, 7, 800)), "whatever it says");
+    host.queue.check_invariants();
+    assert_eq!(host.queue.messages(), 24);
 }
 
 #[test]
@@ -63,7 +78,7 @@ fn priorities_hold_after_a_restart() {
     for (lsn, priority) in [(1, Some(1)), (2, None), (3, Some(9))] {
         records.append(at(lsn as u32), &[b"0123456789"]);
         let priority = priority.map(Priority);
-        host.queue.restore(RestoredRun { priority, ..run(lsn, 1, lsn as u32) });
+        assert!(host.queue.restore(RestoredRun { priority, ..run(lsn, 1, lsn as u32) }));
     }
     let got: Vec<_> = std::iter::from_fn(|| load_and_get(&mut host, &records)).map(|got| got.lsn.0).collect();
     assert_eq!(got, [3, 2, 1]);
@@ -75,9 +90,9 @@ fn a_time_to_live_goes_on_while_the_broker_is_down() {
         durable(with_dead_letters(QueueOptions { message_ttl_ms: Some(70_000), ..Default::default() }));
     let mut records = Records::default();
     records.append(at(0), &[b"0123456789".as_slice(); 2]);
-    host.queue.restore(RestoredRun { ttl_ms: Some(59_999), ..run(1, 2, 0) });
-    host.queue.restore(run(3, 2, 400));
-    host.queue.restore(RestoredRun { ttl_ms: Some(80_000), ..run(5, 2, 800) });
+    assert!(host.queue.restore(RestoredRun { ttl_ms: Some(59_999), ..run(1, 2, 0) }));
+    assert!(host.queue.restore(run(3, 2, 400)));
+    assert!(host.queue.restore(RestoredRun { ttl_ms: Some(80_000), ..run(5, 2, 800) }));
     host.tick();
     let dying = host.queue.page_wanted().unwrap();
     assert_eq!(host.queue.page_in(&dying, records.read(&dying), &mut host.out), 2);
@@ -90,7 +105,7 @@ fn a_message_that_came_back_keeps_its_counts() {
     let mut host = durable(QueueOptions::default());
     let mut records = Records::default();
     records.append(at(0), &[b"0123456789"]);
-    host.queue.restore(returned(1, 0, None));
+    assert!(host.queue.restore(returned(1, 0, None)));
     let got = load_and_get(&mut host, &records).unwrap();
     assert_eq!((got.delivery_count, got.returns, got.redelivered), (2, 3, true));
 }
@@ -101,7 +116,7 @@ fn a_message_that_had_to_wait_waits_on_and_is_not_loaded_for_it() {
     let mut host = durable(QueueOptions { delayed_retry: Some(retry), ..QueueOptions::default() });
     let mut records = Records::default();
     records.append(at(0), &[b"0123456789"]);
-    host.queue.restore(returned(1, 0, Some(host.now.plus_millis(50))));
+    assert!(host.queue.restore(returned(1, 0, Some(host.now.plus_millis(50)))));
     let stats = host.queue.stats();
     assert_eq!((stats.ready, stats.delayed, stats.paged), (0, 1, 1));
     assert!(load_and_get(&mut host, &records).is_none());
@@ -119,7 +134,7 @@ fn a_million_delayed_messages_are_loaded_when_each_is_due() {
     records.append(at(0), &[b"0123456789"]);
     for lsn in 1..=count {
         let ttl_ms = Some(60_000 + (lsn * 7919 % count));
-        host.queue.restore(RestoredRun { ttl_ms, ..run(lsn, 1, 0) });
+        assert!(host.queue.restore(RestoredRun { ttl_ms, ..run(lsn, 1, 0) }));
     }
     assert_eq!(host.queue.memory_bytes(), count * RUN_OVERHEAD);
     let mut loaded = 0;
