@@ -4,6 +4,7 @@
 //! Invariant, from the journal on: a confirm or a declare of something durable is answered only when
 //! [`Log::committed`] has passed the position of its record. Not here: what queues do with messages.
 
+pub mod backup;
 mod catalog;
 pub mod check;
 mod disk;
