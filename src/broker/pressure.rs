@@ -98,6 +98,11 @@ impl Pressure {
         self.total() >= self.budget.saturating_mul(2)
     }
 
+    /// Whether queues should keep no more in memory than they must.
+    pub(super) fn is_tight(&self) -> bool {
+        self.total() > self.budget / 2
+    }
+
     fn total(&self) -> u64 {
         self.gauge.bytes() + self.messages.load(Ordering::Relaxed).saturating_mul(MESSAGE_OVERHEAD)
     }

@@ -9,6 +9,7 @@ mod control;
 mod embedded;
 mod read_buffer;
 mod serve;
+mod storage;
 mod timers;
 
 use std::io;

@@ -9,7 +9,9 @@ mod catalog;
 pub mod check;
 mod disk;
 mod file_disk;
+pub mod journal;
 mod log;
+mod opening;
 pub mod record;
 pub mod recovery;
 pub mod segment;
@@ -26,4 +28,6 @@ pub use file_disk::FileDisk;
 pub use log::{
     Log, LogError, MemoryLog, Part, Position, PublishPart, RecordSlice, Role, StoredMessage, StoredTarget,
 };
+pub use opening::{Store, StoreError, StoreOptions};
+pub use recovery::RestoredQueue;
 pub use sim_disk::SimDisk;
