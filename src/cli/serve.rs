@@ -93,7 +93,6 @@ fn ready(addresses: &[SocketAddr]) {
     for address in addresses {
         tracing::info!("serving on rialto://{address}");
     }
-    tracing::warn!("messages are kept in memory only: this version does not survive a restart");
 }
 
 fn listed(addresses: &[ListenAddress]) -> String {

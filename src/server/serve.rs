@@ -63,7 +63,16 @@ pub async fn serve(
         addresses.extend(resolved);
     }
     let (broker, storage) = broker(settings)?;
+    let control_stop = stop.child_token();
+    let control = storage.as_ref();
+    let control = control.and_then(|storage| storage.control(&settings.store.data_dir, control_stop.clone()));
+    let control = control.map(|control| tokio::spawn(control.run()));
     let served = serve_broker(broker, &addresses, options(settings), stop, ready).await;
+    control_stop.cancel();
+    if let Some(control) = control {
+        // A backup that was being made has been given up.
+        let _ = control.await;
+    }
     if let Some(storage) = storage {
         // It waits for the disk.
         let _ = tokio::task::spawn_blocking(|| storage.close()).await;

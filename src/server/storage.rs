@@ -1,14 +1,19 @@
 //! The data folder of a running broker: opened with the broker, driven by threads of its own, closed when it stops.
 
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
+
+use super::control::Control;
 use super::serve::ServeError;
 use crate::broker::{Broker, Builder, Turn};
 use crate::config::{self, StoreSettings};
 use crate::model::{Clock, SystemClock, VhostName};
+use crate::store::backup::{RunningStore, check_finished};
 use crate::store::journal::{JournalOptions, JournalThreads, SyncMode};
 use crate::store::recovery::{OnDamage, Progress};
 use crate::store::{Catalog, FileDisk, Store, StoreError, StoreOptions};
@@ -21,6 +26,7 @@ pub(super) struct Storage {
     journal: JournalThreads,
     catalog: Arc<Catalog>,
     writer: JoinHandle<()>,
+    running: Arc<RunningStore>,
 }
 
 /// Makes a broker of a data folder. `policies` sets what must hold before the queues have their messages. Waits for the
@@ -33,6 +39,7 @@ pub(super) fn open(
 ) -> Result<(Broker, Storage), ServeError> {
     let folder = settings.data_dir.as_path();
     let failed = |error: StoreError| ServeError::Store { folder: folder.display().to_string(), error };
+    check_finished(folder).map_err(|error| failed(io::Error::other(error).into()))?;
     let disk = Arc::new(FileDisk::open(folder).map_err(|error| failed(error.into()))?);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let began = Instant::now();
@@ -51,7 +58,8 @@ pub(super) fn open(
     let Store { journal, catalog, contents, held, .. } = store;
     let writer = catalog.spawn_writer().map_err(|error| failed(error.into()))?;
     let threads = JournalThreads::spawn(journal.clone()).map_err(|error| failed(error.into()))?;
-    let storage = Storage { journal: threads, catalog: catalog.clone(), writer };
+    let running = Arc::new(RunningStore::new(journal.clone(), catalog.clone()));
+    let storage = Storage { journal: threads, catalog: catalog.clone(), writer, running };
     let broker = builder.clock(clock).restore(journal, catalog, contents).map_err(ServeError::Restore)?;
     policies(&broker);
     broker.restore_messages(held, &mut Turn::new());
@@ -95,9 +103,18 @@ fn options(settings: &StoreSettings) -> StoreOptions {
 }
 
 impl Storage {
+    /// A socket in the folder, to ask for backups. A broker without one serves all the same.
+    pub(super) fn control(&self, folder: &Path, stop: CancellationToken) -> Option<Control> {
+        let control = Control::bind(folder, self.running.clone(), stop);
+        control
+            .inspect_err(|error| tracing::warn!(%error, "no control socket: backups are not possible"))
+            .ok()
+    }
+
     /// Writes what is left and ends the threads. Waits for the disk. Nothing may be published any more.
     pub(super) fn close(self) {
-        let Storage { journal, catalog, writer } = self;
+        let Storage { journal, catalog, writer, running } = self;
+        drop(running);
         if let Err(why) = journal.close() {
             tracing::error!("the journal was not closed in good order: {why}");
         }

@@ -1,7 +1,7 @@
 //! A folder that is being filled: marked until it is whole, emptied again if it never is.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -75,13 +75,13 @@ impl Folder {
             }
             Err(error) if error.kind() == ErrorKind::NotFound => Err(at(&from, error).into()),
             // Another file system, or one without links. What else is wrong the copy will meet, too.
-            Err(_) => copy(&from, &to),
+            Err(_) => copy(&from, &to, u64::MAX),
         }
     }
 
-    /// A copy of a file.
-    pub(super) fn copy(&self, from: &Path, name: &str) -> Result<Placed, BackupError> {
-        copy(&from.join(name), &self.path.join(name))
+    /// A copy of the first bytes of a file, of all if it has fewer.
+    pub(super) fn copy(&self, from: &Path, name: &str, end: u64) -> Result<Placed, BackupError> {
+        copy(&from.join(name), &self.path.join(name), end)
     }
 
     /// Everything is there.
@@ -124,9 +124,9 @@ impl Drop for Folder {
     }
 }
 
-fn copy(from: &Path, to: &Path) -> Result<Placed, BackupError> {
+fn copy(from: &Path, to: &Path, end: u64) -> Result<Placed, BackupError> {
     let copied = || -> io::Result<u64> {
-        let mut source = File::open(from)?;
+        let mut source = File::open(from)?.take(end);
         let mut target = create(to)?;
         // In the kernel, and without copying at all where the file system can share blocks.
         let bytes = io::copy(&mut source, &mut target)?;

@@ -1,8 +1,8 @@
 //! Backups: a folder that a broker could start from, made while another goes on writing.
 //!
-//! A backup is what the journal held at one moment, as sealed segments (hard links where that is possible: nobody
-//! writes to a sealed segment any more), with a catalog that is not older: a queue that was declared meanwhile is there
-//! and empty, one that was deleted is gone with its messages. What was confirmed before the backup began is in it.
+//! A backup is what the journal had committed at one moment, with a catalog that is not older: a queue that was declared
+//! meanwhile is there and empty, one that was deleted is gone with its messages. Sealed segments are hard links where that
+//! is possible, for nobody writes to them any more; of others as much is copied as is committed.
 //!
 //! Invariants: the list ([`Manifest`]) is written last, so a backup that has one is whole; a folder that a backup or a
 //! restore has begun and not finished says so in a file ([`UNFINISHED`]), and nobody starts from it; one that failed
@@ -12,21 +12,23 @@ mod error;
 mod files;
 mod manifest;
 mod restore;
+mod running;
+mod segments;
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 pub use error::BackupError;
 pub use manifest::{MANIFEST, Manifest, ManifestFile};
 pub use restore::{check_finished, restore};
+pub use running::RunningStore;
 
 use self::files::{Folder, Taken};
-use super::segment::file_name;
+use self::segments::Segment;
 use super::{CatalogError, Disk};
-use crate::model::{SegmentId, Timestamp};
+use crate::model::{Location, Timestamp};
 
 /// The file that marks a folder in which something is missing.
 pub const UNFINISHED: &str = "unfinished";
@@ -39,12 +41,9 @@ pub trait BackupSource: Send + Sync {
     /// Keeps every segment that there is from being deleted, until what is returned is dropped.
     fn hold_deletions(&self) -> Box<dyn Send + '_>;
 
-    /// Seals the segment that is written to, and says which there are now: sealed, synced, and with all that was
-    /// appended before the call. Waits for the disk.
-    ///
-    /// # Errors
-    /// The disk is full or fails, or the journal has stopped.
-    fn seal(&self) -> io::Result<Vec<SegmentId>>;
+    /// Up to where the journal is committed: the segment that is written to, and how much of it counts. All that was
+    /// confirmed lies before.
+    fn committed(&self) -> Location;
 
     /// Copies the catalog as it is now.
     ///
@@ -92,12 +91,15 @@ pub fn back_up(
     let target = Folder::begin(to)?;
     let held = source.hold_deletions();
     // Journal first: of a queue that is declared meanwhile nothing is lost then.
-    let segments = source.seal()?;
+    let segments = segments::committed(data, source.committed())?;
     source.snapshot_catalog(&target.disk)?;
     let mut taken = Taken::new(segments.len());
-    for segment in segments {
-        let name = file_name(segment);
-        taken.add(target.link_or_copy(data, &name)?, &name);
+    for Segment { name, end } in segments {
+        let placed = match end {
+            None => target.link_or_copy(data, &name)?,
+            Some(end) => target.copy(data, &name, end)?,
+        };
+        taken.add(placed, &name);
         if progress(taken.progress()).is_break() {
             return Err(BackupError::Cancelled);
         }

@@ -19,12 +19,12 @@ pub fn restore(backup: &Path, to: &Path, progress: OnProgress<'_>) -> Result<Don
     let target = Folder::begin(to)?;
     let mut taken = Taken::new(manifest.segments.len());
     for file in &manifest.segments {
-        taken.add(target.copy(backup, &file.name)?, &file.name);
+        taken.add(target.copy(backup, &file.name, file.bytes)?, &file.name);
         if progress(taken.progress()).is_break() {
             return Err(BackupError::Cancelled);
         }
     }
-    target.copy(backup, CATALOG)?;
+    target.copy(backup, CATALOG, u64::MAX)?;
     target.finish(None)?;
     Ok(taken.done)
 }
