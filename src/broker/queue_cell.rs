@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 
+use super::deduplication::Windows;
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::pressure::Hold;
 use super::purpose::Purpose;
@@ -460,13 +461,18 @@ impl QueueCell {
     }
 
     /// Gives an empty queue what it held when the broker stopped.
-    pub(super) fn restore(self: &Arc<Self>, held: RestoredQueue, turn: &mut Turn) {
+    /// Exchanges that drop duplicates know again what is still there: `windows`.
+    pub(super) fn restore(self: &Arc<Self>, held: RestoredQueue, windows: &Windows<'_>, turn: &mut Turn) {
         self.run(turn, |queue, now, effects| {
+            let has_window = queue.options().deduplication.is_some() || !windows.is_empty();
             for mut run in held {
                 if self.purpose == Purpose::Delays {
                     run.ttl_ms = run.delay_ms;
                 }
                 queue.restore(run);
+                if has_window {
+                    self.restore_keys(queue, &run, windows);
+                }
             }
             queue.tick(now, effects);
         });

@@ -9,7 +9,7 @@ use rialto_protocol::types::{RawProperties, ShortStr};
 use super::channel::ChannelSlot;
 use super::outcomes::{Fate, tell_outcomes, track};
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
-use crate::broker::{Hold, Resolved};
+use crate::broker::Resolved;
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::CopyKeys;
 use crate::session::route_cache::RouteSlot;
