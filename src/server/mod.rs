@@ -8,6 +8,7 @@ mod connection;
 mod embedded;
 mod read_buffer;
 mod serve;
+mod storage;
 mod timers;
 
 use std::io;
