@@ -8,7 +8,7 @@
 use tracing::error;
 
 use super::QueueCell;
-use crate::model::{Message, MessageBatch, Timestamp};
+use crate::model::{Location, Message, MessageBatch, Timestamp};
 use crate::queue::{Effects, PagedRun, Queue};
 use crate::store::LogError;
 
@@ -38,7 +38,8 @@ impl QueueCell {
     }
 
     fn load_run(&self, queue: &mut Queue, run: &PagedRun, effects: &mut Effects) {
-        let loaded = self.read(run).map(|messages| queue.page_in(run, messages, effects));
+        let loaded =
+            self.read(run.location, run.from, run.len).map(|messages| queue.page_in(run, messages, effects));
         match loaded {
             Ok(taken) if taken > 0 => {
                 if let Some(next) = queue.paged_next(1).next() {
@@ -56,23 +57,23 @@ impl QueueCell {
         }
     }
 
-    /// The messages of a run, or the first ones of a long run.
-    fn read(&self, run: &PagedRun) -> Result<Vec<Message>, LogError> {
+    /// The messages whose entries are there in a record, or the first ones if they are long together.
+    pub(super) fn read(&self, location: Location, from: u32, len: u32) -> Result<Vec<Message>, LogError> {
         let core = self.core();
-        let mut wanted = run.len.min(READ);
+        let mut wanted = len.min(READ);
         loop {
-            let slice = core.log.read(run.location, run.from, wanted)?;
-            let whole = match wanted == run.len {
+            let slice = core.log.read(location, from, wanted)?;
+            let whole = match wanted == len {
                 true => slice.entries.len(),
                 false => whole_entries(&slice.entries),
             };
-            if whole == 0 && wanted < run.len {
-                wanted = wanted.saturating_mul(4).min(run.len);
+            if whole == 0 && wanted < len {
+                wanted = wanted.saturating_mul(4).min(len);
                 continue;
             }
             let entries = slice.entries.slice(..whole);
-            return MessageBatch::read_back(run.location, run.from, entries, slice.routes, &core.gauge)
-                .map_err(|error| LogError::Damaged { location: run.location, what: error.to_string() });
+            return MessageBatch::read_back(location, from, entries, slice.routes, &core.gauge)
+                .map_err(|error| LogError::Damaged { location, what: error.to_string() });
         }
     }
 

@@ -30,6 +30,8 @@ pub enum Hold {
     Paced,
     /// The queue, or the broker, is full.
     Full,
+    /// The disk is full, or nearly so, and the queue is durable.
+    Disk,
 }
 
 /// What the rule looks at.
@@ -68,6 +70,7 @@ impl Pressure {
     /// Whether publishers that waited for this reason may go on.
     pub(super) fn lifts(&self, hold: Hold, bytes: u64, limited: bool) -> bool {
         match hold {
+            Hold::Disk => false,
             Hold::Paced => !limited || bytes <= PACED_QUEUE / 2,
             Hold::Full => {
                 let total = self.total();

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 
+use super::deduplication::Windows;
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::pressure::Hold;
 use super::purpose::Purpose;
@@ -216,7 +217,11 @@ impl QueueCell {
         self.carry_out(&mut hosted, turn);
         let Some(publisher) = publisher else { return };
         let limited = hosted.queue.is_limited_by_outboxes();
-        if let Some(hold) = self.core.pressure.hold(self.weight(&hosted), limited) {
+        let hold = match self.waits_for_disk() {
+            true => Some(Hold::Disk),
+            false => self.core.pressure.hold(self.weight(&hosted), limited),
+        };
+        if let Some(hold) = hold {
             hosted.hold = hosted.hold.max(Some(hold));
             if hosted.waiting.is_empty() {
                 self.core.watch_pressure(self);
@@ -442,7 +447,7 @@ impl QueueCell {
         let mut hosted = self.hosted.lock();
         match hosted.hold {
             Some(Hold::Paced) => self.tell_waiting(&mut hosted, turn),
-            Some(Hold::Full) => self.lift_pressure(&mut hosted, turn),
+            Some(Hold::Full | Hold::Disk) => self.lift_pressure(&mut hosted, turn),
             None => {}
         }
         !hosted.waiting.is_empty()
@@ -456,13 +461,18 @@ impl QueueCell {
     }
 
     /// Gives an empty queue what it held when the broker stopped.
-    pub(super) fn restore(self: &Arc<Self>, held: RestoredQueue, turn: &mut Turn) {
+    /// Exchanges that drop duplicates know again what is still there: `windows`.
+    pub(super) fn restore(self: &Arc<Self>, held: RestoredQueue, windows: &Windows<'_>, turn: &mut Turn) {
         self.run(turn, |queue, now, effects| {
+            let has_window = queue.options().deduplication.is_some() || !windows.is_empty();
             for mut run in held {
                 if self.purpose == Purpose::Delays {
                     run.ttl_ms = run.delay_ms;
                 }
                 queue.restore(run);
+                if has_window {
+                    self.restore_keys(queue, &run, windows);
+                }
             }
             queue.tick(now, effects);
         });
@@ -548,11 +558,19 @@ impl QueueCell {
 
     fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
         let limited = hosted.queue.is_limited_by_outboxes();
-        if let Some(hold) = hosted.hold
-            && self.core.pressure.lifts(hold, self.weight(hosted), limited)
-        {
+        let lifts = match hosted.hold {
+            None => false,
+            Some(Hold::Disk) => !self.waits_for_disk(),
+            Some(hold) => self.core.pressure.lifts(hold, self.weight(hosted), limited),
+        };
+        if lifts {
             self.tell_waiting(hosted, turn);
         }
+    }
+
+    /// Whether publishers wait until the disk has room again.
+    fn waits_for_disk(&self) -> bool {
+        self.journalled && self.core.commits.disk_is_full()
     }
 
     fn tell_waiting(&self, hosted: &mut Hosted, turn: &mut Turn) {

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use thiserror::Error;
 
+use super::deduplication::Windows;
 use super::delayed::queue_name;
 use super::purpose::Purpose;
 use super::vhost::Topology;
-use super::{Broker, Turn, Vhost};
+use super::{Broker, QueueCell, Turn, Vhost};
 use crate::model::{
-    ExchangeFlags, ExchangeName, ExchangeOptions, QueueFlags, QueueId, QueueName, QueueOptions, Timestamp,
+    ExchangeFlags, ExchangeName, ExchangeOptions, QueueFlags, QueueId, QueueName, QueueOptions, RestoredRun,
+    Timestamp,
 };
 use crate::queue::Queue;
 use crate::routing::Destination;
@@ -87,13 +89,35 @@ impl Broker {
     pub fn restore_messages(&self, mut held: AHashMap<QueueId, RestoredQueue>, turn: &mut Turn) {
         turn.begin(self.now());
         for vhost in self.vhosts() {
+            let topology = vhost.topology.read();
+            let windows = topology.windows();
             for queue in vhost.queues() {
                 if let Some(held) = held.remove(&queue.id()) {
-                    queue.restore(held, turn);
+                    queue.restore(held, &windows, turn);
                 }
             }
         }
         turn.finish(self);
+    }
+}
+
+impl QueueCell {
+    /// Remembers the keys by which repetitions of these messages are known.
+    pub(super) fn restore_keys(&self, queue: &mut Queue, run: &RestoredRun, windows: &Windows<'_>) {
+        let RestoredRun { mut from, mut len, .. } = *run;
+        while len > 0 {
+            let messages = match self.read(run.location, from, len) {
+                Ok(messages) if !messages.is_empty() => messages,
+                // Whoever consumes them will hear of it.
+                Ok(_) | Err(_) => return,
+            };
+            for message in &messages {
+                from += message.len() as u32;
+                len = len.saturating_sub(message.len() as u32);
+                queue.restore_key(message, run.at);
+                windows.restore_key(message, run.at);
+            }
+        }
     }
 }
 

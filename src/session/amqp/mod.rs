@@ -625,20 +625,21 @@ impl AmqpSession {
     /// paced goes on in a moment, and nobody need read of it.
     fn tell_blocked(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let blocked = open.held_by.values().any(|hold| *hold == Hold::Full);
-        if blocked == open.told_blocked {
+        if open.held_by.is_empty() && !open.told_blocked {
             return;
         }
-        open.told_blocked = blocked;
+        let reason = self.broker.hold_text(open.held_by.values().copied());
+        if reason.is_some() == open.told_blocked {
+            return;
+        }
+        open.told_blocked = reason.is_some();
         if open.client.connection_blocked {
-            let reason = ShortStr::truncated("a queue published to is full for now");
-            self.say(
-                0,
-                match blocked {
-                    true => Method::ConnectionBlocked(ConnectionBlocked { reason }),
-                    false => Method::ConnectionUnblocked(Default::default()),
-                },
-            );
+            self.say_now(match reason {
+                Some(reason) => {
+                    Method::ConnectionBlocked(ConnectionBlocked { reason: ShortStr::truncated(reason) })
+                }
+                None => Method::ConnectionUnblocked(Default::default()),
+            });
         }
     }
 
