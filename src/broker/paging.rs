@@ -48,7 +48,9 @@ impl QueueCell {
             }
             Ok(_) => {
                 let lost = queue.page_lost(run, effects);
-                error!(queue = %self.name(), lost, "messages cannot be read back: their record has other entries");
+                if lost > 0 {
+                    error!(queue = %self.name(), lost, "messages cannot be read back: their record has no entries");
+                }
             }
             Err(error) => {
                 let lost = queue.page_lost(run, effects);

@@ -18,7 +18,8 @@ use super::purpose::Purpose;
 use super::vhost::Vhost;
 use super::{Core, Turn};
 use crate::model::{
-    ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Timestamp,
+    ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Returned,
+    Timestamp,
 };
 use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
@@ -202,6 +203,11 @@ impl QueueCell {
         let mut hosted = self.hosted.lock();
         if hosted.closed {
             return;
+        }
+        if hosted.queue.paged() > 0 {
+            // Those that came first go first, and what is refused depends on how many wait.
+            hosted.queue.dispatch(turn.now, &mut turn.effects);
+            self.load(&mut hosted.queue, turn.now, &mut turn.effects);
         }
         let delays = self.purpose == Purpose::Delays;
         for (position, mut publication) in publications {
@@ -462,12 +468,24 @@ impl QueueCell {
 
     /// Gives an empty queue what it held when the broker stopped.
     /// Exchanges that drop duplicates know again what is still there: `windows`.
-    pub(super) fn restore(self: &Arc<Self>, held: RestoredQueue, windows: &Windows<'_>, turn: &mut Turn) {
+    /// If it was killed, any of them may have been with a consumer: then they are flagged as delivered before.
+    pub(super) fn restore(
+        self: &Arc<Self>,
+        held: RestoredQueue,
+        was_killed: bool,
+        windows: &Windows<'_>,
+        turn: &mut Turn,
+    ) {
         self.run(turn, |queue, now, effects| {
             let has_window = queue.options().deduplication.is_some() || !windows.is_empty();
             for mut run in held {
                 if self.purpose == Purpose::Delays {
                     run.ttl_ms = run.delay_ms;
+                }
+                if was_killed {
+                    let (lsn, location) = (run.first, run.location);
+                    let (delivery_count, returns, until) = (0, 1, None);
+                    run.returned.get_or_insert(Returned { lsn, location, delivery_count, returns, until });
                 }
                 queue.restore(run);
                 if has_window {

@@ -86,14 +86,20 @@ impl Broker {
     }
 
     /// Gives the queues what they held. To be called when the policies are set, which say when messages expire.
-    pub fn restore_messages(&self, mut held: AHashMap<QueueId, RestoredQueue>, turn: &mut Turn) {
+    /// `was_killed`: the last process did not say which messages its consumers had.
+    pub fn restore_messages(
+        &self,
+        mut held: AHashMap<QueueId, RestoredQueue>,
+        was_killed: bool,
+        turn: &mut Turn,
+    ) {
         turn.begin(self.now());
         for vhost in self.vhosts() {
             let topology = vhost.topology.read();
             let windows = topology.windows();
             for queue in vhost.queues() {
                 if let Some(held) = held.remove(&queue.id()) {
-                    queue.restore(held, &windows, turn);
+                    queue.restore(held, was_killed, &windows, turn);
                 }
             }
         }

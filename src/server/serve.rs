@@ -74,8 +74,9 @@ pub async fn serve(
         let _ = control.await;
     }
     if let Some(storage) = storage {
+        let all_ended = served.is_ok();
         // It waits for the disk.
-        let _ = tokio::task::spawn_blocking(|| storage.close()).await;
+        let _ = tokio::task::spawn_blocking(move || storage.close(all_ended)).await;
     }
     served
 }

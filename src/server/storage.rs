@@ -27,6 +27,7 @@ pub(super) struct Storage {
     catalog: Arc<Catalog>,
     writer: JoinHandle<()>,
     running: Arc<RunningStore>,
+    disk: Arc<FileDisk>,
 }
 
 /// Makes a broker of a data folder. `policies` sets what must hold before the queues have their messages. Waits for the
@@ -52,17 +53,17 @@ pub(super) fn open(
             tracing::info!(messages, "reading the journal: {percent} % done");
         }
     };
-    let store = Store::open(disk, clock.clone(), options(settings), &mut report).map_err(failed)?;
+    let store = Store::open(disk.clone(), clock.clone(), options(settings), &mut report).map_err(failed)?;
     tell(&store, folder, began.elapsed());
     store.keep_vhosts(vhosts).map_err(|error| failed(error.into()))?;
-    let Store { journal, catalog, contents, held, .. } = store;
+    let Store { journal, catalog, contents, held, was_killed, .. } = store;
     let writer = catalog.spawn_writer().map_err(|error| failed(error.into()))?;
     let threads = JournalThreads::spawn(journal.clone()).map_err(|error| failed(error.into()))?;
     let running = Arc::new(RunningStore::new(journal.clone(), catalog.clone()));
-    let storage = Storage { journal: threads, catalog: catalog.clone(), writer, running };
+    let storage = Storage { journal: threads, catalog: catalog.clone(), writer, running, disk };
     let broker = builder.clock(clock).restore(journal, catalog, contents).map_err(ServeError::Restore)?;
     policies(&broker);
-    broker.restore_messages(held, &mut Turn::new());
+    broker.restore_messages(held, was_killed, &mut Turn::new());
     Ok((broker, storage))
 }
 
@@ -111,16 +112,24 @@ impl Storage {
             .ok()
     }
 
-    /// Writes what is left and ends the threads. Waits for the disk. Nothing may be published any more.
-    pub(super) fn close(self) {
-        let Storage { journal, catalog, writer, running } = self;
+    /// Writes what is left and ends the threads. Waits for the disk. Nothing may be published any more. `all_ended`: no
+    /// consumer was cut off, so whatever it held is back in its queue.
+    pub(super) fn close(self, all_ended: bool) {
+        let Storage { journal, catalog, writer, running, disk } = self;
         drop(running);
-        if let Err(why) = journal.close() {
-            tracing::error!("the journal was not closed in good order: {why}");
-        }
+        let closed = journal.close();
         catalog.close();
         if writer.join().is_err() {
             tracing::error!("the catalog's thread has failed");
+        }
+        match closed {
+            Err(why) => tracing::error!("the journal was not closed in good order: {why}"),
+            Ok(()) if all_ended => {
+                if let Err(error) = Store::note_end(&*disk) {
+                    tracing::warn!(%error, "messages will come back as delivered before");
+                }
+            }
+            Ok(()) => {}
         }
     }
 }

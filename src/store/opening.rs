@@ -16,6 +16,9 @@ use super::recovery::{
 use super::{Catalog, CatalogContents, CatalogError, Change, Disk, VhostRow};
 use crate::model::{Clock, QueueId, SegmentId, VhostName};
 
+/// A file that is there while a process uses the folder, or was killed when it did.
+const RUNNING: &str = "running";
+
 /// How a data folder is used.
 #[derive(Clone, Debug, Default)]
 pub struct StoreOptions {
@@ -33,6 +36,8 @@ pub struct Store {
     pub catalog: Arc<Catalog>,
     /// What is in the catalog.
     pub contents: CatalogContents,
+    /// Whether the last process ended without [`Store::note_end`].
+    pub was_killed: bool,
     /// What the queues held.
     pub held: AHashMap<QueueId, RestoredQueue>,
     /// Damage that was found and is gone without.
@@ -82,6 +87,11 @@ impl Store {
         {
             return Err(StoreError::NoCatalog { file });
         }
+        let was_killed = disk.list()?.iter().any(|(name, _)| name == RUNNING);
+        if !was_killed {
+            disk.create(RUNNING)?;
+            disk.sync_folder()?;
+        }
         let queues: AHashSet<_> = contents.queues.iter().map(|row| row.id).collect();
         let recovery =
             RecoveryOptions { on_damage: options.on_damage, exists: &|queue| queues.contains(&queue) };
@@ -97,10 +107,21 @@ impl Store {
             journal,
             catalog,
             contents,
+            was_killed,
             held: recovered.queues,
             damage: recovered.damage,
             cut: recovered.cut,
         })
+    }
+
+    /// Notes that a process ends in good order: what its consumers had is in the journal, as returned. To be called
+    /// when the journal is closed.
+    ///
+    /// # Errors
+    /// The disk fails; the next start then takes it for killed.
+    pub fn note_end(disk: &dyn Disk) -> io::Result<()> {
+        disk.remove(RUNNING)?;
+        disk.sync_folder()
     }
 
     /// Notes vhosts that are to be there.
