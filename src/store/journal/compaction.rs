@@ -259,7 +259,7 @@ impl Journal {
         header.check_entries(open.nonce, &index)?;
         let mut reader = IndexReader::new(&index);
         let mut records = Vec::new();
-        while let Some(entry) = reader.next()? {
+        while let Some(entry) = reader.next_entry()? {
             if entry.kind == IndexedKind::Parts(RecordKind::Unit) && entry.entries_len > 0 {
                 let meta = index.slice_ref(entry.meta);
                 records.push(IndexedRecord { offset: entry.offset, meta, entries_len: entry.entries_len });

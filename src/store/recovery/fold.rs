@@ -350,7 +350,8 @@ impl Here<'_> {
     fn left(&mut self, all: std::ops::Range<usize>) {
         let messages = self.part.messages;
         self.segment.live += all.len() as u64;
-        insert(&mut self.queue.here.live, self.lsn(all.start), all.len() as u64);
+        let first = self.lsn(all.start);
+        insert(&mut self.queue.here.live, first, all.len() as u64);
         self.segment.live_bytes += u64::from(self.offsets[all.end] - self.offsets[all.start]);
         let mut from = all.start;
         while from < all.end {

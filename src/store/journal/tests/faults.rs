@@ -8,7 +8,7 @@ fn a_full_disk_keeps_what_waits_and_goes_on_when_there_is_room() {
     rig.publish(&[1], &[b"before"]);
     rig.pump();
     let committed = rig.journal.committed();
-    rig.disk.set_capacity(Some(1 << 20));
+    rig.disk.set_capacity(Some(20 << 10));
     let bodies = vec![3; 12 << 10];
     let waiting: Vec<_> = (0..4).map(|_| rig.publish(&[1], &[&bodies])).collect();
     assert_eq!(rig.journal.pump(), Pumped::Full);
