@@ -124,7 +124,7 @@ fn happened(
                 if let Some(event) = state.settled_by {
                     if must[event] && model.events[event] <= committed {
                         let place = state.message.location;
-                        let (published, settled) = (state.published_by.map(|event| at(event)), at(event));
+                        let (published, settled) = (state.published_by.map(at), at(event));
                         return Err(format!(
                             "{} came back, though its settlement was committed: published in segment {} at {} ({published:?}), settled before {settled}, committed to {}",
                             name(),

@@ -59,7 +59,6 @@ pub(super) fn journal(
         // Few messages are in a segment here: that much is copied only where little garbage is allowed.
         garbage_ratio: if seed.is_multiple_of(4) { 0.5 } else { 0.1 },
         nonce_seed: Some(seed),
-        ..JournalOptions::default()
     };
     let clock = Arc::new(ManualClock::new());
     Journal::start(Arc::new(disk.clone()), clock, options, found).map_err(|error| error.to_string())
