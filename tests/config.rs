@@ -180,7 +180,7 @@ fn a_bad_value_names_the_key_and_what_can_be_written() {
         ("[store]\nsync = true", "store.sync", "a way to sync"),
         ("[store]\nsync_interval = 200", "store.sync_interval", "\"200 s\"?"),
         ("[store]\nsync_interval = \"0 s\"", "store.sync_interval", "from 1ms to 1h"),
-        ("[store]\nsegment_size = \"4 GiB\"", "store.segment_size", "from 1 MiB to 2 GiB"),
+        ("[store]\nsegment_size = \"4 GiB\"", "store.segment_size", "from 1 MiB to 1 GiB"),
         ("[store]\non_damage = \"repair\"", "store.on_damage", "refuse, skip"),
         ("[store]\ngarbage_ratio_max = 95", "store.garbage_ratio_max", "from 10 to 90"),
         ("[store]\ngarbage_ratio_max = \"50%\"", "store.garbage_ratio_max", "whole number"),

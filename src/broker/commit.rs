@@ -4,11 +4,12 @@
 //! and progress is seen before that lock is taken: either the waiter sees the progress, or the progress sees the waiter.
 //! Not here: what is held back meanwhile (`session`).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::{Broker, Core, Outbox};
+use super::{Broker, Core, Hold, Outbox};
 use crate::store::{LogError, Position, Role};
 
 /// How far the journal and the catalog must have come.
@@ -43,6 +44,14 @@ pub(super) struct Commits {
     waiting: Mutex<Vec<(Commit, Arc<Outbox>)>>,
     /// Why nothing more will be committed.
     stopped: OnceLock<String>,
+    /// Nothing more should be published until the disk has room.
+    disk_full: AtomicBool,
+}
+
+impl Commits {
+    pub(super) fn disk_is_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
+    }
 }
 
 impl Core {
@@ -50,6 +59,11 @@ impl Core {
         let catalog = || self.catalog.as_ref().map_or(u64::MAX, |catalog| catalog.committed());
         (commit.journal == Position(0) || commit.journal <= self.log.committed())
             && (commit.catalog == 0 || commit.catalog <= catalog())
+    }
+
+    /// Why the disk takes nothing more for now.
+    fn disk_full(&self) -> Option<String> {
+        self.log.full().or_else(|| self.catalog.as_ref().and_then(|catalog| catalog.full()))
     }
 
     /// The journal or the catalog has come further, or has stopped.
@@ -65,6 +79,7 @@ impl Core {
         if let Some(why) = self.catalog.as_ref().and_then(|catalog| catalog.failure()) {
             let _ = self.commits.stopped.set(why);
         }
+        self.commits.disk_full.store(self.disk_full().is_some(), Ordering::Relaxed);
         let stopped = self.commits.stopped.get().is_some();
         let mut waiting = self.commits.waiting.lock();
         let due: Vec<_> =
@@ -75,6 +90,16 @@ impl Core {
 }
 
 impl Broker {
+    /// What to tell a publisher who is held back for these reasons. None: nothing, it goes on in a moment.
+    pub fn hold_text(&self, holds: impl Iterator<Item = Hold>) -> Option<String> {
+        match holds.max()? {
+            Hold::Paced => None,
+            Hold::Full => Some("a queue published to is full for now".to_owned()),
+            // It may have got room in this moment.
+            Hold::Disk => Some(self.0.core.disk_full().unwrap_or_else(|| "the disk was full".to_owned())),
+        }
+    }
+
     /// Whether all of it is safe.
     pub fn is_committed(&self, commit: &Commit) -> bool {
         self.0.core.is_committed(commit)

@@ -16,12 +16,14 @@ mod keeping;
 mod limits;
 mod listing;
 mod outbox;
+mod paging;
 mod policies;
 mod pressure;
 mod publish;
 mod purpose;
 mod queue_cell;
 mod reply_queues;
+mod restoring;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -49,6 +51,7 @@ pub use publish::{PublishBatch, Resolved, Targets};
 pub use purpose::Purpose;
 pub use queue_cell::{QueueCell, Settled};
 pub use reply_queues::REPLY_TO;
+pub use restoring::RestoreError;
 pub use turn::Turn;
 pub use users::{LoginError, Users};
 pub(crate) use vhost::random_name;
@@ -57,7 +60,7 @@ pub use vhost::{DeclaredQueue, Vhost};
 use crate::model::{
     Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
 };
-use crate::store::{Catalog, Log, MemoryLog};
+use crate::store::{Catalog, CatalogContents, Log, MemoryLog};
 use commit::Commits;
 use connections::Connections;
 use pressure::Pressure;
@@ -104,6 +107,7 @@ struct Core {
 pub struct Builder {
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
+    catalog: Option<Arc<Catalog>>,
     limits: Limits,
     users: Users,
     vhosts: Vec<VhostName>,
@@ -140,15 +144,34 @@ impl Builder {
         self
     }
 
+    /// Makes a broker whose durable queues, and all that was declared durable, are those of a data folder. It serves
+    /// nobody yet, and its queues are empty until [`Broker::restore_messages`].
+    ///
+    /// # Errors
+    /// Something that was declared cannot be declared by this version.
+    pub fn restore(
+        mut self,
+        log: Arc<dyn Log>,
+        catalog: Arc<Catalog>,
+        contents: CatalogContents,
+    ) -> Result<Broker, RestoreError> {
+        self.log = log;
+        self.catalog = Some(catalog);
+        let broker = self.build();
+        broker.restore_topology(contents)?;
+        Ok(broker)
+    }
+
     /// Makes the broker. It serves nobody yet: see [`crate::server`].
     pub fn build(self) -> Broker {
         let gauge = MemoryGauge::new();
+        let first_queue_id = self.catalog.as_ref().map_or(1, |catalog| catalog.queue_ids().start);
         let core = Arc::new(Core {
             connections: Connections::default(),
             users: self.users,
             clock: self.clock,
             log: self.log,
-            catalog: None,
+            catalog: self.catalog,
             catalog_version: AtomicU64::new(0),
             commits: Commits::default(),
             pressure: Pressure::new(&self.limits, gauge.clone()),
@@ -158,7 +181,7 @@ impl Builder {
             pressure_began: Notify::new(),
             timers: Timers::default(),
             counters: Counters::default(),
-            queue_ids: AtomicU64::new(1),
+            queue_ids: AtomicU64::new(first_queue_id),
             consumer_ids: AtomicU64::new(1),
             connection_ids: AtomicU64::new(1),
         });
@@ -168,11 +191,17 @@ impl Builder {
                 core.log_progressed();
             }
         }));
-        let vhosts = DashMap::default();
-        for name in self.vhosts {
-            vhosts.insert(name.clone(), Vhost::new(name, core.clone()));
+        if let Some(catalog) = &core.catalog {
+            let told = Arc::downgrade(&core);
+            catalog.on_progress(Box::new(move || {
+                if let Some(core) = told.upgrade() {
+                    core.log_progressed();
+                }
+            }));
         }
-        Broker(Arc::new(Inner { vhosts, core }))
+        let broker = Broker(Arc::new(Inner { vhosts: DashMap::default(), core }));
+        self.vhosts.into_iter().for_each(|name| broker.add_vhost(name));
+        broker
     }
 }
 
@@ -191,10 +220,17 @@ impl Broker {
         Builder {
             clock: Arc::new(SystemClock::new()),
             log: Arc::new(MemoryLog::new()),
+            catalog: None,
             limits: Limits::default(),
             users: Users::default(),
             vhosts: vec![VhostName::new("/").expect("one byte is short")],
         }
+    }
+
+    /// Makes a vhost, unless it is there.
+    fn add_vhost(&self, name: VhostName) {
+        let (core, vhost) = (&self.0.core, name.clone());
+        self.0.vhosts.entry(name).or_insert_with(|| Vhost::new(vhost, core.clone()));
     }
 
     /// The vhost with this name.

@@ -11,6 +11,7 @@ use std::sync::{Arc, Weak};
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 
+use super::deduplication::Windows;
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::pressure::Hold;
 use super::purpose::Purpose;
@@ -23,6 +24,7 @@ use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
     RemoveMode, Settle, SettleError, Verdict,
 };
+use crate::store::RestoredQueue;
 
 /// From so many waiting publishers on, those that have gone are looked for.
 const WAITING_SWEEP: usize = 64;
@@ -149,6 +151,10 @@ impl QueueCell {
         self.owner
     }
 
+    pub(super) fn core(&self) -> &Core {
+        &self.core
+    }
+
     pub(super) fn vhost(&self) -> Option<Arc<Vhost>> {
         self.vhost.upgrade()
     }
@@ -211,7 +217,11 @@ impl QueueCell {
         self.carry_out(&mut hosted, turn);
         let Some(publisher) = publisher else { return };
         let limited = hosted.queue.is_limited_by_outboxes();
-        if let Some(hold) = self.core.pressure.hold(self.weight(&hosted), limited) {
+        let hold = match self.waits_for_disk() {
+            true => Some(Hold::Disk),
+            false => self.core.pressure.hold(self.weight(&hosted), limited),
+        };
+        if let Some(hold) = hold {
             hosted.hold = hosted.hold.max(Some(hold));
             if hosted.waiting.is_empty() {
                 self.core.watch_pressure(self);
@@ -321,7 +331,10 @@ impl QueueCell {
 
     /// Takes one message for a `get`. None: the queue is gone.
     pub fn get(self: &Arc<Self>, getter: ConsumerId, auto_ack: bool, turn: &mut Turn) -> Option<Option<Got>> {
-        self.run(turn, |queue, now, effects| queue.get(getter, auto_ack, now, effects))
+        self.run(turn, |queue, now, effects| {
+            self.load_front(queue, now, effects);
+            queue.get(getter, auto_ack, now, effects)
+        })
     }
 
     /// Drops the ready and the delayed messages and says how many there were.
@@ -434,7 +447,7 @@ impl QueueCell {
         let mut hosted = self.hosted.lock();
         match hosted.hold {
             Some(Hold::Paced) => self.tell_waiting(&mut hosted, turn),
-            Some(Hold::Full) => self.lift_pressure(&mut hosted, turn),
+            Some(Hold::Full | Hold::Disk) => self.lift_pressure(&mut hosted, turn),
             None => {}
         }
         !hosted.waiting.is_empty()
@@ -447,8 +460,28 @@ impl QueueCell {
         }
     }
 
+    /// Gives an empty queue what it held when the broker stopped.
+    /// Exchanges that drop duplicates know again what is still there: `windows`.
+    pub(super) fn restore(self: &Arc<Self>, held: RestoredQueue, windows: &Windows<'_>, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| {
+            let has_window = queue.options().deduplication.is_some() || !windows.is_empty();
+            for mut run in held {
+                if self.purpose == Purpose::Delays {
+                    run.ttl_ms = run.delay_ms;
+                }
+                queue.restore(run);
+                if has_window {
+                    self.restore_keys(queue, &run, windows);
+                }
+            }
+            queue.tick(now, effects);
+        });
+    }
+
     fn carry_out(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
         let Hosted { queue, ports, .. } = hosted;
+        self.load(queue, turn.now, &mut turn.effects);
+        self.page_out(queue, &mut turn.effects);
         queue.take_deliveries(|id, deliveries| {
             let Some(port) = ports.get(&id) else { return };
             if port.outbox.push(port.consumer, deliveries) {
@@ -468,6 +501,7 @@ impl QueueCell {
                 turn.effects.returned.clear();
             }
         }
+        turn.released.append(&mut turn.effects.released);
         if turn.effects.deleted.take().is_some() {
             self.close(hosted, turn);
             turn.closed.push(self.clone());
@@ -487,7 +521,11 @@ impl QueueCell {
     fn close(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
         hosted.closed = true;
         hosted.queue.close(&mut turn.effects);
+        if self.journalled {
+            self.core.log.remove_queue(self.id, &turn.effects.settled);
+        }
         turn.effects.settled.clear();
+        turn.released.append(&mut turn.effects.released);
         let ended = turn.effects.cancelled.drain(..).filter_map(|id| hosted.ports.remove(&id));
         for port in ended.chain(hosted.cancelled.drain(..).map(|(_, port)| port)) {
             if port.outbox.notify(Notice::ConsumerCancelled { consumer: port.consumer }) {
@@ -502,7 +540,7 @@ impl QueueCell {
 
     fn weigh(&self, hosted: &mut Hosted) {
         let memory = hosted.queue.memory_bytes();
-        let messages = hosted.queue.messages();
+        let messages = hosted.queue.messages() - hosted.queue.paged();
         self.core.pressure.weigh(hosted.memory, memory);
         self.core.pressure.count(hosted.messages, messages);
         hosted.memory = memory;
@@ -520,11 +558,19 @@ impl QueueCell {
 
     fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
         let limited = hosted.queue.is_limited_by_outboxes();
-        if let Some(hold) = hosted.hold
-            && self.core.pressure.lifts(hold, self.weight(hosted), limited)
-        {
+        let lifts = match hosted.hold {
+            None => false,
+            Some(Hold::Disk) => !self.waits_for_disk(),
+            Some(hold) => self.core.pressure.lifts(hold, self.weight(hosted), limited),
+        };
+        if lifts {
             self.tell_waiting(hosted, turn);
         }
+    }
+
+    /// Whether publishers wait until the disk has room again.
+    fn waits_for_disk(&self) -> bool {
+        self.journalled && self.core.commits.disk_is_full()
     }
 
     fn tell_waiting(&self, hosted: &mut Hosted, turn: &mut Turn) {

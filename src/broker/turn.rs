@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::journalling::{JournalNotes, stored_run};
 use super::{Broker, Commit, Hold, Outbox, QueueCell};
-use crate::model::{QueueId, Timestamp};
+use crate::model::{QueueId, StoredRun, Timestamp};
 use crate::queue::{DeadLetter, Effects};
 use crate::routing::Routed;
 
@@ -37,6 +37,8 @@ pub struct Turn {
     /// What the journal is to be told.
     pub(super) notes: JournalNotes,
     required: Commit,
+    /// What overflow files need not keep.
+    pub(super) released: Vec<StoredRun>,
     /// Room for looking up the routes of what died or has waited.
     pub(super) routed: Routed,
 }
@@ -94,6 +96,10 @@ impl Turn {
             broker.end_dead_letters(ended);
         }
         broker.append_notes(&mut self.notes);
+        if !self.released.is_empty() {
+            broker.log().release(&self.released);
+            self.released.clear();
+        }
     }
 
     /// Notes that a letter has left its queue and goes nowhere.

@@ -133,6 +133,10 @@ impl Vhost {
         Ok(queue.purge(turn))
     }
 
+    pub(super) fn queue_id(&self, name: &str) -> Option<QueueId> {
+        self.queues.get(name).map(|entry| entry.value().id())
+    }
+
     fn find_queue(&self, name: &str) -> Result<Arc<QueueCell>, BrokerError> {
         let found = self.queues.get(name).map(|entry| entry.value().clone());
         found.filter(|queue| !queue.is_closed()).ok_or_else(|| self.no_queue(name))
@@ -417,12 +421,22 @@ impl Vhost {
         if declared == Declared::Created {
             self.keep_exchange(&mut topology, name, &options);
             self.begin_delays(&mut topology, name, &options, None);
-            topology.begin_window(name, &options);
-            let alternate = topology.policies.alternate(name, &options);
-            topology.routing.set_alternate(name, alternate);
+            self.begin_exchange(&mut topology, name, &options);
         }
         self.publish_generation(&topology);
         Ok(declared)
+    }
+
+    /// Gives a new exchange what it has besides bindings.
+    pub(super) fn begin_exchange(
+        &self,
+        topology: &mut Topology,
+        name: &ExchangeName,
+        options: &ExchangeOptions,
+    ) {
+        topology.begin_window(name, options);
+        let alternate = topology.policies.alternate(name, options);
+        topology.routing.set_alternate(name, alternate);
     }
 
     /// Declares an exchange as a client words it. What exists is only compared with the declare, and a name that nobody

@@ -59,7 +59,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("memory.outbox", memory.outbox, Size::kib(64)..=longest),
         ("memory.consumer_window", memory.consumer_window, Size::kib(4)..=longest),
         // Places in a segment are 32 bits wide, and a last record may reach beyond its size.
-        ("store.segment_size", store.segment_size, Size::mib(1)..=longest),
+        ("store.segment_size", store.segment_size, Size::mib(1)..=Size::gib(1)),
         ("store.free_space_min", store.free_space_min, Size::new(0)..=Size::gib(1 << 20)),
     ];
     for (key, value, range) in sizes {
@@ -238,8 +238,8 @@ mod tests {
             ),
             (
                 "store.segment_size",
-                |s| s.store.segment_size = Size::gib(2),
-                |s| s.store.segment_size = Size::new(Size::gib(2).bytes() + 1),
+                |s| s.store.segment_size = Size::gib(1),
+                |s| s.store.segment_size = Size::new(Size::gib(1).bytes() + 1),
             ),
             (
                 "store.garbage_ratio_max",

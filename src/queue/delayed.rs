@@ -69,6 +69,11 @@ impl Delayed {
         self.runs.insert((at.min(run.expires), run.first), run);
     }
 
+    /// Whether no other run waits in the place of this one.
+    pub(super) fn is_free_for(&self, at: Timestamp, run: &PagedRun) -> bool {
+        !self.runs.contains_key(&(at.min(run.expires), run.first))
+    }
+
     /// When the next one has waited for long enough.
     pub(super) fn next_deadline(&self) -> Option<Timestamp> {
         let waiting = self.waiting.first_key_value().map(|((at, _), _)| *at);
@@ -124,6 +129,24 @@ impl Delayed {
         }
         self.paged += messages;
         messages
+    }
+
+    /// Messages that `wanted` agrees with, those that wait longest first; not every one is looked at.
+    pub(super) fn last(
+        &self,
+        wanted: &impl Fn(&Message) -> bool,
+    ) -> impl Iterator<Item = ((Timestamp, Lsn), &Message)> {
+        let last = self.waiting.iter().rev().take(LOOKED_AT).map(|(place, held)| (*place, &held.message));
+        last.filter(|(_, message)| wanted(message))
+    }
+
+    /// The bytes of a message are here from now on. Answers whether it is still there.
+    pub(super) fn page_at(&mut self, place: (Timestamp, Lsn), location: Location, from: u32) -> bool {
+        let Some(held) = self.waiting.remove(&place) else { return false };
+        self.memory -= memory_of(&held.message);
+        self.paged += 1;
+        self.runs.insert(place, PagedRun::of(place.1, &held, location, from));
+        true
     }
 
     /// Changes when messages expire, given when they came; they still wait as long, unless they are dead sooner. Looks

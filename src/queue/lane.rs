@@ -78,6 +78,12 @@ impl Lane {
         self.runs.get(&first)
     }
 
+    /// Whether no other run has messages in the place of this one.
+    pub(super) fn is_free_for(&self, run: &PagedRun) -> bool {
+        let before = self.runs.range(..run.end()).next_back();
+        before.is_none_or(|(_, before)| before.end() <= run.first)
+    }
+
     /// Takes the run that begins with this LSN.
     pub(super) fn remove_run(&mut self, first: Lsn) -> Option<PagedRun> {
         self.runs.remove(&first)
@@ -93,6 +99,7 @@ impl Lane {
 
     /// Puts a run in its place, as part of its neighbours if they go together.
     pub(super) fn insert_run(&mut self, mut run: PagedRun, expiry: &mut Expiry) {
+        debug_assert!(self.is_free_for(&run), "{run:?} is in the queue twice");
         if let Some(next) = self.runs.get(&run.end()).copied()
             && run.append(&next)
         {
@@ -118,20 +125,13 @@ impl Lane {
     ) -> PagedOut {
         let mut out = PagedOut::default();
         let mut last: Option<PagedRun> = None;
-        // How far the next look is from the last one: those that cannot go stand together (what is not written yet is
-        // at the end), and to look at each of them every time would take too long.
-        let (mut at, mut step) = (self.slots.len(), 1);
-        while out.memory < excess && at > 0 {
-            at = at.saturating_sub(step);
+        let mut walk = Walk::from(self.slots.len());
+        while out.memory < excess
+            && let Some((at, location)) = walk.next(&self.slots, stored)
+        {
             let slot = &mut self.slots[at];
-            let Some(held) = &slot.held else { continue };
-            let Some(location) = stored(&held.message) else {
-                step *= 2;
-                continue;
-            };
-            step = 1;
-            let run = out.add(slot.lsn, held, location, expiry);
-            slot.held = None;
+            let held = slot.held.take().expect("the walk stops at messages");
+            let run = out.add(slot.lsn, &held, location, expiry);
             self.holes += 1;
             self.collect(run, &mut last, expiry);
         }
@@ -159,6 +159,20 @@ impl Lane {
             self.insert_run(last, expiry);
         }
         out
+    }
+
+    /// Messages that `wanted` agrees with, from the last one on, those that came late behind the others. As when paging
+    /// out, not every one is looked at.
+    pub(super) fn last(&self, wanted: &impl Fn(&Message) -> bool) -> impl Iterator<Item = (Lsn, &Message)> {
+        let mut walk = Walk::from(self.slots.len());
+        let is_wanted = |message: &Message| wanted(message).then_some(());
+        let slots = std::iter::from_fn(move || {
+            let (at, ()) = walk.next(&self.slots, &is_wanted)?;
+            let slot = &self.slots[at];
+            Some((slot.lsn, &slot.held.as_ref()?.message))
+        });
+        let late = self.late.iter().rev().take(LATE_LOOKED_AT).map(|(lsn, held)| (*lsn, &held.message));
+        slots.chain(late.filter(|(_, message)| wanted(message)))
     }
 
     /// Adds a message before those that were paged out last.
@@ -288,6 +302,38 @@ impl Lane {
             let inside = self.iter().find(|(lsn, _)| (*first..before).contains(lsn));
             assert!(inside.is_none(), "{inside:?} is in {run:?}, too");
         }
+    }
+}
+
+/// A way through the buffer from its end that does not look at every message: those that cannot go stand together (what
+/// is not written yet is at the end), and to look at each of them every time would take too long.
+struct Walk {
+    at: usize,
+    /// How far the next look is from the last one.
+    step: usize,
+}
+
+impl Walk {
+    fn from(end: usize) -> Walk {
+        Walk { at: end, step: 1 }
+    }
+
+    /// The next message for which `look` has an answer, and the answer.
+    fn next<R>(
+        &mut self,
+        slots: &VecDeque<Slot>,
+        look: &impl Fn(&Message) -> Option<R>,
+    ) -> Option<(usize, R)> {
+        while self.at > 0 {
+            self.at = self.at.saturating_sub(self.step);
+            let Some(held) = &slots[self.at].held else { continue };
+            if let Some(answer) = look(&held.message) {
+                self.step = 1;
+                return Some((self.at, answer));
+            }
+            self.step *= 2;
+        }
+        None
     }
 }
 

@@ -23,7 +23,11 @@
 //!
 //! With `x-delayed-retry-type`, a message that comes back waits for some time before it is ready again.
 //!
-//! Invariants: a message is in exactly one of ready, delayed or unacked; it is delivered in order of priority, then LSN,
+//! Messages that are ready or delayed need not be in memory: runs of them stand in their places (`paged`), and the caller
+//! loads what the queue says it cannot go on without (`paging`). Those that die before they are loaded are dying until
+//! they can be dead letters. Unacknowledged messages are in memory.
+//!
+//! Invariants: a message is in exactly one of ready, delayed, dying or unacked; it is delivered in order of priority, then LSN,
 //! and never after its deadline; whatever happens to it, it leaves the queue once, and that is told once.
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
 //! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
@@ -48,8 +52,10 @@ mod overflow;
 mod paged;
 mod paging;
 mod ready;
+mod restore;
 mod settlement;
 mod spare;
+mod spill;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -79,6 +85,7 @@ pub use effects::{
     Settle, SettleError, Verdict,
 };
 pub use paged::{PagedRun, RUN_OVERHEAD};
+pub use spill::Spill;
 pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
 
 /// What a queue's peers can make grow, limited.
@@ -164,7 +171,9 @@ impl Queue {
     }
 
     /// Takes a message, or refuses it. With nothing ready and a consumer with room it goes there at once;
-    /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already.
+    /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already. The journal, if it is to have the
+    /// message, has been told before: of what the queue does not take it hears in [`Effects::settled`]. A message that
+    /// was read back from an overflow file must come as a new one, with bytes of its own.
     pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
         match self.seen {
             None => self.take(publication, now, out),

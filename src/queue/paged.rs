@@ -94,7 +94,7 @@ impl PagedRun {
 
     /// The place behind the last message.
     pub(super) fn end(&self) -> Lsn {
-        Lsn(self.first.0 + u64::from(self.count))
+        Lsn(self.first.0.saturating_add(self.count.into()))
     }
 
     /// What is left of it when these messages, its first ones, are in memory.

@@ -5,7 +5,7 @@
 //! hold no memory worth counting. As long as nothing is paged, that costs a branch.
 //! Not here: who receives (`dispatch`), how many may wait (`overflow`), when messages are loaded (`paging`).
 
-use crate::model::{Location, Message, Timestamp};
+use crate::model::{Location, Lsn, Message, Timestamp};
 
 use super::entry::Entry;
 use super::expiry::{Deadline, Expiry};
@@ -99,6 +99,11 @@ impl Ready {
         lane.insert_run(run, &mut self.expiry);
         self.runs = self.runs + lane.run_count() - before;
         self.forget_stale();
+    }
+
+    /// Whether no other run has messages in the place of this one.
+    pub(super) fn is_free_for(&self, run: &PagedRun) -> bool {
+        self.lanes.get(usize::from(run.priority)).is_none_or(|lane| lane.is_free_for(run))
     }
 
     /// A message comes to this lane.
@@ -198,6 +203,20 @@ impl Ready {
         self.paged += messages;
         self.forget_stale();
         messages
+    }
+
+    /// Its lanes with their priorities, the lowest first.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (u8, &Lane)> {
+        (0..=u8::MAX).zip(&self.lanes)
+    }
+
+    /// The bytes of a message are here from now on. Answers whether it is still there.
+    pub(super) fn page_at(&mut self, priority: u8, lsn: Lsn, location: Location, from: u32) -> bool {
+        let lane = self.lanes.get_mut(usize::from(priority));
+        let Some(entry) = lane.and_then(|lane| lane.remove(lsn, |_| true)) else { return false };
+        self.removed(&entry);
+        self.insert_run(PagedRun::of(lsn, &entry.held, location, from));
+        true
     }
 
     /// Takes all messages, in delivery order.

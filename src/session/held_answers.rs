@@ -4,9 +4,11 @@
 //! cumulative confirms stay true; nothing is told on a channel that has been closed since. What need not wait, and has
 //! nothing to wait behind, never comes here: see [`HeldAnswers::may_pass`].
 //!
-//! Bound: a publisher decides how much it leaves unconfirmed, and AMQP sets no limit to that. Neighbours with one
-//! commit are one range, and from [`HeldAnswers::RANGES_MAX`] ranges on the connection is not read from until the disk
-//! has come further. Publishes themselves are bounded by what the journal takes.
+//! Bound: a publisher decides how much it leaves unconfirmed, and AMQP sets no limit to that. Neighbours that wait for
+//! the same are one range; from [`HeldAnswers::FEW`] answers on they are one even if they do not, and the first waits
+//! for the last. So a publisher on one channel costs nothing however far behind the disk is. Who mixes channels or
+//! refused messages can still make many: from [`HeldAnswers::RANGES_MAX`] ranges on the connection is not read from,
+//! its acknowledgements included, until the disk has come further.
 //!
 //! Answers to declares and the like are not here: they hold the whole output back, see
 //! [`super::WriteQueue::hold`]. Who wakes the connection for those is: see [`HeldAnswers::await_commits`].
@@ -57,6 +59,9 @@ impl<A> Default for HeldAnswers<A> {
 }
 
 impl<A: Answer> HeldAnswers<A> {
+    /// Answers that may be held before neighbours wait for each other. A disk that goes on leaves fewer.
+    const FEW: usize = 4096;
+
     /// Ranges that may be held before the connection is not read from any more.
     pub(super) const RANGES_MAX: usize = 65_536;
 
@@ -68,17 +73,21 @@ impl<A: Answer> HeldAnswers<A> {
     /// Holds an answer until its commit, and all that is held before it.
     pub(super) fn push(&mut self, commit: Commit, channel: ChannelId, answer: A) {
         self.ranges += answer.ranges();
-        let mut next = Some(answer);
-        if let Some(last) = self.held.back_mut()
-            && (last.commit, last.channel) == (commit, channel)
-            && let Some(answer) = next.take()
-        {
-            let before = last.answer.ranges() + answer.ranges();
-            next = last.answer.absorb(answer);
-            let after = last.answer.ranges() + next.as_ref().map_or(0, A::ranges);
-            self.ranges = self.ranges + after - before;
-        }
-        if let Some(answer) = next {
+        let many = self.held.len() >= Self::FEW;
+        let rest = match self.held.back_mut() {
+            Some(last) if last.channel == channel && (many || last.commit == commit) => {
+                let before = last.answer.ranges() + answer.ranges();
+                let rest = last.answer.absorb(answer);
+                let after = last.answer.ranges() + rest.as_ref().map_or(0, A::ranges);
+                self.ranges = self.ranges + after - before;
+                if rest.is_none() {
+                    last.commit = last.commit.join(commit);
+                }
+                rest
+            }
+            _ => Some(answer),
+        };
+        if let Some(answer) = rest {
             self.held.push_back(Held { commit, channel, answer });
         }
     }
@@ -261,6 +270,25 @@ mod tests {
         held.release(&mut out, &broker);
         assert_eq!(said(&mut out), "1:1-6 2:7-7 2:9-9 ");
         assert_eq!((held.ranges, held.is_empty()), (1, false));
+    }
+
+    #[test]
+    fn very_many_neighbours_wait_for_each_other_and_are_not_many() {
+        let (log, broker) = held_log();
+        let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
+        for number in 1..=10_000 {
+            held.push(journal(number), ONE, Numbers(number, number));
+        }
+        assert_eq!(
+            (held.held.len(), held.ranges),
+            (HeldAnswers::<Numbers>::FEW, HeldAnswers::<Numbers>::FEW)
+        );
+        log.commit(9_999);
+        held.release(&mut out, &broker);
+        assert_eq!(said(&mut out), "1:1-4095 ");
+        log.commit(10_000);
+        held.release(&mut out, &broker);
+        assert_eq!(said(&mut out), "1:4096-10000 ");
     }
 
     #[test]

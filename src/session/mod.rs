@@ -13,6 +13,7 @@ mod options;
 mod publish_rules;
 mod route_cache;
 mod settles;
+mod speaker;
 #[cfg(test)]
 mod testing;
 mod turn_box;

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::disk::{Disk, DiskFile, check_name};
 
 /// The file that is locked. It holds the number of the process, for whoever is refused.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// Only the owner may look into the folder.
 const FOLDER_MODE: u32 = 0o700;

@@ -12,7 +12,7 @@ use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::model::{
-    Location, Lsn, MessageBatch, MessageRoute, Priority, QueueId, Returned, StoredRun, Timestamp,
+    Location, Lsn, Message, MessageBatch, MessageRoute, Priority, QueueId, Returned, StoredRun, Timestamp,
 };
 
 /// How far the log has come: the number of a location (see [`Location::as_u64`]) behind the last byte of a record.
@@ -125,6 +125,9 @@ pub enum LogError {
     /// The log has stopped for good.
     #[error("the log has stopped: {0}")]
     Stopped(String),
+    /// The disk does not do it now.
+    #[error("{0}")]
+    Disk(String),
     /// Nothing is stored there.
     #[error("nothing is stored in segment {} at {}", .0.segment, .0.offset)]
     NotStored(Location),
@@ -170,6 +173,30 @@ pub trait Log: Send + Sync + 'static {
     /// # Errors
     /// Nothing is stored there, it is damaged, or the disk fails.
     fn read(&self, location: Location, from: u32, len: u32) -> Result<RecordSlice, LogError>;
+
+    /// Asks the disk for what [`Log::read`] will want soon. Does not wait.
+    fn prefetch(&self, location: Location, from: u32, len: u32) {
+        let _ = (location, from, len);
+    }
+
+    /// Writes transient messages, as one record, to a file that does not outlive the process. May wait for the disk.
+    ///
+    /// # Errors
+    /// There is no such file, or the disk is full or fails.
+    fn spill(&self, messages: &[Message]) -> Result<Location, LogError> {
+        let _ = messages;
+        Err(LogError::NotStored(Location::default()))
+    }
+
+    /// What was spilled is not needed any more.
+    fn release(&self, runs: &[StoredRun]) {
+        let _ = runs;
+    }
+
+    /// Why publishers of durable messages must wait for now, in words for them: the disk is full.
+    fn full(&self) -> Option<String> {
+        None
+    }
 
     /// A durable queue is there: its messages count. Before anything is appended for it.
     fn add_queue(&self, queue: QueueId);

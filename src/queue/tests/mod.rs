@@ -9,7 +9,9 @@ mod expiry;
 mod order;
 mod overflow;
 mod paging;
+mod restore;
 mod settlement;
+mod spill;
 
 use crate::model::{
     ConsumerId, ConsumerTag, DeadLetterTarget, ExchangeName, Lsn, Priority, Publication, QueueName,

@@ -10,6 +10,7 @@ use super::{AmqpSession, CLOSE_TIMEOUT, State};
 use crate::broker::Turn;
 use crate::model::ChannelId;
 use crate::session::departure::leave_queues;
+use crate::session::speaker::Speaker;
 
 /// What a connection ends with.
 #[derive(Debug)]
@@ -49,12 +50,12 @@ impl AmqpSession {
         let until = self.now.plus(CLOSE_TIMEOUT);
         self.state = State::Leaving { until, frame_max, last_words };
         if !self.out.is_held() {
-            self.say_last_words();
+            self.end_leaving();
         }
     }
 
     /// Ends the connection, if it only waits for that.
-    pub(super) fn say_last_words(&mut self) {
+    pub(super) fn end_leaving(&mut self) {
         let State::Leaving { last_words, .. } = &mut self.state else { return };
         match std::mem::replace(last_words, LastWords::CloseOk) {
             LastWords::Close(close) => {

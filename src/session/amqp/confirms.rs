@@ -35,7 +35,7 @@ pub(super) enum Fate {
 
 /// What a publisher is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Confirm {
+pub(in crate::session) enum Confirm {
     /// The messages with these numbers are taken.
     Acked { first: u64, last: u64 },
     /// They are not.

@@ -38,19 +38,18 @@ use ahash::AHashMap;
 use bytes::{Buf, BytesMut};
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    BasicCancel, ChannelOpenOk, ConnectionBlocked, ContentError, ContentHeader, Frame, FrameKind, Method,
-    MethodId, put_heartbeat, split_frame,
+    ChannelOpenOk, ConnectionBlocked, ContentError, ContentHeader, Frame, FrameKind, Method, MethodId,
+    put_heartbeat, split_frame,
 };
 use rialto_protocol::types::ShortStr;
 
-use super::held_answers::{HeldAnswers, Told};
+use super::held_answers::HeldAnswers;
 use super::route_cache::RouteCache;
 use super::settles::PendingSettles;
+use super::speaker::Speaker;
 use super::turn_box::TurnBox;
-use super::{Session, SessionOptions, UNREAD_ANSWERS_MAX, WriteQueue, publish_rules};
-use crate::broker::{
-    Broker, ConnectionGuard, Hold, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Vhost,
-};
+use super::{Session, SessionOptions, WriteQueue};
+use crate::broker::{Broker, ConnectionGuard, Hold, Outbox, Outgoing, PublishBatch, Vhost};
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
@@ -622,129 +621,25 @@ impl AmqpSession {
         self.tell_blocked();
     }
 
-    /// Whether answers wait for the disk.
-    fn waits_for_disk(&self) -> bool {
-        self.out.is_held() || !self.held.is_empty()
-    }
-
-    /// Whether the peer, or the disk, must first let some of the answers go.
-    fn has_too_many_answers(&self) -> bool {
-        self.out.total_len() >= UNREAD_ANSWERS_MAX || self.held.is_full()
-    }
-
-    /// Says what has waited for the disk and need not any more.
-    fn say_committed(&mut self) {
-        self.held.release(&mut self.out, &self.broker);
-        if self.waits_for_disk() {
-            match self.broker.log_stopped() {
-                Some(why) => self.log_has_stopped(&why),
-                None => self.held.await_commits(&self.out, &self.broker, &self.outbox),
-            }
-        }
-        if !self.out.is_held() {
-            self.say_last_words();
-        }
-    }
-
-    /// Nothing more will ever be safe: publishers hear that their messages were not taken, and who waits for another
-    /// answer hears nothing but the reason.
-    fn log_has_stopped(&mut self, why: &str) {
-        let mut closes = self.out.is_held();
-        self.out.forget_held();
-        let mut told = Told::new(self.out.buffer());
-        while let Some((_, channel, confirm)) = self.held.pop() {
-            match confirm {
-                Confirm::Acked { first, last } | Confirm::Nacked { first, last } => {
-                    told.put(channel, Confirm::Nacked { first, last });
-                }
-                Confirm::Committed => closes = true,
-            }
-        }
-        drop(told);
-        if closes {
-            let Refusal { code, text } = publish_rules::not_stored(why).into();
-            self.close(&Fault::new(code, text, MethodId::NONE));
-        }
-    }
-
-    /// Hears what does not wait until everything before it has been sent.
-    fn hear_urgent(&mut self) {
-        for notice in self.outbox.take_urgent() {
-            self.handle_notice(notice);
-        }
-    }
-
-    /// Takes the outbox if everything taken before has been sent, and hears its notices.
-    fn take_outbox(&mut self) -> bool {
-        if !self.sending.is_empty() || !self.outbox.take(&mut self.sending) {
-            return false;
-        }
-        for notice in std::mem::take(&mut self.sending.notices) {
-            self.handle_notice(notice);
-        }
-        true
-    }
-
-    fn handle_notice(&mut self, notice: Notice) {
-        let State::Open(open) = &mut self.state else { return };
-        match notice {
-            Notice::PressureLifted(queue) => {
-                open.held_by.remove(&queue);
-                self.last_heard = self.now;
-                self.tell_blocked();
-            }
-            // The client is not told: what it says about them later is passed over.
-            Notice::MessagesTakenBack { consumer, cancelled } => {
-                self.after_settle(consumer.channel, consumer.number, cancelled);
-            }
-            // Told when what was sent to it before has gone out: see `encode_some`.
-            cancelled @ Notice::ConsumerCancelled { .. } => self.sending.notices.push(cancelled),
-            Notice::Close { reason } => self.close_wanted = Some(reason),
-        }
-    }
-
-    /// Forgets a consumer whose queue is gone, and tells the client if it wants to know.
-    fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
-        let State::Open(open) = &mut self.state else { return };
-        let tell = open.client.consumer_cancel_notify;
-        let Some(channel) = open.channel_mut(consumer.channel) else { return };
-        let ended = channel.consumers.remove(&consumer.number);
-        // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
-        // it since.
-        if let Some(ended) = &ended
-            && ended.cancelled.is_none()
-        {
-            channel.tags.remove(&ended.tag);
-        }
-        let turn = &mut self.turn.0;
-        let Some(channel) = open.channel_mut(consumer.channel) else { return };
-        channel.has_room(turn);
-        let Some(ended) = ended.filter(|ended| ended.cancelled.is_none()) else { return };
-        open.consumers -= 1;
-        if tell {
-            let cancel = BasicCancel { consumer_tag: ended.tag, no_wait: true };
-            self.say(consumer.channel.0, Method::BasicCancel(cancel));
-        }
-    }
-
     /// Tells a client that wants to know whether it is held back by a queue, or the broker, that is full. Who is only
     /// paced goes on in a moment, and nobody need read of it.
     fn tell_blocked(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let blocked = open.held_by.values().any(|hold| *hold == Hold::Full);
-        if blocked == open.told_blocked {
+        if open.held_by.is_empty() && !open.told_blocked {
             return;
         }
-        open.told_blocked = blocked;
+        let reason = self.broker.hold_text(open.held_by.values().copied());
+        if reason.is_some() == open.told_blocked {
+            return;
+        }
+        open.told_blocked = reason.is_some();
         if open.client.connection_blocked {
-            let reason = ShortStr::truncated("a queue published to is full for now");
-            self.say(
-                0,
-                match blocked {
-                    true => Method::ConnectionBlocked(ConnectionBlocked { reason }),
-                    false => Method::ConnectionUnblocked(Default::default()),
-                },
-            );
+            self.say_now(match reason {
+                Some(reason) => {
+                    Method::ConnectionBlocked(ConnectionBlocked { reason: ShortStr::truncated(reason) })
+                }
+                None => Method::ConnectionUnblocked(Default::default()),
+            });
         }
     }
 
@@ -759,14 +654,6 @@ impl AmqpSession {
     fn say(&mut self, channel: u16, method: Method) {
         self.hold_output();
         method.encode(channel, self.out.buffer());
-    }
-
-    /// What comes from here on waits until everything that was done is safe.
-    fn hold_output(&mut self) {
-        let commit = self.turn.0.take_commit();
-        if !self.broker.is_committed(&commit) {
-            self.out.hold(commit);
-        }
     }
 
     /// Says something about the connection that waits for nothing but what is held already.

@@ -10,6 +10,7 @@ use crate::broker::QueueCell;
 use crate::model::{ChannelId, ConsumerId};
 use crate::session::SessionOptions;
 use crate::session::departure::leave_queues;
+use crate::session::speaker::Speaker;
 
 /// What a connection ends with.
 #[derive(Debug)]
@@ -44,12 +45,12 @@ impl NativeSession {
         let until = self.now.plus(SessionOptions::CLOSE_TIMEOUT);
         self.state = State::Leaving { until, frame_max, last_words };
         if !self.out.is_held() {
-            self.say_last_words();
+            self.end_leaving();
         }
     }
 
     /// Ends the connection, if it only waits for that.
-    pub(super) fn say_last_words(&mut self) {
+    pub(super) fn end_leaving(&mut self) {
         let State::Leaving { last_words, frame_max, .. } = &mut self.state else { return };
         let frame_max = *frame_max;
         match std::mem::replace(last_words, LastWords::CloseOk) {

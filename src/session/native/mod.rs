@@ -35,14 +35,13 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Closing, Command, FrameError, Kind, Place, RawFrame, Sender, decode_frame};
 use rialto_protocol::types::ShortStr;
 
-use super::held_answers::{HeldAnswers, Told};
+use super::held_answers::HeldAnswers;
 use super::route_cache::RouteCache;
 use super::settles::PendingSettles;
+use super::speaker::Speaker;
 use super::turn_box::TurnBox;
-use super::{Session, SessionOptions, UNREAD_ANSWERS_MAX, WriteQueue, publish_rules};
-use crate::broker::{
-    Broker, ConnectionGuard, Hold, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Vhost,
-};
+use super::{Session, SessionOptions, WriteQueue};
+use crate::broker::{Broker, ConnectionGuard, Hold, Outbox, Outgoing, PublishBatch, Vhost};
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
@@ -444,107 +443,6 @@ impl NativeSession {
         self.flush_settles();
         self.turn.0.follow_up(&self.broker);
         self.grant_credit();
-    }
-
-    /// Whether answers wait for the disk.
-    fn waits_for_disk(&self) -> bool {
-        self.out.is_held() || !self.held.is_empty()
-    }
-
-    /// Whether the peer, or the disk, must first let some of the answers go.
-    fn has_too_many_answers(&self) -> bool {
-        self.out.total_len() >= UNREAD_ANSWERS_MAX || self.held.is_full()
-    }
-
-    /// What comes from here on waits until everything that was done is safe.
-    fn hold_output(&mut self) {
-        let commit = self.turn.0.take_commit();
-        if !self.broker.is_committed(&commit) {
-            self.out.hold(commit);
-        }
-    }
-
-    /// Says what has waited for the disk and need not any more.
-    fn say_committed(&mut self) {
-        self.held.release(&mut self.out, &self.broker);
-        if self.waits_for_disk() {
-            match self.broker.log_stopped() {
-                Some(why) => self.log_has_stopped(&why),
-                None => self.held.await_commits(&self.out, &self.broker, &self.outbox),
-            }
-        }
-        if !self.out.is_held() {
-            self.say_last_words();
-        }
-    }
-
-    /// Nothing more will ever be safe: publishers hear that their messages were not taken, and who waits for another
-    /// answer hears nothing but the reason.
-    fn log_has_stopped(&mut self, why: &str) {
-        let closes = self.out.is_held();
-        self.out.forget_held();
-        let error = publish_rules::not_stored(why);
-        let mut told = Told::new(self.out.buffer());
-        while let Some((_, channel, outcomes)) = self.held.pop() {
-            told.put(channel, outcomes.not_confirmed(&error));
-        }
-        drop(told);
-        if closes {
-            self.close(fault_closing(error.reply_code(), error.to_string(), NOWHERE));
-        }
-    }
-
-    /// Hears what does not wait until everything before it has been sent.
-    fn hear_urgent(&mut self) {
-        for notice in self.outbox.take_urgent() {
-            self.handle_notice(notice);
-        }
-    }
-
-    /// Takes the outbox if everything taken before has been sent, and hears its notices.
-    fn take_outbox(&mut self) -> bool {
-        if !self.sending.is_empty() || !self.outbox.take(&mut self.sending) {
-            return false;
-        }
-        for notice in std::mem::take(&mut self.sending.notices) {
-            self.handle_notice(notice);
-        }
-        true
-    }
-
-    fn handle_notice(&mut self, notice: Notice) {
-        let State::Open(open) = &mut self.state else { return };
-        match notice {
-            Notice::PressureLifted(queue) => {
-                open.held_by.remove(&queue);
-                self.grant_credit();
-            }
-            // The client is not told: what it says about them later is passed over.
-            Notice::MessagesTakenBack { consumer, cancelled } => {
-                self.after_settle(consumer.channel, consumer.number, cancelled);
-            }
-            // Told when what was sent to it before has gone out: see `encode_some`.
-            cancelled @ Notice::ConsumerCancelled { .. } => self.sending.notices.push(cancelled),
-            Notice::Close { reason } => self.close_wanted = Some(reason),
-        }
-    }
-
-    /// Tells the client that its consumer is gone.
-    fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
-        let State::Open(open) = &mut self.state else { return };
-        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
-        let ended = channel.consumers.remove(&consumer.number);
-        // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
-        // it since.
-        channel.has_room(&mut self.turn.0);
-        let Some(ended) = ended else { return };
-        if ended.cancelled.is_some() {
-            return;
-        }
-        open.consumers -= 1;
-        let reason = ShortStr::truncated(format!("queue '{}' was deleted", ended.queue.name()));
-        let cancelled = Command::ConsumerCancelled { consumer: consumer.number, reason };
-        cancelled.encode(consumer.channel.0, self.out.buffer());
     }
 
     fn close_if_wanted(&mut self) {

@@ -47,7 +47,7 @@ impl Fate {
 
 /// Outcomes on one channel.
 #[derive(Debug)]
-pub(super) struct Outcomes(Vec<OutcomeRange>);
+pub(in crate::session) struct Outcomes(Vec<OutcomeRange>);
 
 impl Outcomes {
     /// The same, but what was confirmed is not.

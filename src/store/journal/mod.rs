@@ -559,6 +559,18 @@ impl Log for Journal {
         }
     }
 
+    fn spill(&self, messages: &[Message]) -> Result<Location, LogError> {
+        Journal::spill(self, messages).map_err(|error| LogError::Disk(error.to_string()))
+    }
+
+    fn release(&self, runs: &[StoredRun]) {
+        Journal::release(self, runs);
+    }
+
+    fn full(&self) -> Option<String> {
+        self.is_full()
+    }
+
     fn add_queue(&self, queue: QueueId) {
         self.space.lock().add_queue(queue);
     }

@@ -1,5 +1,7 @@
 //! What must wait for the disk, and what becomes of it when something ends meanwhile.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::session::UNREAD_ANSWERS_MAX;
 use crate::session::held_answers::HeldAnswers;
@@ -372,4 +374,101 @@ fn a_peer_that_is_gone_is_waited_for_by_nobody() {
     assert_eq!(end.said(), []);
     drop(end);
     assert_eq!(broker.connections().len(), 0);
+}
+
+/// What a client, or its disk, does next.
+#[derive(Clone, Debug)]
+enum Step {
+    Publish { channel: u16, routable: bool },
+    Declare,
+    Reopen { channel: u16 },
+    Commit { records: u64 },
+    Read,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (1..4u16, prop::bool::weighted(0.8)).prop_map(|(channel, routable)| Step::Publish { channel, routable }),
+        1 => Just(Step::Declare),
+        1 => (1..4u16).prop_map(|channel| Step::Reopen { channel }),
+        4 => (0..4u64).prop_map(|records| Step::Commit { records }),
+        4 => Just(Step::Read),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+/// What a client knows of a channel.
+#[derive(Default)]
+struct Publisher {
+    /// What each of its messages waits for.
+    published: Vec<u64>,
+    confirmed: usize,
+}
+
+proptest! {
+    #[test]
+    fn whatever_happens_nothing_is_told_too_early_and_everything_once(steps in steps()) {
+        let (log, broker) = held_log();
+        let mut end = End::open(&broker);
+        let reopen = |end: &mut End, channel| {
+            end.hear(&encoded(channel, Method::ChannelClose(Default::default())));
+            end.hear(&encoded(channel, Method::ChannelOpen(Default::default())));
+            end.hear(&encoded(channel, Method::ConfirmSelect(Default::default())));
+        };
+        end.hear(&[2, 3].map(|channel| encoded(channel, Method::ChannelOpen(Default::default()))).concat());
+        (1..4).for_each(|channel| reopen(&mut end, channel));
+        end.asks(declare("q", FieldTable::new()));
+        end.said();
+        let mut channels: [Publisher; 4] = Default::default();
+        // Closes in the order they were asked for; what is said before one's answer is of the channel's last life.
+        let (mut reopened, mut declares) = (Vec::new(), std::collections::VecDeque::new());
+        let mut committed = 0u64;
+        let last = [Step::Read, Step::Commit { records: u64::MAX }, Step::Read];
+        for step in steps.into_iter().chain(last) {
+            match step {
+                Step::Publish { channel, routable } => {
+                    end.hear(&on(channel, if routable { "q" } else { "nowhere" }, b"message"));
+                    channels[usize::from(channel)].published.push(if routable { log.appended() } else { 0 });
+                }
+                Step::Declare => {
+                    end.asks(durable(&format!("d{}", log.appended())));
+                    declares.push_back(log.appended());
+                }
+                Step::Reopen { channel } => {
+                    reopen(&mut end, channel);
+                    reopened.push((channel, std::mem::take(&mut channels[usize::from(channel)])));
+                }
+                Step::Commit { records } => {
+                    committed = log.appended().min(committed.saturating_add(records));
+                    log.commit(committed);
+                }
+                Step::Read => {
+                    for heard in end.said() {
+                        match heard {
+                            Heard::Method(channel, Method::BasicAck(ack)) => {
+                                let old = reopened.iter_mut().find(|(closed, _)| *closed == channel);
+                                let publisher = old.map_or(&mut channels[usize::from(channel)], |(_, old)| old);
+                                let tag = ack.delivery_tag as usize;
+                                let told = &publisher.published[publisher.confirmed..tag];
+                                prop_assert!(ack.multiple == (told.len() > 1) && !told.is_empty());
+                                prop_assert!(told.iter().all(|position| *position <= committed));
+                                publisher.confirmed = tag;
+                            }
+                            Heard::Method(channel, Method::ChannelCloseOk(_)) => {
+                                let closed = reopened.iter().position(|(closed, _)| *closed == channel);
+                                reopened.remove(closed.expect("it was asked for"));
+                            }
+                            Heard::Method(_, Method::QueueDeclareOk(_)) => {
+                                prop_assert!(declares.pop_front().expect("it was asked for") <= committed);
+                            }
+                            Heard::Method(_, Method::ChannelOpenOk(_) | Method::ConfirmSelectOk(_)) => {}
+                            other => prop_assert!(false, "{other:?}"),
+                        }
+                    }
+                }
+            }
+        }
+        prop_assert!(channels.iter().all(|publisher| publisher.confirmed == publisher.published.len()));
+        prop_assert!(reopened.is_empty() && declares.is_empty());
+    }
 }
