@@ -16,6 +16,8 @@ pub mod record;
 pub mod recovery;
 pub mod segment;
 mod sim_disk;
+#[doc(hidden)]
+pub mod simulation;
 #[cfg(test)]
 pub(crate) mod testing;
 

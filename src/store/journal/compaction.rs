@@ -98,7 +98,8 @@ impl Journal {
             return Maintained::Idle;
         }
         self.check_free_space();
-        let mut done = self.remove_dead();
+        let copying = maintenance.compaction.as_ref().map(|compaction| compaction.segment);
+        let mut done = self.remove_dead(copying);
         done = done.max(self.snapshot(&mut maintenance));
         done = done.max(self.compact(&mut maintenance));
         if done == Done::Waiting && !self.state.lock().pending.is_empty() {
@@ -128,15 +129,17 @@ impl Journal {
         }
     }
 
-    /// Removes what nobody needs, until nothing more can go.
-    fn remove_dead(&self) -> Done {
+    /// Removes what nobody needs, until nothing more can go. The one that is being copied stays until its copies are
+    /// synced, even if everything in it is settled meanwhile: they were made for it, and are settled by its name.
+    fn remove_dead(&self, copying: Option<SegmentId>) -> Done {
         let mut done = Done::Nothing;
         loop {
             if self.holds.load(Ordering::Acquire) > 0 {
                 return done;
             }
             let is_full = self.full.lock().refused.is_some();
-            let ids = self.space.lock().deletable(self.synced(), is_full);
+            let mut ids = self.space.lock().deletable(self.synced(), is_full);
+            ids.retain(|id| Some(*id) != copying);
             if ids.is_empty() {
                 return done;
             }

@@ -73,13 +73,56 @@ impl Forwards {
         (location, from)
     }
 
-    /// A segment is gone: nobody can be sent there.
+    /// A segment is gone: nobody can be sent there. Who is sent through it to another one still can.
     pub(super) fn forget_segment(&mut self, id: SegmentId) {
-        self.records.retain(|_, forward| forward.to.segment != id);
+        let ends = |to: &Location| to.segment == id && !self.records.contains_key(to);
+        let mut gone: Vec<_> =
+            self.records.iter().filter(|(_, forward)| ends(&forward.to)).map(|(from, _)| *from).collect();
+        while !gone.is_empty() {
+            gone.iter().for_each(|from| _ = self.records.remove(from));
+            let before = self.records.iter().filter(|(_, forward)| gone.contains(&forward.to));
+            gone = before.map(|(from, _)| *from).collect();
+        }
     }
 
     /// How many records are remembered.
     pub(super) fn len(&self) -> usize {
         self.records.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(segment: u32) -> Location {
+        Location { segment: SegmentId(segment), offset: 128 }
+    }
+
+    #[test]
+    fn who_is_sent_through_a_segment_that_is_gone_still_arrives() {
+        let mut forwards = Forwards::default();
+        let piece = |from, to| vec![Piece { from, len: 10, to }];
+        forwards.insert(place(1), place(2), piece(20, 0), 2);
+        forwards.insert(place(2), place(3), piece(0, 5), 2);
+        forwards.forget_segment(SegmentId(1));
+        forwards.forget_segment(SegmentId(2));
+        assert_eq!(forwards.newest(place(1)), place(3));
+        assert_eq!(forwards.resolve(place(1), 22, 8), (place(3), 7));
+        assert_eq!(forwards.resolve(place(1), 22, 9), (place(1), 22), "that was not copied as a whole");
+        forwards.release(place(1), 1);
+        assert_eq!(forwards.len(), 2);
+        forwards.release(place(1), 1);
+        assert_eq!(forwards.len(), 0, "nothing that was copied lives");
+    }
+
+    #[test]
+    fn where_a_chain_ends_nobody_is_sent_when_it_is_gone() {
+        let mut forwards = Forwards::default();
+        for segment in 1..4 {
+            forwards.insert(place(segment), place(segment + 1), Vec::new(), 9);
+        }
+        forwards.forget_segment(SegmentId(4));
+        assert_eq!(forwards.len(), 0);
     }
 }

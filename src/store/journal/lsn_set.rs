@@ -26,6 +26,29 @@ impl Default for LsnSet {
 }
 
 impl LsnSet {
+    /// The same set as a bitmap's.
+    pub(super) fn from_bitmap(bitmap: &RoaringTreemap) -> LsnSet {
+        let mut set = LsnSet::default();
+        let mut lsns = bitmap.iter();
+        let mut held: Option<(u64, u64)> = None;
+        loop {
+            let lsn = lsns.next();
+            match (&mut held, lsn) {
+                (Some(range), Some(lsn)) if range.1 + 1 == lsn => range.1 = lsn,
+                _ => {
+                    if let Some((first, last)) = held.take() {
+                        set.insert(first..=last);
+                        if matches!(set, LsnSet::Bitmap(_)) {
+                            return LsnSet::Bitmap(Box::new(bitmap.clone()));
+                        }
+                    }
+                    let Some(lsn) = lsn else { return set };
+                    held = Some((lsn, lsn));
+                }
+            }
+        }
+    }
+
     /// Adds a range.
     pub(super) fn insert(&mut self, lsns: RangeInclusive<u64>) {
         let ranges = match self {

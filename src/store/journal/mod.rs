@@ -30,7 +30,8 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tokio::sync::watch;
 
-use crate::model::{Clock, Location, Lsn, Message, QueueId, Returned, SegmentId, StoredRun};
+use crate::model::{Clock, Location, Lsn, Message, QueueId, Returned, StoredRun};
+use crate::store::recovery::Recovered;
 use crate::store::{Disk, Log, LogError, Part, Position, RecordSlice, Role};
 use compaction::Maintenance;
 pub use compaction::{DeletionHold, Maintained};
@@ -55,23 +56,6 @@ pub enum Pumped {
     Full,
     /// The journal has stopped.
     Stopped,
-}
-
-/// Where a journal goes on: what recovery found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// No message had this LSN or a later one.
-    pub next_lsn: Lsn,
-    /// The first segment of the new process.
-    pub next_segment: SegmentId,
-    /// The last segment that is there, and where its records end; number 0: there is none.
-    pub previous: (SegmentId, u32),
-}
-
-impl Start {
-    /// The start of a journal in an empty folder.
-    pub const EMPTY: Start =
-        Start { next_lsn: Lsn(1), next_segment: SegmentId(1), previous: (SegmentId(0), 0) };
 }
 
 /// The journal. Shared by everybody who appends, reads and settles.
@@ -128,7 +112,7 @@ struct Fullness {
 }
 
 impl Journal {
-    /// A journal that goes on where recovery says, in a folder that has been mended.
+    /// A journal that goes on behind what recovery found, in a folder that has been mended.
     ///
     /// # Errors
     /// The system has no random numbers, or the disk fails.
@@ -136,7 +120,7 @@ impl Journal {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         options: JournalOptions,
-        start: Start,
+        recovered: &Recovered,
     ) -> std::io::Result<Journal> {
         let nonces = match options.nonce_seed {
             Some(seed) => fastrand::Rng::with_seed(seed),
@@ -148,18 +132,19 @@ impl Journal {
         };
         let segment_size =
             options.segment_size.clamp(JournalOptions::SEGMENT_SIZE_MIN, JournalOptions::SEGMENT_SIZE_MAX);
-        let pending = Pending::new(start.next_segment, segment_size);
+        let pending = Pending::new(recovered.next_segment, segment_size);
         let position = pending.tail().as_u64();
         let mut nonces = nonces;
         let overflow = Overflow::start(disk.clone(), segment_size, nonces.fork())?;
-        let writer = Writer::new(disk.clone(), clock, nonces, start.previous);
+        let writer =
+            Writer::new(disk.clone(), clock, nonces, segment_size, recovered.newest.unwrap_or_default());
         Ok(Journal {
             files: Files::new(disk.clone()),
             disk,
             options,
             state: Mutex::new(State { pending, stopped: None, is_closing: false, writer_sleeps: false }),
             wake: Condvar::new(),
-            space: Mutex::default(),
+            space: Mutex::new(Space::recovered(recovered)),
             maintenance: Mutex::default(),
             holds: Arc::default(),
             overflow,
@@ -167,7 +152,7 @@ impl Journal {
             writer: Mutex::new(Writing { writer, written: Position(position), last_sync: Instant::now() }),
             has_forwards: AtomicBool::new(false),
             sync_wanted: AtomicBool::new(false),
-            next_lsn: AtomicU64::new(start.next_lsn.0),
+            next_lsn: AtomicU64::new(recovered.next_lsn.0),
             written: AtomicU64::new(position),
             committed: AtomicU64::new(position),
             synced: AtomicU64::new(position),

@@ -119,9 +119,16 @@ impl Overflow {
             let end = state.segments.get(&id).map_or(u32::MAX, |segment| segment.end);
             end == RECORDS_START || u64::from(end) + u64::from(len) <= u64::from(self.segment_size)
         };
-        let current = match state.current.take().filter(|current| has_room(current.id)) {
-            Some(current) => current,
-            None => {
+        let current = match state.current.take() {
+            Some(current) if has_room(current.id) => current,
+            full => {
+                // One that is empty already is not released again.
+                if let Some(id) = full.map(|full| full.id)
+                    && state.segments.get(&id).is_some_and(|segment| segment.live == 0)
+                {
+                    state.segments.remove(&id);
+                    self.remove(id, files);
+                }
                 let id = SegmentId(state.next | OVERFLOW);
                 let file = self.disk.create(&overflow_name(id))?;
                 state.next += 1;
@@ -164,6 +171,10 @@ impl Overflow {
             state.current = None;
         }
         drop(state);
+        self.remove(id, files);
+    }
+
+    fn remove(&self, id: SegmentId, files: &Files) {
         files.remove(id);
         if let Err(error) = self.disk.remove(&overflow_name(id)) {
             tracing::warn!(file = overflow_name(id), %error, "an overflow file that is not needed cannot be removed");

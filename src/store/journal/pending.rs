@@ -279,6 +279,8 @@ pub(super) struct Pending {
     wants_segment: bool,
     units: Vec<Unit>,
     ledger: Ledger,
+    /// The highest position that was promised for anything that was taken.
+    promised: Position,
     /// Batches that the writer has, until they are written. Oldest first.
     pub(super) in_flight: VecDeque<Arc<Batch>>,
 }
@@ -292,6 +294,7 @@ impl Pending {
             wants_segment: false,
             units: Vec::new(),
             ledger: Ledger::default(),
+            promised: Position(0),
             in_flight: VecDeque::new(),
         }
     }
@@ -332,6 +335,14 @@ impl Pending {
 
     /// Adds to the ledger and says which position covers it.
     pub(super) fn note(&mut self, parts: &[Part<'_>]) -> Position {
+        let says = |part: &Part<'_>| match part {
+            Part::Publish(_) => false,
+            Part::Settle { runs, .. } => !runs.is_empty(),
+            Part::Return { returned, .. } => !returned.is_empty(),
+        };
+        if !parts.iter().any(says) {
+            return Position(self.tail.as_u64());
+        }
         for part in parts {
             match part {
                 Part::Publish(_) => {}
@@ -348,8 +359,10 @@ impl Pending {
                 }
             }
         }
-        // Everything before the tail could be safe before this is; the first byte behind it cannot.
-        let promised = Position(self.tail.as_u64() + 1);
+        // Everything before the tail could be safe before this is; the first byte behind it cannot. Unless the ledger
+        // before was superfluous: then that byte has been promised already, but the next one has not, for without a
+        // record in this batch this ledger will not be superfluous, too.
+        let promised = Position((self.tail.as_u64() + 1).max(self.promised.0 + 1));
         self.ledger.promised = Some(promised);
         promised
     }
@@ -411,6 +424,7 @@ impl Pending {
         let units = std::mem::take(&mut self.units);
         let end = units.last().map_or(Position(self.tail.as_u64()), Unit::end);
         let promised = ledger.promised.map_or(end, |promised| promised.max(end));
+        self.promised = promised;
         let batch = Arc::new(Batch { units, end, promised, elided });
         self.in_flight.push_back(batch.clone());
         Ok(Some(batch))

@@ -14,6 +14,7 @@ use super::forwards::{Forwards, Piece};
 use super::lsn_set::LsnSet;
 use crate::model::{Location, Lsn, QueueId, Returned, SegmentId, StoredRun};
 use crate::store::Position;
+use crate::store::recovery::Recovered;
 use ahash::{AHashMap, AHashSet};
 
 /// Where a settlement or a return is written.
@@ -168,6 +169,37 @@ pub(super) struct Space {
 }
 
 impl Space {
+    /// The accounts of what recovery found.
+    pub(super) fn recovered(recovered: &Recovered) -> Self {
+        let mut space = Space::default();
+        for found in &recovered.segments {
+            let mut segment = Segment::new(Life::Sealed);
+            segment.bytes = found.file_len;
+            segment.total = found.total;
+            segment.is_half_copied = found.is_half_copied;
+            segment.live = found.live;
+            for (queue, found) in &found.queues {
+                space.queues.insert(*queue);
+                let live = LsnSet::from_bitmap(&found.live);
+                let settled = LsnSet::from_bitmap(&found.settled);
+                segment.queues.insert(*queue, Pairs { live, settled, returned: BTreeMap::new() });
+            }
+            space.segments.insert(found.id, segment);
+        }
+        for found in &recovered.segments {
+            for about in &found.about {
+                if let Some(segment) = space.segments.get_mut(about) {
+                    segment.noted_in.insert(found.id);
+                }
+            }
+            let Some(segment) = space.segments.get_mut(&found.id) else { continue };
+            for (queue, returned) in &found.returned {
+                segment.give_back(*queue, returned);
+            }
+        }
+        space
+    }
+
     /// A segment begins.
     pub(super) fn open(&mut self, id: SegmentId) {
         self.segments.entry(id).or_insert_with(|| Segment::new(Life::Open));

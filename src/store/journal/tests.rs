@@ -3,12 +3,14 @@ use std::sync::atomic::AtomicUsize;
 use super::*;
 use crate::model::{
     BatchBuilder, ExchangeName, ManualClock, MemoryGauge, Message, MessageBatch, MessageRoute, Priority,
-    RoutingKey, Timestamp,
+    RoutingKey, SegmentId, Timestamp,
 };
+use crate::store::recovery::{OnDamage, RecoveryOptions, recover};
 use crate::store::{PublishPart, SimDisk, StoredMessage, StoredTarget};
 
 mod appending;
 mod faults;
+mod reclaiming;
 
 pub(super) const SEGMENT: u32 = 16 << 10;
 
@@ -45,10 +47,18 @@ impl Rig {
     }
 
     pub(super) fn with(options: JournalOptions) -> Rig {
-        let disk = SimDisk::new();
+        Rig::on(SimDisk::new(), options)
+    }
+
+    /// On a disk that is there, after a recovery. Queues 1 to 9 exist.
+    pub(super) fn on(disk: SimDisk, options: JournalOptions) -> Rig {
         let options = JournalOptions { segment_size: SEGMENT, nonce_seed: Some(7), ..options };
         let clock = Arc::new(ManualClock::new());
-        let journal = Journal::start(Arc::new(disk.clone()), clock, options, Start::EMPTY).unwrap();
+        let exists = |queue: QueueId| (1..10).contains(&queue.0);
+        let recovery = RecoveryOptions { on_damage: OnDamage::Refuse, exists: &exists };
+        let mut recovered = recover(&disk, &recovery, &mut |_| {}).unwrap();
+        recovered.mend(&disk).unwrap();
+        let journal = Journal::start(Arc::new(disk.clone()), clock, options, &recovered).unwrap();
         let rig = Rig { disk, journal: Arc::new(journal) };
         (1..10).for_each(|queue| rig.journal.add_queue(QueueId(queue)));
         rig

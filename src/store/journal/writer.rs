@@ -67,6 +67,7 @@ pub(super) struct Writer {
     disk: Arc<dyn Disk>,
     clock: Arc<dyn Clock>,
     nonces: fastrand::Rng,
+    segment_size: u64,
     current: Option<Current>,
     /// The file of a segment that is being made, whose header is not safe yet.
     begun: Option<Arc<dyn DiskFile>>,
@@ -85,12 +86,14 @@ impl Writer {
         disk: Arc<dyn Disk>,
         clock: Arc<dyn Clock>,
         nonces: fastrand::Rng,
+        segment_size: u32,
         previous: (SegmentId, u32),
     ) -> Self {
         Writer {
             disk,
             clock,
             nonces,
+            segment_size: segment_size.into(),
             current: None,
             begun: None,
             previous,
@@ -160,13 +163,14 @@ impl Writer {
 
     /// Writes neighbours of the current segment.
     fn put(&mut self, units: &[Unit]) -> Result<(), Fault> {
-        let Writer { current, flat, .. } = self;
+        let Writer { current, flat, segment_size, .. } = self;
         let current = current.as_mut().expect("a segment was begun for them");
         let last = units.last().expect("there is at least one");
         let end = last.location.offset + last.record.len();
         let what = |action: &str| format!("{action} {}", file_name(current.id));
         if u64::from(end) > current.allocated {
-            let to = u64::from(end).next_multiple_of(ALLOCATION);
+            let most = u64::from(end).max(*segment_size);
+            let to = u64::from(end).next_multiple_of(ALLOCATION).min(most);
             let allocated = current.file.allocate(current.allocated, to - current.allocated);
             allocated.map_err(|error| fault(what("take room for"), error))?;
             current.allocated = to;
@@ -207,7 +211,8 @@ impl Writer {
         };
         // Kept until it is complete: the name is taken now.
         self.begun = Some(file.clone());
-        file.allocate(0, ALLOCATION).map_err(failed)?;
+        let allocated = ALLOCATION.min(self.segment_size);
+        file.allocate(0, allocated).map_err(failed)?;
         let nonce = Nonce::new(self.nonces.u64(..));
         let created_at = self.clock.now();
         let header = SegmentHeader { id, nonce, created_at, next_lsn, previous: self.previous };
@@ -222,7 +227,7 @@ impl Writer {
             nonce,
             index: IndexBuilder::new(),
             end: RECORDS_START,
-            allocated: ALLOCATION,
+            allocated,
             synced: RECORDS_START,
             sealing: None,
         });

@@ -161,6 +161,20 @@ fn everything_elided_is_committed_all_the_same() {
 }
 
 #[test]
+fn a_settlement_is_not_committed_by_the_batch_before_it() {
+    let rig = Rig::new();
+    let old = rig.publish(&[1], &[b"old"]);
+    rig.pump();
+    let elided = rig.publish(&[1], &[b"x"]);
+    rig.settle(1, &[elided.all()]);
+    rig.pump();
+    let settled = rig.settle(1, &[old.all()]);
+    assert!(settled > rig.journal.committed());
+    rig.pump();
+    assert!(settled <= rig.journal.committed());
+}
+
+#[test]
 fn a_settlement_told_twice_elides_nothing_that_lives() {
     let rig = Rig::new();
     let published = rig.publish(&[1], &[b"a", b"b"]);
