@@ -1,19 +1,21 @@
 //! What must wait for the disk, and what becomes of it when something ends meanwhile.
 
+use rialto_protocol::types::Properties;
+
 use super::*;
 use crate::session::UNREAD_ANSWERS_MAX;
-use crate::session::testing::{held_log, was_woken};
-use crate::store::testing::HeldLog;
+use crate::session::testing::{HeldDisk, held_disk, was_woken};
 
-/// A log that commits nothing yet, and a session with the queues `q` and `r` and channels 1 and 2.
-fn publishing() -> (Arc<HeldLog>, Broker, End) {
-    let (log, broker) = held_log();
+/// A disk that commits nothing yet but the durable queues `q` and `r`, and a session with channels 1 and 2.
+fn publishing() -> (HeldDisk, Broker, End) {
+    let (disk, broker) = held_disk();
     let mut end = End::open(&broker);
     end.hear(&encoded(2, &Command::OpenChannel { correlation: 2 }));
-    end.ask(declare("q"));
-    end.ask(declare("r"));
+    end.ask(durable("q"));
+    end.ask(durable("r"));
+    disk.commit_declares();
     assert_eq!(end.said().len(), 3);
-    (log, broker, end)
+    (disk, broker, end)
 }
 
 fn durable(name: &str) -> Request {
@@ -27,7 +29,8 @@ fn on(channel: u16, first: u64, wanted: bool, queue: &str, bodies: &[&[u8]]) -> 
     let mut out = BytesMut::new();
     let mut frame = PublishWriter::begin(channel, first, wanted, &mut out);
     frame.run(RouteRef::Inline { exchange: "", routing_key: queue }, false, &mut out);
-    bodies.iter().for_each(|body| frame.entry(&[], body, &mut out));
+    let persistent = Properties { delivery_mode: Some(2), ..Properties::default() }.encoded();
+    bodies.iter().for_each(|body| frame.entry(&persistent, body, &mut out));
     frame.finish(&mut out);
     out.to_vec()
 }
@@ -52,11 +55,11 @@ fn declared(correlation: u32, name: &str) -> Command {
 
 #[test]
 fn an_outcome_is_told_when_the_message_is_safe_and_not_before() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.hear(&on(1, 1, true, "q", &[b"one", b"two"]));
     assert_eq!(end.said(), []);
     assert!(!was_woken(&end.outbox));
-    log.commit_all();
+    disk.commit_all();
     assert!(was_woken(&end.outbox));
     assert_eq!(end.said(), [confirmed(1, 2)]);
     end.hear(&on(1, 3, true, "nowhere", &[b"three"]));
@@ -66,21 +69,21 @@ fn an_outcome_is_told_when_the_message_is_safe_and_not_before() {
 
 #[test]
 fn outcomes_keep_their_order_over_the_channels_and_neighbours_are_told_together() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.hear(&on(1, 1, true, "q", &[b"one"]));
     end.hear(&on(1, 2, true, "q", &[b"two"]));
     end.hear(&on(2, 1, true, "q", &[b"three"]));
     end.hear(&[on(1, 3, true, "nowhere", &[b"four"]), on(1, 4, true, "r", &[b"five"])].concat());
-    log.commit(1);
+    disk.commit(1);
     assert_eq!(end.said(), [confirmed(1, 1)]);
-    log.commit_all();
+    disk.commit_all();
     let mixed = vec![range(3, 3, Outcome::Unroutable), range(4, 4, Outcome::Confirmed)];
     assert_eq!(end.said(), [confirmed(2, 2), confirmed(1, 1), Command::Outcomes(mixed)]);
 }
 
 #[test]
 fn a_channel_that_closes_takes_its_outcomes_along() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.hear(&on(1, 1, true, "q", &[b"one"]));
     end.hear(&on(2, 1, true, "q", &[b"two"]));
     // One is closed by the client, the other by an error; both are opened again.
@@ -91,36 +94,36 @@ fn a_channel_that_closes_takes_its_outcomes_along() {
     }
     assert_eq!(end.said().len(), 4);
     end.hear(&on(1, 1, true, "q", &[b"three"]));
-    log.commit(2);
+    disk.commit(2);
     assert_eq!(end.said(), []);
-    log.commit(3);
+    disk.commit(3);
     assert_eq!(end.said(), [confirmed(1, 1)]);
 }
 
 #[test]
 fn a_durable_declare_is_answered_when_it_is_safe_and_nothing_overtakes_its_answer() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.ask(Request::Consume(consume("r", 1)));
     assert_eq!(end.said().len(), 1);
     end.hear(&asked(5, durable("d1")));
     end.hear(&asked(6, declare("transient")));
+    assert_eq!(end.said(), []);
+    disk.commit_declares();
+    assert!(was_woken(&end.outbox));
     end.hear(&asked(7, durable("d2")));
     end.hear(&on(2, 1, true, "r", &[b"delivered"]));
-    assert_eq!(end.said(), []);
-    log.commit(1);
-    assert!(was_woken(&end.outbox));
     assert_eq!(end.said(), [declared(5, "d1"), declared(6, "transient")]);
-    log.commit(2);
+    disk.commit_declares();
     assert!(was_woken(&end.outbox));
     let said = end.said();
     assert_eq!((&said[0], delivered(&said)), (&declared(7, "d2"), vec![(1, b"delivered".to_vec())]));
-    log.commit(3);
+    disk.commit(1);
     assert_eq!(end.said(), [confirmed(1, 1)]);
 }
 
 #[test]
 fn who_waits_for_the_disk_hears_heartbeats_and_is_heard() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.ask(durable("d"));
     end.moves(Duration::from_secs(1));
     assert_eq!(end.said(), [Command::Heartbeat]);
@@ -131,7 +134,7 @@ fn who_waits_for_the_disk_hears_heartbeats_and_is_heard() {
         end.moves(Duration::from_secs(1));
         assert_eq!(end.said(), [Command::Heartbeat]);
     }
-    log.commit_all();
+    disk.commit_all();
     end.session.poll_output(end.now);
     // Now it is the client that does not go on.
     end.moves(Duration::from_secs(2));
@@ -140,12 +143,12 @@ fn who_waits_for_the_disk_hears_heartbeats_and_is_heard() {
 
 #[test]
 fn who_closes_in_order_hears_first_what_became_of_its_messages() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.hear(&on(1, 1, true, "q", &[b"one"]));
     end.hear(&[asked(5, durable("d")), on(2, 1, true, "q", &[b"two"]), close()].concat());
     assert_eq!(end.said(), []);
     assert!(!end.session.is_finished() && !end.session.wants_input());
-    log.commit_all();
+    disk.commit_all();
     assert!(was_woken(&end.outbox));
     assert_eq!(end.said(), [declared(5, "d"), confirmed(1, 1), confirmed(1, 1), Command::CloseOk]);
     assert!(end.session.is_finished());
@@ -153,23 +156,23 @@ fn who_closes_in_order_hears_first_what_became_of_its_messages() {
 
 #[test]
 fn who_closes_in_order_does_not_wait_long_for_a_disk_that_does_not_go_on() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.hear(&[on(1, 1, true, "q", &[b"one"]), close()].concat());
     assert_eq!(end.said(), []);
     end.moves(SessionOptions::CLOSE_TIMEOUT);
     assert_eq!(end.said(), [Command::CloseOk]);
     assert!(end.session.is_finished());
-    log.commit_all();
+    disk.commit_all();
     assert_eq!(end.said(), []);
 }
 
 #[test]
 fn a_shutdown_lets_outcomes_go_first() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.hear(&on(1, 1, true, "q", &[b"one"]));
     end.session.handle_shutdown("bye", end.now);
     assert_eq!(end.said(), []);
-    log.commit_all();
+    disk.commit_all();
     let said = end.said();
     assert_eq!(said[0], confirmed(1, 1));
     assert!(matches!(&said[1..], [Command::Close(closing)] if closing.code == 320));
@@ -179,23 +182,23 @@ fn a_shutdown_lets_outcomes_go_first() {
 
 #[test]
 fn when_both_sides_close_while_the_disk_is_awaited_the_client_gets_its_answer() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.hear(&on(1, 1, true, "q", &[b"one"]));
     end.session.handle_shutdown("bye", end.now);
     end.hear(&close());
-    log.commit_all();
+    disk.commit_all();
     assert_eq!(end.said(), [confirmed(1, 1), Command::CloseOk]);
     assert!(end.session.is_finished());
 }
 
 #[test]
 fn when_the_log_stops_what_waits_is_rejected_with_the_reason_and_so_is_what_comes() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.hear(&on(1, 1, true, "q", &[b"one"]));
     end.hear(&[on(1, 2, true, "nowhere", &[b"two"]), on(1, 3, true, "q", &[b"three"])].concat());
     assert_eq!(end.said(), []);
-    log.commit(1);
-    log.stop("sync failed");
+    disk.commit(1);
+    disk.stop("sync failed");
     assert!(was_woken(&end.outbox));
     let rejected = vec![range(2, 2, Outcome::Unroutable), range(3, 3, not_stored("sync failed"))];
     let one = range(1, 1, Outcome::Confirmed);
@@ -208,8 +211,8 @@ fn when_the_log_stops_what_waits_is_rejected_with_the_reason_and_so_is_what_come
 
 #[test]
 fn when_the_log_has_stopped_who_wants_no_outcomes_is_told_with_a_close() {
-    let (log, _, mut end) = publishing();
-    log.stop("sync failed");
+    let (disk, _, mut end) = publishing();
+    disk.stop("sync failed");
     end.hear(&on(1, 1, false, "q", &[b"one"]));
     let said = end.said();
     let [Command::ChannelClosed(closing)] = &said[..] else { panic!("{said:?}") };
@@ -221,11 +224,11 @@ fn when_the_log_has_stopped_who_wants_no_outcomes_is_told_with_a_close() {
 
 #[test]
 fn when_the_log_stops_no_declare_is_answered_but_with_the_reason() {
-    let (log, _, mut end) = publishing();
+    let (disk, _, mut end) = publishing();
     end.ask(durable("d"));
     end.hear(&on(1, 1, true, "q", &[b"one"]));
     assert_eq!(end.said(), []);
-    log.stop("sync failed");
+    disk.stop("sync failed");
     assert!(was_woken(&end.outbox));
     let said = end.said();
     assert_eq!(said[0], Command::Outcomes(vec![range(1, 1, not_stored("sync failed"))]));
