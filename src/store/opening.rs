@@ -9,12 +9,12 @@ use std::sync::Arc;
 use ahash::{AHashMap, AHashSet};
 use thiserror::Error;
 
-use super::journal::{Journal, JournalOptions, Start};
+use super::journal::{Journal, JournalOptions};
 use super::recovery::{
     Cut, Damage, OnDamage, Progress, RecoveryError, RecoveryOptions, RestoredQueue, recover,
 };
 use super::{Catalog, CatalogContents, CatalogError, Change, Disk, VhostRow};
-use crate::model::{Clock, QueueId, SegmentId, VhostName};
+use crate::model::{Clock, QueueId, VhostName};
 
 /// A file that is there while a process uses the folder, or was killed when it did.
 const RUNNING: &str = "running";
@@ -97,12 +97,7 @@ impl Store {
             RecoveryOptions { on_damage: options.on_damage, exists: &|queue| queues.contains(&queue) };
         let mut recovered = recover(&*disk, &recovery, progress)?;
         recovered.mend(&*disk)?;
-        let start = Start {
-            next_lsn: recovered.next_lsn,
-            next_segment: recovered.next_segment,
-            previous: recovered.newest.unwrap_or((SegmentId(0), 0)),
-        };
-        let journal = Arc::new(Journal::start(disk, clock, options.journal, start)?);
+        let journal = Arc::new(Journal::start(disk, clock, options.journal, &recovered)?);
         Ok(Store {
             journal,
             catalog,
