@@ -16,7 +16,7 @@ use crate::model::{
     BatchBuilder, ExchangeName, ManualClock, MemoryGauge, MessageRoute, QueueId, RoutingKey, VhostName,
 };
 use crate::store::check::check;
-use crate::store::journal::{Journal, JournalOptions, Pumped, Start};
+use crate::store::journal::{Journal, JournalOptions, Pumped};
 use crate::store::recovery::{OnDamage, RecoveryOptions, recover};
 use crate::store::{
     Catalog, Change, FileDisk, Log, Part, PublishPart, StoredMessage, StoredTarget, VhostRow,
@@ -56,7 +56,9 @@ impl Source {
         let options =
             JournalOptions { segment_size: 16 << 10, free_space_min: 0, ..JournalOptions::default() };
         let clock = Arc::new(ManualClock::new());
-        let journal = Arc::new(Journal::start(disk, clock, options, Start::EMPTY).unwrap());
+        let recovery = RecoveryOptions { on_damage: OnDamage::Refuse, exists: &|_| true };
+        let nothing = recover(&*disk, &recovery, &mut |_| {}).unwrap();
+        let journal = Arc::new(Journal::start(disk, clock, options, &nothing).unwrap());
         journal.add_queue(QUEUE);
         let catalog = Arc::new(catalog);
         let running = RunningStore::new(journal.clone(), catalog.clone());
