@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
 
 use super::{Journal, Maintained, Pumped, SyncMode};
+use crate::store::Log;
 
 /// How often a full disk is tried again.
 const RETRY: Duration = Duration::from_millis(200);
-/// How often it is looked whether space can be given back, and how much the disk has left.
+/// How often it is looked whether space can be given back, and how much the disk has left, when little is written.
 const MAINTENANCE: Duration = Duration::from_millis(500);
 /// How soon maintenance looks again when it waits for a sync.
 const SYNC_WAIT: Duration = Duration::from_millis(5);
@@ -35,11 +36,13 @@ impl JournalThreads {
         let ends = Arc::new(AtomicBool::new(false));
         let mut started = JournalThreads { journal, ends, threads: Vec::new() };
         let (journal, ends) = (started.journal.clone(), started.ends.clone());
-        let writer = thread::Builder::new().name("journal-writer".into());
-        started.threads.push(writer.spawn(move || write(&journal, &ends))?);
-        let (journal, ends) = (started.journal.clone(), started.ends.clone());
         let space = thread::Builder::new().name("journal-space".into());
-        started.threads.push(space.spawn(move || give_space_back(&journal, &ends))?);
+        let space = space.spawn(move || give_space_back(&journal, &ends))?;
+        let wake = space.thread().clone();
+        started.threads.push(space);
+        let (journal, ends) = (started.journal.clone(), started.ends.clone());
+        let writer = thread::Builder::new().name("journal-writer".into());
+        started.threads.push(writer.spawn(move || write(&journal, &wake, &ends))?);
         Ok(started)
     }
 
@@ -69,13 +72,22 @@ impl Drop for JournalThreads {
     }
 }
 
-fn write(journal: &Journal, ends: &AtomicBool) {
+/// `space` is woken whenever a good part of a segment was written: as much may be dead by then.
+fn write(journal: &Journal, space: &Thread, ends: &AtomicBool) {
+    let step = u64::from(journal.options.segment_size / 8);
+    let mut looked_at = journal.written().0;
+
     let idle = match journal.options.sync {
         SyncMode::Interval(interval) => interval.clamp(Duration::from_millis(1), IDLE),
         SyncMode::Always | SyncMode::Never => IDLE,
     };
     while !ends.load(Ordering::Acquire) {
         match journal.pump() {
+            // From one segment to the next the numbers leap, which is more than a step.
+            Pumped::Wrote if journal.written().0 - looked_at >= step => {
+                looked_at = journal.written().0;
+                space.unpark();
+            }
             Pumped::Wrote => {}
             Pumped::Idle => journal.wait_for_work(idle),
             Pumped::Full => thread::park_timeout(RETRY),
