@@ -7,6 +7,7 @@
 mod connection;
 mod control;
 mod embedded;
+mod open_files;
 mod read_buffer;
 mod serve;
 mod storage;

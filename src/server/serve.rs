@@ -56,6 +56,7 @@ pub async fn serve(
     stop: CancellationToken,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
+    super::open_files::raise_limit(settings.server.connections_max.into());
     let mut addresses = Vec::new();
     for address in &settings.server.listen {
         let resolved = tokio::net::lookup_host((address.host(), address.port())).await;

@@ -317,9 +317,13 @@ fn lock(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// An error with the file that it is about. To the store, a full quota is a full disk.
+/// An error with the file that it is about. To the store, a full quota is a full disk, and so are too many open files:
+/// nothing has happened to the disk, and the same works once connections have ended.
 fn at(path: &Path, error: io::Error) -> io::Error {
+    use rustix::io::Errno;
+    let too_many = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
     let kind = match error.kind() {
+        _ if too_many.contains(&error.raw_os_error()) => ErrorKind::StorageFull,
         ErrorKind::QuotaExceeded => ErrorKind::StorageFull,
         kind => kind,
     };
@@ -329,6 +333,12 @@ fn at(path: &Path, error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn too_many_open_files_are_no_damage() {
+        let error = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+        assert_eq!(at(Path::new("x"), error).kind(), ErrorKind::StorageFull);
+    }
 
     use super::*;
 
