@@ -145,8 +145,10 @@ impl Journal {
             }
             for id in &ids {
                 let name = file_name(*id);
+                let removed = self.disk.remove(&name);
+                // Not before: a reader could open it again, and its space would never be free.
                 self.files.remove(*id);
-                match self.disk.remove(&name) {
+                match removed {
                     Ok(()) => {}
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(error) => {

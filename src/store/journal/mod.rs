@@ -423,6 +423,10 @@ impl Journal {
     /// # Errors
     /// The disk is full or fails; they are still only in memory.
     pub fn spill(&self, messages: &[Message]) -> std::io::Result<Location> {
+        if let Some(text) = self.is_full() {
+            // What room is left is for what must be kept.
+            return Err(std::io::Error::new(std::io::ErrorKind::StorageFull, text));
+        }
         self.overflow.spill(messages, &self.files)
     }
 
@@ -597,6 +601,10 @@ impl Journal {
         }
         let open = self.files.get(location.segment).map_err(|error| match error.kind() {
             std::io::ErrorKind::NotFound => LogError::NotStored(location),
+            // Nothing is known of what is in it: too many files are open, for instance.
+            kind if !matches!(kind, std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) => {
+                LogError::Disk(error.to_string())
+            }
             _ => LogError::Damaged { location, what: error.to_string() },
         })?;
         reading::from_file(location, &open, from, len)

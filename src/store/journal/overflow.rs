@@ -175,8 +175,9 @@ impl Overflow {
     }
 
     fn remove(&self, id: SegmentId, files: &Files) {
+        let removed = self.disk.remove(&overflow_name(id));
         files.remove(id);
-        if let Err(error) = self.disk.remove(&overflow_name(id)) {
+        if let Err(error) = removed {
             tracing::warn!(file = overflow_name(id), %error, "an overflow file that is not needed cannot be removed");
         }
     }
