@@ -21,16 +21,20 @@ use crate::store::{BindingEnd, BindingRow, Change, ExchangeRow, QueueRow, QueueU
 impl Core {
     /// Whether the catalog can be told of anything.
     fn check_catalog(&self) -> Result<(), BrokerError> {
-        match self.catalog.as_ref().and_then(|catalog| catalog.failure()) {
-            Some(why) => {
-                let text = format!("nothing durable can be changed: {why}");
-                Err(BrokerError::refused(ReplyCode::InternalError, text))
-            }
-            None => Ok(()),
+        let Some(catalog) = &self.catalog else { return Ok(()) };
+        if let Some(why) = catalog.failure() {
+            let text = format!("nothing durable can be changed: {why}");
+            return Err(BrokerError::refused(ReplyCode::InternalError, text));
         }
+        if catalog.is_behind() {
+            // Else it would be declared, and its messages confirmed, and gone with the next start.
+            let text = "nothing durable can be changed for now: the catalog's disk is too slow, or full";
+            return Err(BrokerError::refused(ReplyCode::ResourceError, text.to_owned()));
+        }
+        Ok(())
     }
 
-    fn keep(&self, change: Change) {
+    pub(super) fn keep(&self, change: Change) {
         let Some(catalog) = &self.catalog else { return };
         match catalog.change(change) {
             Ok(version) => drop(self.catalog_version.fetch_max(version, Ordering::AcqRel)),

@@ -238,6 +238,13 @@ impl Catalog {
         }
     }
 
+    /// Whether nothing that takes room should be told any more: it is half the way to [`CatalogError::Behind`]. The rest is
+    /// for what must not be refused because it has happened already: what was declared goes.
+    pub fn is_behind(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.changes.len() + queue.taken >= BACKLOG_MAX / 2
+    }
+
     /// Why nothing is committed at the moment, if the disk is full.
     pub fn full(&self) -> Option<String> {
         self.queue.lock().full.clone()
