@@ -19,7 +19,7 @@ use crate::model::{
 use crate::queue::RejectReason;
 use crate::routing::delay::delay_ms;
 use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
-use crate::store::LogError;
+use crate::store::{LogError, Position};
 
 /// The queues that a route leads to. Empty: unroutable.
 #[derive(Debug, Default)]
@@ -62,6 +62,8 @@ pub struct PublishBatch {
     publications: Vec<(u32, Publication)>,
     groups: AHashMap<QueueId, usize>,
     grouped: Vec<Group>,
+    /// Whether something was left out because it came before.
+    left_out: bool,
 }
 
 /// A queue, and the ranges of the batch that go there.
@@ -142,6 +144,12 @@ impl PublishBatch {
             false => self.stored.reserve(messages, bytes),
         }
         self.facts.reserve(messages);
+    }
+
+    /// Notes that a message is not in the batch because one like it was published before: whoever is told that it is
+    /// there waits until that one is safe.
+    pub fn leave_out_duplicate(&mut self) {
+        self.left_out = true;
     }
 
     /// How many messages there are.
@@ -254,8 +262,9 @@ impl Broker {
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
     ) -> Commit {
+        let before = self.before_duplicates(std::mem::take(&mut batch.left_out));
         if batch.is_empty() {
-            return Commit::NONE;
+            return before;
         }
         let first = self.log().reserve(batch.len() as u64);
         batch.number(first, self.gauge());
@@ -266,7 +275,7 @@ impl Broker {
         match appended {
             Ok(commit) => {
                 batch.enter(publisher, rejected, turn);
-                commit
+                commit.join(before)
             }
             Err(error) => {
                 batch.refuse(&error, rejected);
@@ -302,6 +311,7 @@ impl Broker {
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
     ) -> Commit {
+        let before = self.before_duplicates(batches.iter().any(|batch| batch.left_out));
         batches.retain(|batch| !batch.is_empty());
         for batch in &mut batches {
             let first = self.log().reserve(batch.len() as u64);
@@ -321,7 +331,15 @@ impl Broker {
                 Err(error) => batch.refuse(error, rejected),
             }
         }
-        appended.unwrap_or_default()
+        appended.unwrap_or_default().join(before)
+    }
+
+    /// What must be safe before anybody is told that a message need not be published again. Nobody knows any more where
+    /// the one before it is in the journal, but it is there.
+    fn before_duplicates(&self, any: bool) -> Commit {
+        // If nothing is appended any more, what is not safe never will be: then the publisher must not be told.
+        let never = Commit { journal: Position(u64::MAX), ..Commit::NONE };
+        if any { self.append(&[]).unwrap_or(never) } else { Commit::NONE }
     }
 }
 

@@ -74,6 +74,9 @@ impl Log for HeldLog {
         if *self.role.borrow() == Role::Stopped {
             return Err(LogError::Stopped(self.why_stopped.lock().clone()));
         }
+        if parts.is_empty() {
+            return Ok(Position(self.appended()));
+        }
         let position = self.appended.fetch_add(1, Ordering::SeqCst) + 1;
         let location = Location { segment: SegmentId(1), offset: position as u32 };
         let mut base = 0;

@@ -182,6 +182,9 @@ impl AmqpSession {
             }
             None => (batch, self.out.buffer()),
         };
+        if resolved.duplicate {
+            batch.leave_out_duplicate();
+        }
         let fate = if targets.queues.is_empty() {
             expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             if publish.mandatory && !resolved.duplicate {

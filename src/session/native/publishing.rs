@@ -143,7 +143,10 @@ impl NativeSession {
                 };
                 match targets {
                     Err(error) => Fate::refused(error),
-                    Ok(_) if duplicate => Fate::Duplicate,
+                    Ok(_) if duplicate => {
+                        batch.leave_out_duplicate();
+                        Fate::Duplicate
+                    }
                     Ok(targets) if targets.queues.is_empty() => Fate::Unroutable,
                     Ok(targets) => {
                         let position = batch.len() as u32;
