@@ -33,11 +33,11 @@ impl Queue {
         (self.consumers.has_room() || self.is_overfull()).then_some(run)
     }
 
-    /// As [`Queue::page_wanted`] before a [`Queue::get`], which wants the next message whoever has room. First it does
-    /// what is due, so that the next message is the one that the `get` finds.
+    /// What has to be loaded before a [`Queue::get`], which wants the next message whoever has room. First it does what
+    /// is due, so that the next message is the one that the `get` finds. It does not wait for what is dying.
     pub fn page_wanted_for_get(&mut self, now: Timestamp, out: &mut Effects) -> Option<PagedRun> {
         self.pass_time(now, out);
-        self.page_wanted().or_else(|| self.ready.front_run().copied())
+        self.ready.front_run().copied()
     }
 
     /// Takes the messages of a run into memory: all of them, or the first ones, in order; the rest stays where it is.
@@ -77,6 +77,10 @@ impl Queue {
             true => self.dying.pop_run().map(|(run, _)| run),
             false => self.ready.take_run(run),
         };
+        if let Some(run) = lost {
+            // Of an overflow file nobody else needs it.
+            out.note_settled(run.stored(), false);
+        }
         let lost = lost.map_or(0, |run| u64::from(run.count));
         self.totals.lost += lost;
         self.end_dying(out);

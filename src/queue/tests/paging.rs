@@ -63,7 +63,7 @@ impl Paging {
 
     fn get(&mut self) -> Option<u64> {
         let Host { queue, now, out, .. } = &mut self.host;
-        while let Some(run) = queue.page_wanted_for_get(*now, out) {
+        while let Some(run) = queue.page_wanted_for_get(*now, out).or_else(|| queue.page_wanted()) {
             self.loaded.push((run.first.0, run.count));
             queue.page_in(&run, self.records.read(&run), out);
         }

@@ -22,7 +22,11 @@ fn read(run: &PagedRun, bytes: &[u8]) -> Vec<Message> {
 }
 
 fn load(host: &mut Host, bytes: &[u8]) {
-    while let Some(run) = host.queue.page_wanted_for_get(host.now, &mut host.out) {
+    let wanted = |host: &mut Host| {
+        let front = host.queue.page_wanted_for_get(host.now, &mut host.out);
+        front.or_else(|| host.queue.page_wanted())
+    };
+    while let Some(run) = wanted(host) {
         assert!(host.queue.page_in(&run, read(&run, bytes), &mut host.out) > 0);
     }
 }
