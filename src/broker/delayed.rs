@@ -97,6 +97,7 @@ impl Vhost {
             turn.begin(self.core().clock.now());
             let _ = queue.close_if(&mut turn, |_| Ok::<_, BrokerError>(()));
             turn.wake();
+            self.core().log.release(&turn.released);
             topology.cells.remove(&queue.id());
             self.forget_kept_queue(&queue);
             self.forget_name(&queue);

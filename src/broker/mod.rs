@@ -199,6 +199,8 @@ impl Builder {
                 }
             }));
         }
+        // What happened before somebody listened.
+        core.log_progressed();
         let broker = Broker(Arc::new(Inner { vhosts: DashMap::default(), core }));
         self.vhosts.into_iter().for_each(|name| broker.add_vhost(name));
         broker

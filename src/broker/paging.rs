@@ -5,11 +5,13 @@
 //! nearly always: what comes next was asked for ahead.
 //! Not here: which messages go and which are wanted (`queue`), the files (`store`).
 
-use tracing::error;
+use std::sync::atomic::Ordering;
+
+use tracing::{error, warn};
 
 use super::QueueCell;
 use crate::model::{Location, Message, MessageBatch, Timestamp};
-use crate::queue::{Effects, PagedRun, Queue};
+use crate::queue::{DeadLetter, Effects, MESSAGE_OVERHEAD, PagedRun, Queue};
 use crate::store::LogError;
 
 /// Bytes that are read at once, unless one message is longer.
@@ -21,23 +23,66 @@ const SPILL: u64 = 1 << 20;
 /// What a queue may always keep, however short memory is.
 const KEEP_LEAST: u64 = 256 << 10;
 
+/// Bytes of dead letters from which on a queue loads nothing more at once. All of a long queue can die in one moment,
+/// and may be larger than memory: the rest goes when these have been routed.
+const DEAD_MAX: u64 = 4 << 20;
+
+/// Dead letters of any queues in a turn from which on nothing more is loaded in it.
+const DEAD_IN_TURN_MAX: usize = 16_384;
+
+/// How long nothing is read when it was not possible: there were too many open files, for instance.
+const RETRY_MS: u64 = 1000;
+
 impl QueueCell {
-    /// Loads what the queue cannot go on without, and gives it to its consumers.
-    pub(super) fn load(&self, queue: &mut Queue, now: Timestamp, effects: &mut Effects) {
-        while let Some(run) = queue.page_wanted() {
-            self.load_run(queue, &run, effects);
-            queue.dispatch(now, effects);
+    /// Loads what the queue cannot go on without, and gives it to its consumers. Says when to go on, if that is not all
+    /// yet. `dead`: how many letters wait in this turn already.
+    pub(super) fn load(
+        &self,
+        queue: &mut Queue,
+        now: Timestamp,
+        effects: &mut Effects,
+        dead: usize,
+    ) -> Option<Timestamp> {
+        let first = queue.page_wanted()?;
+        let until = self.unreadable_until();
+        if until > now {
+            return Some(until);
         }
+        let cost = |letters: &[DeadLetter]| -> u64 {
+            letters.iter().map(|letter| letter.message.len() as u64 + MESSAGE_OVERHEAD).sum()
+        };
+        let mut dead_bytes = cost(&effects.dead);
+        let mut next = Some(first);
+        while let Some(run) = next {
+            if dead_bytes >= DEAD_MAX || dead + effects.dead.len() >= DEAD_IN_TURN_MAX {
+                return Some(now);
+            }
+            let before = effects.dead.len();
+            if !self.load_run(queue, &run, now, effects) {
+                return Some(self.unreadable_until());
+            }
+            queue.dispatch(now, effects);
+            dead_bytes += cost(&effects.dead[before..]);
+            next = queue.page_wanted();
+        }
+        None
     }
 
     /// Loads the next message of the queue, whoever wants it.
     pub(super) fn load_front(&self, queue: &mut Queue, now: Timestamp, effects: &mut Effects) {
         while let Some(run) = queue.page_wanted_for_get(now, effects) {
-            self.load_run(queue, &run, effects);
+            if self.unreadable_until() > now || !self.load_run(queue, &run, now, effects) {
+                return;
+            }
         }
     }
 
-    fn load_run(&self, queue: &mut Queue, run: &PagedRun, effects: &mut Effects) {
+    fn unreadable_until(&self) -> Timestamp {
+        Timestamp::from_micros(self.unreadable_until.load(Ordering::Relaxed))
+    }
+
+    /// False: it cannot be read now, and stays where it is.
+    fn load_run(&self, queue: &mut Queue, run: &PagedRun, now: Timestamp, effects: &mut Effects) -> bool {
         let loaded =
             self.read(run.location, run.from, run.len).map(|messages| queue.page_in(run, messages, effects));
         match loaded {
@@ -52,11 +97,17 @@ impl QueueCell {
                     error!(queue = %self.name(), lost, "messages cannot be read back: their record has no entries");
                 }
             }
+            Err(LogError::Disk(error)) => {
+                self.unreadable_until.store(now.plus_millis(RETRY_MS).as_micros(), Ordering::Relaxed);
+                warn!(queue = %self.name(), error, "messages cannot be read back now; it is tried again");
+                return false;
+            }
             Err(error) => {
                 let lost = queue.page_lost(run, effects);
                 error!(queue = %self.name(), lost, %error, "messages cannot be read back; `rialto data check` tells more");
             }
         }
+        true
     }
 
     /// The messages whose entries are there in a record, or the first ones if they are long together.

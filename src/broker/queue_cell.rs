@@ -6,6 +6,7 @@
 //! Once closed, a cell refuses everything; who still holds it sees a queue deleted just now.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
@@ -42,6 +43,8 @@ pub struct QueueCell {
     journalled: bool,
     vhost: Weak<Vhost>,
     core: Arc<Core>,
+    /// Microseconds since the epoch: see [`QueueCell::load`].
+    pub(super) unreadable_until: AtomicU64,
     hosted: Mutex<Hosted>,
 }
 
@@ -104,7 +107,20 @@ impl QueueCell {
         let effective = RwLock::new(options.clone());
         let hosted = Mutex::new(hosted);
         let journalled = options.durable && owner.is_none() && core.log.is_durable();
-        Arc::new(QueueCell { id, name, options, effective, purpose, owner, journalled, vhost, core, hosted })
+        let unreadable_until = AtomicU64::new(0);
+        Arc::new(QueueCell {
+            id,
+            name,
+            options,
+            effective,
+            purpose,
+            owner,
+            journalled,
+            vhost,
+            core,
+            unreadable_until,
+            hosted,
+        })
     }
 
     /// Its identity.
@@ -207,7 +223,8 @@ impl QueueCell {
         if hosted.queue.paged() > 0 {
             // Those that came first go first, and what is refused depends on how many wait.
             hosted.queue.dispatch(turn.now, &mut turn.effects);
-            self.load(&mut hosted.queue, turn.now, &mut turn.effects);
+            // What is not loaded now is loaded when the queue is asked to go on, below.
+            let _ = self.load(&mut hosted.queue, turn.now, &mut turn.effects, turn.dead.len());
         }
         let delays = self.purpose == Purpose::Delays;
         for (position, mut publication) in publications {
@@ -440,7 +457,9 @@ impl QueueCell {
         if hosted.closed {
             return None;
         }
-        let stats = hosted.queue.stats();
+        let mut stats = hosted.queue.stats();
+        // What has died and is no dead letter yet is still there.
+        stats.delayed = hosted.queue.messages() - stats.ready - stats.unacked;
         if let Err(refused) = allowed(&stats) {
             return Some(Err(refused));
         }
@@ -476,7 +495,7 @@ impl QueueCell {
         windows: &Windows<'_>,
         turn: &mut Turn,
     ) {
-        self.run(turn, |queue, now, effects| {
+        self.run(turn, |queue, _, _| {
             let has_window = queue.options().deduplication.is_some() || !windows.is_empty();
             for mut run in held {
                 if self.purpose == Purpose::Delays {
@@ -492,13 +511,17 @@ impl QueueCell {
                     self.restore_keys(queue, &run, windows);
                 }
             }
-            queue.tick(now, effects);
         });
+    }
+
+    /// Lets pass what passed while the broker was not there: what should have expired does so, and timers are armed.
+    pub(super) fn catch_up(self: &Arc<Self>, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| queue.tick(now, effects));
     }
 
     fn carry_out(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
         let Hosted { queue, ports, .. } = hosted;
-        self.load(queue, turn.now, &mut turn.effects);
+        let go_on = self.load(queue, turn.now, &mut turn.effects, turn.dead.len());
         self.page_out(queue, &mut turn.effects);
         queue.take_deliveries(|id, deliveries| {
             let Some(port) = ports.get(&id) else { return };
@@ -528,7 +551,8 @@ impl QueueCell {
         self.weigh(hosted);
         self.lift_pressure(hosted, turn);
         // What is overdue is due now: it must not go before what other queues have waited for longer.
-        if let Some(deadline) = hosted.queue.next_deadline().map(|deadline| deadline.max(turn.now))
+        let deadline = hosted.queue.next_deadline().into_iter().chain(go_on).min();
+        if let Some(deadline) = deadline.map(|deadline| deadline.max(turn.now))
             && deadline < hosted.armed
         {
             let before = std::mem::replace(&mut hosted.armed, deadline);

@@ -5,6 +5,7 @@
 //! does so.
 //! Not here: what the journal and the catalog find on disk (`store`).
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -17,11 +18,11 @@ use super::vhost::Topology;
 use super::{Broker, QueueCell, Turn, Vhost};
 use crate::model::{
     ExchangeFlags, ExchangeName, ExchangeOptions, QueueFlags, QueueId, QueueName, QueueOptions, RestoredRun,
-    Timestamp,
+    Timestamp, VhostName,
 };
 use crate::queue::Queue;
 use crate::routing::Destination;
-use crate::store::{BindingEnd, CatalogContents, ExchangeRow, QueueRow, QueueUse, RestoredQueue};
+use crate::store::{BindingEnd, CatalogContents, Change, ExchangeRow, QueueRow, QueueUse, RestoredQueue};
 
 /// Something in the catalog that this version of the broker cannot declare.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -49,16 +50,23 @@ impl Broker {
             self.add_vhost(name);
         }
         let vhost = |name: &str| self.vhost(name).expect("every vhost of a queue was added");
-        let mut delays: AHashMap<_, _> = AHashMap::new();
+        let mut delays: AHashMap<(VhostName, QueueName), QueueId> = AHashMap::new();
         let (hidden, queues): (Vec<_>, Vec<_>) =
             queues.into_iter().partition(|row| row.purpose == QueueUse::Delays);
         for row in hidden {
             self.0.core.log.add_queue(row.id);
             delays.insert((row.vhost, row.name), row.id);
         }
+        let delays = RefCell::new(delays);
         for row in exchanges {
             self.add_vhost(row.vhost.clone());
-            vhost(&row.vhost).restore_exchange(row, |vhost, name| delays.get(&(vhost, name)).copied())?;
+            vhost(&row.vhost)
+                .restore_exchange(row, |vhost, name| delays.borrow_mut().remove(&(vhost, name)))?;
+        }
+        // The broker was killed between the end of an exchange and that of its queue.
+        for ((vhost, name), id) in delays.into_inner() {
+            self.0.core.log.remove_queue(id, &[]);
+            self.0.core.keep(Change::DeleteQueue { vhost, name, id });
         }
         let now = self.now();
         for row in queues {
@@ -104,6 +112,12 @@ impl Broker {
             }
         }
         turn.finish(self);
+        // When all of them have what they held, for dead letters go from one to another. One by one: what has expired
+        // meanwhile may be more than memory takes.
+        for queue in self.vhosts().into_iter().flat_map(|vhost| vhost.queues()) {
+            queue.catch_up(turn);
+            turn.finish(self);
+        }
     }
 }
 
@@ -131,7 +145,7 @@ impl Vhost {
     fn restore_exchange(
         self: &Arc<Self>,
         row: ExchangeRow,
-        delays: impl Fn(crate::model::VhostName, QueueName) -> Option<QueueId>,
+        delays: impl Fn(VhostName, QueueName) -> Option<QueueId>,
     ) -> Result<(), RestoreError> {
         let ExchangeRow { name, kind, flags, arguments, .. } = row;
         let what = |name: &ExchangeName| format!("exchange '{name}'");

@@ -5,6 +5,7 @@ mod deduplication;
 mod delayed;
 mod policies;
 mod reply_queues;
+mod restoring;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::model::{
 };
 use crate::queue::Delivery;
 use crate::routing::{Declared, Routed};
+use crate::store::Change;
 
 pub(super) const ME: ConnectionId = ConnectionId(1);
 pub(super) const OTHER: ConnectionId = ConnectionId(2);
