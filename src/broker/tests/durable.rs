@@ -125,7 +125,7 @@ fn table() -> FieldTable {
 }
 
 fn expiring(ms: u64) -> Properties {
-    Properties { expiration: Some(ShortStr::truncated(&ms.to_string())), ..Properties::default() }
+    Properties { expiration: Some(ShortStr::truncated(ms.to_string())), ..Properties::default() }
 }
 
 fn options(durable: bool, exclusive: bool) -> QueueOptions {
