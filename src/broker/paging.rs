@@ -86,11 +86,7 @@ impl QueueCell {
         let loaded =
             self.read(run.location, run.from, run.len).map(|messages| queue.page_in(run, messages, effects));
         match loaded {
-            Ok(taken) if taken > 0 => {
-                if let Some(next) = queue.paged_next(1).next() {
-                    self.core().log.prefetch(next.location, next.from, next.len.min(READ));
-                }
-            }
+            Ok(taken) if taken > 0 => {}
             Ok(_) => {
                 let lost = queue.page_lost(run, effects);
                 if lost > 0 {

@@ -120,7 +120,9 @@ fn start_log(settings: &LogSettings) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr);
+    // What the log cannot write it would report with `eprintln!`, which panics where the log is a closed pipe.
+    let builder =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr).log_internal_errors(false);
     let _ = match settings.format {
         LogFormat::Text => {
             let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;

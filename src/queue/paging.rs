@@ -114,11 +114,6 @@ impl Queue {
         self.ready.paged() + self.delayed.paged() + self.dying.paged()
     }
 
-    /// The messages that are next to be delivered and not in memory, a few runs of them: worth reading ahead.
-    pub fn paged_next(&self, runs: usize) -> impl Iterator<Item = PagedRun> {
-        self.ready.first_runs().take(runs).copied()
-    }
-
     /// Ends messages that are not in memory, as [`Queue::bury`] does: dead letters must wait until they are loaded.
     pub(super) fn bury_run(&mut self, run: PagedRun, reason: DeathReason, out: &mut Effects) {
         self.totals.count_deaths(reason, run.count.into());

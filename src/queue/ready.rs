@@ -114,11 +114,6 @@ impl Ready {
         self.occupied[priority / 64] |= 1 << (priority % 64);
     }
 
-    /// Its runs, in delivery order.
-    pub(super) fn first_runs(&self) -> impl Iterator<Item = &PagedRun> {
-        self.lanes.iter().rev().flat_map(Lane::runs)
-    }
-
     /// When the next message to be delivered came to the queue.
     pub(super) fn head_enqueued(&self) -> Option<Timestamp> {
         let lane = self.lanes.get(self.first_lane()?)?;

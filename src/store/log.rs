@@ -174,11 +174,6 @@ pub trait Log: Send + Sync + 'static {
     /// Nothing is stored there, it is damaged, or the disk fails.
     fn read(&self, location: Location, from: u32, len: u32) -> Result<RecordSlice, LogError>;
 
-    /// Asks the disk for what [`Log::read`] will want soon. Does not wait.
-    fn prefetch(&self, location: Location, from: u32, len: u32) {
-        let _ = (location, from, len);
-    }
-
     /// Writes transient messages, as one record, to a file that does not outlive the process. May wait for the disk.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 mod copies;
 mod deduplication;
 mod delayed;
+mod durable;
 mod policies;
 mod reply_queues;
 mod restoring;

@@ -37,6 +37,18 @@ pub struct Tally {
     pub elided_records: u64,
 }
 
+impl Tally {
+    /// Adds what another simulation did.
+    pub fn add(&mut self, other: &Tally) {
+        self.crashes += other.crashes;
+        self.appends += other.appends;
+        self.alive += other.alive;
+        self.removed_segments += other.removed_segments;
+        self.copied_bytes += other.copied_bytes;
+        self.elided_records += other.elided_records;
+    }
+}
+
 /// A mistake that the simulation must find.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlantedBug {
@@ -100,13 +112,7 @@ mod tests {
     fn no_crash_loses_or_resurrects_anything() {
         let mut sum = Tally::default();
         for seed in 0..4 {
-            let tally = simulate(seed, 80).unwrap();
-            sum.crashes += tally.crashes;
-            sum.appends += tally.appends;
-            sum.alive += tally.alive;
-            sum.removed_segments += tally.removed_segments;
-            sum.copied_bytes += tally.copied_bytes;
-            sum.elided_records += tally.elided_records;
+            sum.add(&simulate(seed, 80).unwrap());
         }
         assert!(sum.removed_segments > 0 && sum.copied_bytes > 0 && sum.elided_records > 0, "{sum:?}");
     }
@@ -117,13 +123,17 @@ mod tests {
     fn no_crash_of_many_histories_loses_or_resurrects_anything() {
         let seeds = std::env::var("SEEDS").unwrap_or("100-140".to_owned());
         let (from, to) = seeds.split_once('-').expect("SEEDS is from-to");
-        let mut failures = 0;
+        let (mut failures, mut sum) = (0, Tally::default());
         for seed in from.parse().unwrap()..to.parse().unwrap() {
-            if let Err(text) = simulate(seed, 120) {
-                println!("{text}");
-                failures += 1;
+            match simulate(seed, 120) {
+                Ok(tally) => sum.add(&tally),
+                Err(text) => {
+                    println!("{text}");
+                    failures += 1;
+                }
             }
         }
+        println!("{sum:?}");
         assert_eq!(failures, 0);
     }
 
