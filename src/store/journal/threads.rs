@@ -2,6 +2,7 @@
 //!
 //! Owned by [`JournalThreads`], which ends them. Not here: what they do.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle, Thread};
@@ -42,7 +43,14 @@ impl JournalThreads {
         started.threads.push(space);
         let (journal, ends) = (started.journal.clone(), started.ends.clone());
         let writer = thread::Builder::new().name("journal-writer".into());
-        started.threads.push(writer.spawn(move || write(&journal, &wake, &ends))?);
+        let guarded = move || {
+            let ended = catch_unwind(AssertUnwindSafe(|| write(&journal, &wake, &ends)));
+            if ended.is_err() {
+                // Else everyone would wait for ever for what nobody writes.
+                journal.stop("its writer has failed");
+            }
+        };
+        started.threads.push(writer.spawn(guarded)?);
         Ok(started)
     }
 

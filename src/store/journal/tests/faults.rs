@@ -85,3 +85,19 @@ fn nothing_is_stored_where_nothing_was_appended() {
     let location = published.location();
     assert_eq!(rig.journal.read(location, 0, 500).unwrap_err(), LogError::NotStored(location));
 }
+
+#[test]
+fn when_the_writers_thread_fails_nobody_waits_for_it() {
+    let rig = Rig::new();
+    let (tell, told) = std::sync::mpsc::channel();
+    let has_failed = AtomicBool::new(false);
+    rig.journal.on_progress(Box::new(move || {
+        assert!(has_failed.swap(true, Ordering::Relaxed), "on purpose");
+        let _ = tell.send(());
+    }));
+    let threads = JournalThreads::spawn(rig.journal.clone()).unwrap();
+    rig.publish(&[1], &[b"x"]);
+    told.recv_timeout(Duration::from_secs(60)).expect("that it has stopped is told");
+    assert!(rig.journal.stopped().is_some() && *rig.journal.role().borrow() == Role::Stopped);
+    assert!(threads.close().is_err());
+}
