@@ -4,13 +4,15 @@
 //! and progress is seen before that lock is taken: either the waiter sees the progress, or the progress sees the waiter.
 //! Not here: what is held back meanwhile (`session`).
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
 use super::{Broker, Core, Hold, Outbox};
-use crate::store::{LogError, Position, Role};
+use crate::model::{QueueId, StoredRun};
+use crate::store::{LogError, Part, Position, Role};
 
 /// How far the journal and the catalog must have come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,27 @@ pub(super) struct Commits {
     stopped: OnceLock<String>,
     /// Nothing more should be published until the disk has room.
     disk_full: AtomicBool,
+    /// What the journal hears when the catalog has come to a version, in order of versions.
+    later: Mutex<VecDeque<(u64, Later)>>,
+}
+
+/// What the journal must not hear before the catalog is safe: a crash between the two would lose messages.
+#[derive(Debug)]
+pub(super) enum Later {
+    /// A message has left its queue for others, one of which may be too young to be in the catalog.
+    Settle {
+        /// The queue that it has left.
+        queue: QueueId,
+        /// The message.
+        run: StoredRun,
+    },
+    /// A queue is gone: the catalog may still have it, and then it must still have its messages.
+    RemoveQueue {
+        /// The queue.
+        queue: QueueId,
+        /// What it held.
+        runs: Vec<StoredRun>,
+    },
 }
 
 impl Commits {
@@ -59,6 +82,39 @@ impl Core {
         let catalog = || self.catalog.as_ref().map_or(u64::MAX, |catalog| catalog.committed());
         (commit.journal == Position(0) || commit.journal <= self.log.committed())
             && (commit.catalog == 0 || commit.catalog <= catalog())
+    }
+
+    /// Whether some change of the topology is not safe yet.
+    pub(super) fn catalog_is_behind(&self) -> bool {
+        let catalog = self.catalog_version.load(Ordering::Acquire);
+        !self.is_committed(&Commit { catalog, ..Commit::NONE })
+    }
+
+    /// Tells the journal when every change of the topology so far is safe: now, if that is so.
+    pub(super) fn tell_journal_later(&self, later: Later) {
+        let version = self.catalog_version.load(Ordering::Acquire);
+        self.commits.later.lock().push_back((version, later));
+        self.tell_journal();
+    }
+
+    /// Tells the journal what it may hear by now.
+    fn tell_journal(&self) {
+        loop {
+            let mut waiting = self.commits.later.lock();
+            let is_due = |(version, _): &(u64, Later)| {
+                self.is_committed(&Commit { catalog: *version, ..Commit::NONE })
+            };
+            // Under the lock, so that nothing overtakes what came before it.
+            let Some((_, later)) = waiting.pop_front_if(|next| is_due(next)) else { return };
+            match later {
+                Later::Settle { queue, run } => {
+                    if let Err(error) = self.log.append(&[Part::Settle { queue, runs: &[run] }]) {
+                        tracing::debug!(%error, "a settlement is not recorded");
+                    }
+                }
+                Later::RemoveQueue { queue, runs } => self.log.remove_queue(queue, &runs),
+            }
+        }
     }
 
     /// Why the disk takes nothing more for now.
@@ -79,6 +135,7 @@ impl Core {
         if let Some(why) = self.catalog.as_ref().and_then(|catalog| catalog.failure()) {
             let _ = self.commits.stopped.set(why);
         }
+        self.tell_journal();
         self.commits.disk_full.store(self.disk_full().is_some(), Ordering::Relaxed);
         let stopped = self.commits.stopped.get().is_some();
         let mut waiting = self.commits.waiting.lock();

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
+use super::commit::Later;
 use super::journalling::stored_run;
 use super::purpose::Purpose;
 use super::{Broker, QueueCell, Turn};
@@ -96,7 +97,14 @@ impl Broker {
         turn: &mut Turn,
     ) {
         let left = stored_run(from, &letter.message, letter.lsn).map(|run| (from.id(), run));
-        if let Err(error) = self.append_move(left, queues, &publication, turn.now) {
+        // A queue that it goes to may not be in the catalog yet, and a crash would take it along: then it leaves later.
+        let core = &self.0.core;
+        let (left, later) = if core.catalog_is_behind() { (None, left) } else { (left, None) };
+        let moved = self.append_move(left, queues, &publication, turn.now);
+        if let (Ok(_), Some((queue, run))) = (&moved, later) {
+            core.tell_journal_later(Later::Settle { queue, run });
+        }
+        if let Err(error) = moved {
             // It is still in its queue, for who starts the broker again.
             return warn!(queue = %from.name(), %error, "a dead letter is not moved");
         }

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::FieldTable;
 
+use super::commit::Later;
 use super::purpose::Purpose;
 use super::vhost::Topology;
 use super::{Broker, BrokerError, Commit, Core, QueueCell, Vhost};
@@ -85,6 +86,7 @@ impl Vhost {
         if queue.is_journalled() {
             let (vhost, name, id) = (self.name().clone(), queue.name().clone(), queue.id());
             self.core().keep(Change::DeleteQueue { vhost, name, id });
+            self.core().tell_journal_later(Later::RemoveQueue { queue: id, runs: queue.take_left() });
         }
     }
 

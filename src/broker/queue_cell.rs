@@ -20,7 +20,7 @@ use super::vhost::Vhost;
 use super::{Core, Turn};
 use crate::model::{
     ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Returned,
-    Timestamp,
+    StoredRun, Timestamp,
 };
 use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
@@ -62,6 +62,8 @@ struct Hosted {
     memory: u64,
     messages: u64,
     closed: bool,
+    /// What the journal had of it when it was closed.
+    left: Vec<StoredRun>,
 }
 
 /// Where a consumer's deliveries go.
@@ -101,6 +103,7 @@ impl QueueCell {
             memory: 0,
             messages: 0,
             closed: false,
+            left: Vec::new(),
         };
         let (vhost, core) = (Arc::downgrade(vhost), core.clone());
         let options = Arc::new(options);
@@ -166,6 +169,11 @@ impl QueueCell {
     /// The connection that alone may use it, if it is exclusive.
     pub fn owner(&self) -> Option<ConnectionId> {
         self.owner
+    }
+
+    /// Takes what the journal had of it when it was closed.
+    pub(super) fn take_left(&self) -> Vec<StoredRun> {
+        std::mem::take(&mut self.hosted.lock().left)
     }
 
     pub(super) fn core(&self) -> &Core {
@@ -563,10 +571,7 @@ impl QueueCell {
     fn close(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
         hosted.closed = true;
         hosted.queue.close(&mut turn.effects);
-        if self.journalled {
-            self.core.log.remove_queue(self.id, &turn.effects.settled);
-        }
-        turn.effects.settled.clear();
+        hosted.left = std::mem::take(&mut turn.effects.settled);
         turn.released.append(&mut turn.effects.released);
         let ended = turn.effects.cancelled.drain(..).filter_map(|id| hosted.ports.remove(&id));
         for port in ended.chain(hosted.cancelled.drain(..).map(|(_, port)| port)) {

@@ -2,7 +2,7 @@
 //!
 //! A history runs once: publishes to several queues, settlements, returns, moves of dead letters, transactions, queues
 //! that go, maintenance. Then, for every operation of the disk, an image is made as a crash there might have left it
-//! and recovered. What must hold ([`check`]): everything committed has happened; everything else has happened as a
+//! and recovered. What must hold (`check`): everything committed has happened; everything else has happened as a
 //! whole or not at all; nothing else is there; bodies are what they were. Then a new history goes on from one of the
 //! images, so that what recovery tells the journal is put to the test, too.
 //!
