@@ -135,12 +135,16 @@ fn options(durable: bool, exclusive: bool) -> QueueOptions {
 impl Durable {
     /// Takes the next message of a queue and gives it back.
     fn take_and_return(&mut self, queue: &str) {
+        self.take_and_settle(queue, Settle::Requeue);
+    }
+
+    fn take_and_settle(&mut self, queue: &str, settlement: Settle) {
         let cell = self.world.vhost.queue(queue, ME).unwrap();
         let getter = self.world.broker.next_consumer_id();
         let turn = &mut self.world.turn;
         let got = cell.get(getter, false, turn).unwrap().unwrap();
         let tag = got.delivery.tag;
-        let returned = Settled { first: tag, last: tag, settlement: Settle::Requeue };
+        let returned = Settled { first: tag, last: tag, settlement };
         cell.settle(getter, std::slice::from_ref(&returned), turn).unwrap();
         turn.finish(&self.world.broker);
     }
@@ -359,6 +363,63 @@ fn a_dead_letter_is_in_one_place_and_knows_its_history() {
         assert_eq!(super::body(&first), "1");
         assert_eq!((durable.drain("dead"), durable.drain("q")), (vec!["2".to_owned()], vec!["3".to_owned()]));
     }
+}
+
+#[test]
+fn a_dead_letter_is_not_lost_with_the_young_queue_that_it_went_to() {
+    for end in [End::Killed, End::PowerCut] {
+        let mut durable = Durable::new();
+        let dead = table().with("x-dead-letter-exchange", "").with("x-dead-letter-routing-key", "young");
+        durable.world.queue_with("q", dead);
+        durable.send("q", &["dies"]);
+        durable.sync();
+        durable.world.queue("young");
+        durable.take_and_settle("q", Settle::Reject { reason: None });
+        assert_eq!(durable.ready("young"), 1);
+        // The catalog is not so far: the queue is gone after a crash, and the letter must not be.
+        durable.journal.pump();
+        let mut durable = durable.restart(end, 0);
+        assert!(durable.world.vhost.queue("young", ME).is_err());
+        assert_eq!(durable.drain("q"), ["dies"], "{end:?}");
+    }
+}
+
+#[test]
+fn a_dead_letter_leaves_its_queue_when_the_young_one_is_safe() {
+    let mut durable = Durable::new();
+    let dead = table().with("x-dead-letter-exchange", "").with("x-dead-letter-routing-key", "young");
+    durable.world.queue_with("q", dead.with("x-message-ttl", 100));
+    durable.send("q", &["dies"]);
+    durable.sync();
+    durable.world.queue("young");
+    durable.world.advance(100);
+    durable.sync();
+    durable.sync();
+    let mut durable = durable.restart(End::PowerCut, 0);
+    durable.world.advance(100);
+    assert_eq!(durable.drain("young"), ["dies"]);
+}
+
+#[test]
+fn a_queue_whose_deletion_is_not_safe_still_has_its_messages() {
+    let mut durable = Durable::new();
+    durable.world.queue("q");
+    durable.send("q", &["1", "2", "3"]);
+    durable.sync();
+    let got = durable.world.get("q").unwrap();
+    assert_eq!(super::body(&got), "1");
+    durable.sync();
+    durable.delete_queue("q");
+    durable.journal.rotate();
+    durable.world.queue("other");
+    durable.send("other", &["x"]);
+    // The catalog is not told to the disk.
+    for _ in 0..4 {
+        durable.journal.pump();
+        durable.journal.maintain();
+    }
+    let mut durable = durable.restart(End::PowerCut, 0);
+    assert_eq!(durable.drain("q"), ["2", "3"]);
 }
 
 #[test]
