@@ -60,8 +60,13 @@ impl Drop for Claim {
 pub(super) struct Windows<'a>(&'a Topology);
 
 impl Windows<'_> {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.windows.is_empty()
+    /// Most keys that any of them remembers.
+    pub(super) fn size_max(&self) -> u64 {
+        let sizes = self.0.windows.keys().filter_map(|name| {
+            let options = self.0.routing.exchange(name)?.options();
+            options.deduplication.as_ref().map(|options| options.size as u64)
+        });
+        sizes.max().unwrap_or(0)
     }
 
     /// Remembers the key of a message that was published at this time and is still there.

@@ -504,7 +504,10 @@ impl QueueCell {
         turn: &mut Turn,
     ) {
         self.run(turn, |queue, _, _| {
-            let has_window = queue.options().deduplication.is_some() || !windows.is_empty();
+            // Only so many of the newest can be in a window: the others need not be read.
+            let own = queue.options().deduplication.as_ref().map_or(0, |options| options.size as u64);
+            let remembered = own.max(windows.size_max());
+            let mut left = held.messages();
             for mut run in held {
                 if self.purpose == Purpose::Delays {
                     run.ttl_ms = run.delay_ms;
@@ -515,7 +518,8 @@ impl QueueCell {
                     run.returned.get_or_insert(Returned { lsn, location, delivery_count, returns, until });
                 }
                 queue.restore(run);
-                if has_window {
+                left = left.saturating_sub(run.count.into());
+                if left < remembered {
                     self.restore_keys(queue, &run, windows);
                 }
             }
