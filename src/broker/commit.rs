@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::{Broker, Core, Hold, Outbox};
+use super::{Broker, Core, Hold, Outbox, QueueCell};
 use crate::model::{QueueId, StoredRun};
 use crate::store::{LogError, Part, Position, Role};
 
@@ -84,10 +84,9 @@ impl Core {
             && (commit.catalog == 0 || commit.catalog <= catalog())
     }
 
-    /// Whether some change of the topology is not safe yet.
-    pub(super) fn catalog_is_behind(&self) -> bool {
-        let catalog = self.catalog_version.load(Ordering::Acquire);
-        !self.is_committed(&Commit { catalog, ..Commit::NONE })
+    /// Whether a crash could take this queue along, for it is too young.
+    pub(super) fn is_young(&self, queue: &QueueCell) -> bool {
+        queue.is_journalled() && !self.is_committed(&Commit { catalog: queue.kept_at(), ..Commit::NONE })
     }
 
     /// Tells the journal when every change of the topology so far is safe: now, if that is so.

@@ -99,7 +99,8 @@ impl Broker {
         let left = stored_run(from, &letter.message, letter.lsn).map(|run| (from.id(), run));
         // A queue that it goes to may not be in the catalog yet, and a crash would take it along: then it leaves later.
         let core = &self.0.core;
-        let (left, later) = if core.catalog_is_behind() { (None, left) } else { (left, None) };
+        let into_young = queues.iter().any(|queue| core.is_young(queue));
+        let (left, later) = if into_young { (None, left) } else { (left, None) };
         let moved = self.append_move(left, queues, &publication, turn.now);
         if let (Ok(_), Some((queue, run))) = (&moved, later) {
             core.tell_journal_later(Later::Settle { queue, run });

@@ -85,6 +85,8 @@ pub(super) struct StoredBatch {
     batch: Option<Arc<MessageBatch>>,
     messages: Vec<StoredMessage>,
     targets: Vec<StoredTarget>,
+    /// The version of the catalog that has all the queues.
+    kept_at: u64,
 }
 
 impl StoredBatch {
@@ -118,6 +120,7 @@ impl StoredBatch {
             return;
         }
         for queue in queues.iter().filter(|queue| queue.is_journalled()) {
+            self.kept_at = self.kept_at.max(queue.kept_at());
             // Another route to the same queues: their last ranges are at most as many places back.
             let before = self.targets.iter_mut().rev().take(queues.len()).find(|t| t.queue == queue.id());
             match before {
@@ -134,10 +137,16 @@ impl StoredBatch {
         Some(Part::Publish(PublishPart { batch, at, messages, targets }))
     }
 
+    /// The version of the catalog without which the messages would be nobody's.
+    pub(super) fn kept_at(&self) -> u64 {
+        self.kept_at
+    }
+
     pub(super) fn clear(&mut self) {
         self.batch = None;
         self.messages.clear();
         self.targets.clear();
+        self.kept_at = 0;
     }
 }
 
@@ -147,11 +156,11 @@ impl Broker {
         self.log().is_durable()
     }
 
-    /// Appends parts as one record: what is safe once it is committed. Queues that these messages enter may be younger
-    /// than the catalog on disk, so that has to come first.
-    pub(super) fn append(&self, parts: &[Part<'_>]) -> Result<Commit, LogError> {
+    /// Appends parts as one record. What it says is safe once that is committed, and the version of the catalog that has
+    /// all the queues.
+    pub(super) fn append(&self, parts: &[Part<'_>], kept_at: u64) -> Result<Commit, LogError> {
         let journal = self.log().append(parts)?;
-        Ok(Commit { journal, ..self.catalog_commit() })
+        Ok(Commit { journal, catalog: kept_at })
     }
 
     /// Appends what was noted.

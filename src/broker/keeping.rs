@@ -35,12 +35,19 @@ impl Core {
         Ok(())
     }
 
-    pub(super) fn keep(&self, change: Change) {
-        let Some(catalog) = &self.catalog else { return };
+    /// Tells the catalog, and says which version of it has the change.
+    pub(super) fn keep(&self, change: Change) -> u64 {
+        let Some(catalog) = &self.catalog else { return 0 };
         match catalog.change(change) {
-            Ok(version) => drop(self.catalog_version.fetch_max(version, Ordering::AcqRel)),
+            Ok(version) => {
+                self.catalog_version.fetch_max(version, Ordering::AcqRel);
+                version
+            }
             // It was asked before; who is answered now hears it when the answer is due.
-            Err(error) => tracing::error!(%error, "a change of the topology is not kept"),
+            Err(error) => {
+                tracing::error!(%error, "a change of the topology is not kept");
+                u64::MAX
+            }
         }
     }
 }
@@ -72,7 +79,7 @@ impl Vhost {
             Purpose::Ordinary | Purpose::Replies => QueueUse::Ordinary,
         };
         let options = queue.options();
-        self.core().keep(Change::PutQueue(QueueRow {
+        let version = self.core().keep(Change::PutQueue(QueueRow {
             vhost: self.name().clone(),
             name: queue.name().clone(),
             id: queue.id(),
@@ -80,6 +87,7 @@ impl Vhost {
             flags: options.flags(),
             arguments: options.arguments.clone(),
         }));
+        queue.set_kept_at(version);
     }
 
     pub(super) fn forget_kept_queue(&self, queue: &QueueCell) {

@@ -269,7 +269,7 @@ impl Broker {
         let first = self.log().reserve(batch.len() as u64);
         batch.number(first, self.gauge());
         let appended = match batch.entering.part(turn.now) {
-            Some(part) => self.append(&[part]),
+            Some(part) => self.append(&[part], batch.entering.kept_at()),
             None => Ok(Commit::NONE),
         };
         match appended {
@@ -317,11 +317,12 @@ impl Broker {
             let first = self.log().reserve(batch.len() as u64);
             batch.number(first, self.gauge());
         }
+        let kept_at = batches.iter().map(|batch| batch.entering.kept_at()).max().unwrap_or(0);
         let entering = batches.iter().filter_map(|batch| batch.entering.part(turn.now));
         let parts: Vec<_> = entering.chain(turn.notes.parts()).collect();
         let appended = match parts.is_empty() {
             true => Ok(Commit::NONE),
-            false => self.append(&parts),
+            false => self.append(&parts, kept_at),
         };
         drop(parts);
         turn.notes.clear();
@@ -339,7 +340,8 @@ impl Broker {
     fn before_duplicates(&self, any: bool) -> Commit {
         // If nothing is appended any more, what is not safe never will be: then the publisher must not be told.
         let never = Commit { journal: Position(u64::MAX), ..Commit::NONE };
-        if any { self.append(&[]).unwrap_or(never) } else { Commit::NONE }
+        let kept_at = self.catalog_commit().catalog;
+        if any { self.append(&[], kept_at).unwrap_or(never) } else { Commit::NONE }
     }
 }
 

@@ -6,7 +6,7 @@
 //! Once closed, a cell refuses everything; who still holds it sees a queue deleted just now.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
@@ -41,6 +41,8 @@ pub struct QueueCell {
     purpose: Purpose,
     owner: Option<ConnectionId>,
     journalled: bool,
+    /// The version of the catalog that has it; 0 if the catalog always had.
+    kept_at: AtomicU64,
     vhost: Weak<Vhost>,
     core: Arc<Core>,
     /// Microseconds since the epoch: see [`QueueCell::load`].
@@ -119,6 +121,7 @@ impl QueueCell {
             purpose,
             owner,
             journalled,
+            kept_at: AtomicU64::new(0),
             vhost,
             core,
             unreadable_until,
@@ -169,6 +172,16 @@ impl QueueCell {
     /// The connection that alone may use it, if it is exclusive.
     pub fn owner(&self) -> Option<ConnectionId> {
         self.owner
+    }
+
+    /// The version of the catalog that has it.
+    pub(super) fn kept_at(&self) -> u64 {
+        self.kept_at.load(Ordering::Relaxed)
+    }
+
+    /// The catalog was told of it, as this version. Before anybody can publish to it.
+    pub(super) fn set_kept_at(&self, version: u64) {
+        self.kept_at.store(version, Ordering::Relaxed);
     }
 
     /// Takes what the journal had of it when it was closed.
