@@ -92,7 +92,7 @@ fn measure(case: &Case) {
         let messages = builder.finish(&gauge);
         let publication = |message| {
             lsn += 1;
-            Publication { message, lsn: Lsn(lsn), priority: None, ttl_ms: None }
+            Publication { message, lsn: Lsn(lsn), priority: None, ttl_ms: None, delay_ms: None }
         };
         messages.map(publication).collect()
     };

@@ -53,10 +53,26 @@ fn every_message_is_confirmed_where_confirms_are_wanted() {
 }
 
 #[test]
+fn what_is_confirmed_after_how_long_is_told_beside_the_bare_disk() {
+    for protocol in ["--protocol=native", "--protocol=amqp"] {
+        let arguments = ["throughput", "--persistent", "--confirms=100", "--against=disk,disk=7", protocol];
+        let report = report(&arguments);
+        for result in report["results"].as_array().unwrap() {
+            let (published, confirmed) = (count(result, 0, "published"), count(result, 0, "confirmed"));
+            assert_eq!((published, count(result, 0, "received")), (confirmed, confirmed), "{result}");
+            assert!(result["median"]["confirmed_after_us"]["p99"].as_f64() > Some(0.0), "{result}");
+        }
+        let disk = &report["results"];
+        assert_eq!((count(&disk[1], 0, "published") % 100, count(&disk[2], 0, "published") % 7), (0, 0));
+    }
+}
+
+#[test]
 fn a_fan_out_counts_every_copy() {
     for arguments in [
         &["fanout", "--queues=7", "--auto-ack"][..],
         &["fanout", "--queues=7", "--consumers=2"],
+        &["fanout", "--queues=7", "--persistent"],
         &["limit", "--copies=7", "--consumers=2"],
     ] {
         let report = report(arguments);
@@ -184,6 +200,8 @@ fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
         &["throughput", "--protocol=nats", "--confirms=100"][..],
         &["throughput", "--against=limit", "--consumers=0"],
         &["latency", "--against=limit"],
+        &["latency", "--against=disk"],
+        &["fanout", "--against=disk"],
         &["throughput", "--prefetch=10", "--ack-every=11"],
         &["throughput", "--against=rabbit"],
         &["throughput", "--against=rabbitmq=127.0.0.1:port"],

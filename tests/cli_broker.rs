@@ -21,11 +21,18 @@ impl Broker {
     fn with_settings(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("broker.toml"), settings).unwrap();
-        let mut process = binary(folder.path())
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let (process, url) = Self::serve(folder.path());
+        Self { process, url, folder }
+    }
+
+    /// Serves again what is in the folder, on another port.
+    fn restart(&mut self) {
+        (self.process, self.url) = Self::serve(self.folder.path());
+    }
+
+    fn serve(folder: &Path) -> (Child, String) {
+        let mut process =
+            binary(folder).args(["serve", "--listen", "127.0.0.1:0"]).stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap());
         let mut line = String::new();
         let url = loop {
@@ -37,7 +44,7 @@ impl Broker {
         };
         // Somebody must read on, or the broker's log would fill the pipe.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { process, url, folder }
+        (process, url)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -355,7 +362,9 @@ fn a_count_that_a_signal_cuts_short_ends_with_130() {
 
 #[test]
 fn a_publisher_that_is_held_back_ends_on_a_signal() {
-    let broker = Broker::with_settings("[memory]\nqueue_budget = \"1 MiB\"\n");
+    // In memory, for a queue on disk takes as much as the disk.
+    let settings = "[memory]\nqueue_budget = \"1 MiB\"\n[store]\nin_memory = true\n";
+    let broker = Broker::with_settings(settings);
     broker.run(&["declare", "queue", "tasks"]);
     let mut publisher = broker
         .command(&["publish", "", "--key", "tasks", "--stdin"])
@@ -395,20 +404,59 @@ fn a_broker_ends_with_0_on_ctrl_c_and_on_sigterm() {
 }
 
 #[test]
+fn a_broker_whose_log_nobody_reads_any_more_ends_on_a_signal() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = binary(folder.path())
+        .args(["serve", "--in-memory", "--listen", "127.0.0.1:0"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(process.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.contains("in memory only") {
+        line.clear();
+        assert!(log.read_line(&mut line).unwrap() > 0, "the broker ended before it served");
+    }
+    drop(log);
+    signal(&process, "TERM");
+    assert_eq!(process.wait().unwrap().code(), Some(0));
+}
+
+#[test]
 fn an_address_that_is_taken_is_told_with_where_and_what_to_do() {
     let broker = Broker::start();
     let address = broker.url.trim_start_matches("rialto://").trim_end_matches('/');
-    let output = broker.output(&["serve", "--listen", address]);
+    // In memory, for the data folder is taken too, and that would be told first.
+    let output = broker.output(&["serve", "--in-memory", "--listen", address]);
     assert_eq!(code(&output), Some(1));
     assert!(stderr(&output).contains(&format!("where: {address}")), "{}", stderr(&output));
     assert!(stderr(&output).contains("--listen"), "{}", stderr(&output));
 }
 
 #[test]
+fn a_data_folder_that_is_taken_is_told() {
+    let broker = Broker::start();
+    let output = broker.output(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(code(&output), Some(1));
+    assert!(stderr(&output).contains("rialto-data"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_was_durable_is_there_after_a_kill() {
+    let mut broker = Broker::start();
+    broker.run(&["declare", "queue", "tasks"]);
+    broker.run(&["publish", "", "--key", "tasks", "--persistent", "kept"]);
+    signal(&broker.process, "KILL");
+    broker.process.wait().unwrap();
+    broker.restart();
+    assert_eq!(broker.run(&["consume", "tasks", "--ack", "--count", "1"]), "kept\n");
+}
+
+#[test]
 fn logs_can_be_json_or_silent() {
     let folder = tempfile::tempdir().unwrap();
     let mut process = binary(folder.path())
-        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(["serve", "--in-memory", "--listen", "127.0.0.1:0"])
         .env("RIALTO_LOG__FORMAT", "json")
         .stderr(Stdio::piped())
         .spawn()

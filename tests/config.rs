@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rialto::config::{
-    ConfigError, ListenAddress, LogFormat, LogLevel, Overrides, Settings, Size, Sources, load, parse_text,
+    ConfigError, ListenAddress, LogFormat, LogLevel, OnDamage, Overrides, Settings, Size, Sources, SyncMode,
+    load, parse_text,
 };
 
 const SAMPLE: &str = include_str!("../broker.toml");
@@ -109,6 +110,27 @@ fn sizes_and_durations_are_read_with_their_units() {
 }
 
 #[test]
+fn the_journal_is_set_in_the_words_of_the_file() {
+    let settings = parse_text(
+        "[store]\nsync = \"interval\"\nsync_interval = \"1 s\"\nsegment_size = \"8 MiB\"\nfree_space_min = 0\n\
+         on_damage = \"skip\"\ngarbage_ratio_max = 30\n[memory]\nqueue_bodies = \"1 MiB\"",
+    )
+    .unwrap();
+    let store = &settings.store;
+    assert_eq!((store.sync, store.sync_interval), (SyncMode::Interval, Duration::from_secs(1)));
+    assert_eq!((store.segment_size, store.free_space_min), (Size::mib(8), Size::new(0)));
+    assert_eq!((store.on_damage, store.garbage_ratio_max), (OnDamage::Skip, 30));
+    assert_eq!(settings.memory.bodies_kept(), Size::mib(1));
+}
+
+#[test]
+fn bodies_leave_memory_before_their_publishers_are_held_back() {
+    let settings = parse_text("[memory]\nqueue_budget = \"8 MiB\"").unwrap();
+    assert_eq!(settings.memory.bodies_kept(), Size::mib(4));
+    assert_eq!(Settings::default().memory.bodies_kept(), Size::mib(16));
+}
+
+#[test]
 fn an_unknown_key_names_file_key_and_nearest_known_key() {
     for (text, key, nearest) in [
         ("[server]\nlisen = []", "server.lisen", "server.listen"),
@@ -154,6 +176,14 @@ fn a_bad_value_names_the_key_and_what_can_be_written() {
         ("[server]\nlisten = [5672]", "server.listen[0]", "address"),
         ("[server]\nlisten = 5672", "server.listen", "a list"),
         ("server = 5", "server", "[server]"),
+        ("[store]\nsync = \"sometimes\"", "store.sync", "always, interval, never"),
+        ("[store]\nsync = true", "store.sync", "a way to sync"),
+        ("[store]\nsync_interval = 200", "store.sync_interval", "\"200 s\"?"),
+        ("[store]\nsync_interval = \"0 s\"", "store.sync_interval", "from 1ms to 1h"),
+        ("[store]\nsegment_size = \"4 GiB\"", "store.segment_size", "from 1 MiB to 1 GiB"),
+        ("[store]\non_damage = \"repair\"", "store.on_damage", "refuse, skip"),
+        ("[store]\ngarbage_ratio_max = 95", "store.garbage_ratio_max", "from 10 to 90"),
+        ("[store]\ngarbage_ratio_max = \"50%\"", "store.garbage_ratio_max", "whole number"),
         ("[log]\nlevel = \"loud\"", "log.level", "off, error, warn, info, debug, trace"),
         ("[log]\nformat = \"xml\"", "log.format", "text, json"),
         ("[auth]\nguest_loopback_only = 1", "auth.guest_loopback_only", "true or false"),
@@ -221,6 +251,7 @@ fn the_environment_wins_over_the_file() {
             ("RIALTO_AUTH__GUEST_LOOPBACK_ONLY", "false"),
             ("RIALTO_AUTH__USERS__ALICE__PASSWORD", "007"),
             ("RIALTO_LOG__FORMAT", "json"),
+            ("RIALTO_STORE__SYNC", "never"),
         ],
         Overrides::default(),
     )
@@ -232,6 +263,7 @@ fn the_environment_wins_over_the_file() {
     assert!(!settings.auth.guest_loopback_only);
     assert_eq!(settings.auth.users["alice"].password.reveal(), "007");
     assert_eq!((settings.log.level, settings.log.format), (LogLevel::Warn, LogFormat::Json));
+    assert_eq!(settings.store.sync, SyncMode::Never);
 }
 
 #[test]

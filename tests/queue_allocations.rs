@@ -17,7 +17,7 @@ fn batch(next_lsn: &mut u64, gauge: &MemoryGauge) -> Vec<Publication> {
     let messages = builder.finish(gauge);
     let publication = |message| {
         *next_lsn += 1;
-        Publication { message, lsn: Lsn(*next_lsn), priority: None, ttl_ms: None }
+        Publication { message, lsn: Lsn(*next_lsn), priority: None, ttl_ms: None, delay_ms: None }
     };
     messages.map(publication).collect()
 }

@@ -39,6 +39,10 @@ fn the_machine_does_what_its_naive_twin_does() {
             settle_errors,
             consume_errors,
             deleted,
+            paged,
+            spilled,
+            loaded,
+            restarts,
             ..
         } = total;
         for (rule, count) in [
@@ -62,6 +66,10 @@ fn the_machine_does_what_its_naive_twin_does() {
             ("settle errors", settle_errors),
             ("consume errors", consume_errors),
             ("deleted", deleted),
+            ("paged out", paged),
+            ("spilled", spilled),
+            ("loaded", loaded),
+            ("restarts", restarts),
         ] {
             assert!(count > tried / 10, "the operations hardly reach this rule: {rule} ({count} times)");
         }

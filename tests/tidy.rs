@@ -12,8 +12,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("broker", &["model", "queue", "routing", "store"]),
     ("session", &["broker", "model", "queue", "routing"]),
     ("config", &["model"]),
-    ("server", &["broker", "config", "model", "queue", "routing", "session"]),
-    ("cli", &["broker", "config", "model", "server"]),
+    ("server", &["broker", "config", "model", "queue", "routing", "session", "store"]),
+    ("cli", &["broker", "config", "model", "server", "store"]),
 ];
 
 /// Crates that pure rooms must not know: no IO, no task, no clock inside the machines.

@@ -9,6 +9,7 @@
 mod amqp;
 mod amqp_session;
 mod config;
+mod journal;
 mod protocol;
 mod queue;
 mod routing;
@@ -18,6 +19,7 @@ mod session;
 pub use amqp::{amqp_frames, amqp_methods};
 pub use amqp_session::amqp_session;
 pub use config::config_text;
+pub use journal::{DAMAGE_FILES, journal_damage, journal_recovery};
 pub use protocol::{field_tables, native_frames, native_roundtrip};
 pub use queue::queue_ops;
 pub use routing::topic_match;
@@ -38,4 +40,6 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("amqp_frames", amqp_frames),
     ("amqp_methods", amqp_methods),
     ("amqp_session", amqp_session),
+    ("journal_recovery", journal_recovery),
+    ("journal_damage", journal_damage),
 ];

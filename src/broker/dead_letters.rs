@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
+use super::commit::Later;
+use super::journalling::stored_run;
 use super::purpose::Purpose;
 use super::{Broker, QueueCell, Turn};
 use crate::model::{Message, MessageRoute, Priority, Publication};
 use crate::queue::{DeadLetter, death};
+use crate::routing::delay::delay_ms;
 use crate::routing::{CopyKeys, RouteInput};
 
 /// Longest properties of a dead letter, in bytes: what a message was published with and its history, which
@@ -30,14 +33,14 @@ impl Broker {
         }
         let Some(vhost) = queue.vhost() else { return };
         let options = queue.effective_options();
-        let Some(target) = &options.dead_letter else { return };
+        let Some(target) = &options.dead_letter else { return turn.notes_dead(queue, &letter) };
         let limits = &self.limits().queue;
         let reborn = match death::rewrite(&letter, queue.name(), target, limits, turn.now) {
             Ok(reborn) => reborn,
             Err(end) => {
                 self.counters().count_dead_letters_ended(1);
                 warn!(queue = %queue.name(), vhost = %vhost.name(), %end, "a dead letter ends here");
-                return;
+                return turn.notes_dead(queue, &letter);
             }
         };
         let properties = reborn.properties.encoded();
@@ -45,7 +48,7 @@ impl Broker {
             self.counters().count_dead_letters_ended(1);
             let len = properties.len();
             warn!(queue = %queue.name(), vhost = %vhost.name(), len, "a dead letter ends here: its history is too long");
-            return;
+            return turn.notes_dead(queue, &letter);
         }
         let route =
             MessageRoute { exchange: reborn.exchange.clone(), routing_key: reborn.routing_key.clone() };
@@ -63,11 +66,12 @@ impl Broker {
         });
         if cells.is_empty() {
             self.counters().count_dead_letter_unroutable();
-            return;
+            return turn.notes_dead(queue, &letter);
         }
         let publication = Publication {
             lsn: self.log().reserve(1),
             priority: message.properties().priority().map(Priority),
+            delay_ms: delay_ms(&message.properties()),
             ttl_ms: None, // the rewrite has moved the expiration into the history
             message,
         };
@@ -79,11 +83,32 @@ impl Broker {
                 false
             }
         });
-        self.publish_one(&cells, publication, turn);
+        self.move_on(queue, &letter, &cells, publication, turn);
     }
 
-    /// Gives a message that the broker itself sends on to the queues it goes to.
-    pub(super) fn publish_one(&self, queues: &[Arc<QueueCell>], publication: Publication, turn: &mut Turn) {
+    /// Gives a message that the broker itself sends on to the queues it goes to. For the journal, leaving the one and
+    /// entering the others is one thing.
+    pub(super) fn move_on(
+        &self,
+        from: &QueueCell,
+        letter: &DeadLetter,
+        queues: &[Arc<QueueCell>],
+        publication: Publication,
+        turn: &mut Turn,
+    ) {
+        let left = stored_run(from, &letter.message, letter.lsn).map(|run| (from.id(), run));
+        // A queue that it goes to may not be in the catalog yet, and a crash would take it along: then it leaves later.
+        let core = &self.0.core;
+        let into_young = queues.iter().any(|queue| core.is_young(queue));
+        let (left, later) = if into_young { (None, left) } else { (left, None) };
+        let moved = self.append_move(left, queues, &publication, turn.now);
+        if let (Ok(_), Some((queue, run))) = (&moved, later) {
+            core.tell_journal_later(Later::Settle { queue, run });
+        }
+        if let Err(error) = moved {
+            // It is still in its queue, for who starts the broker again.
+            return warn!(queue = %from.name(), %error, "a dead letter is not moved");
+        }
         // A queue that is full refuses it; there is no publisher who would be told.
         let mut rejected = Vec::new();
         for queue in queues {

@@ -7,7 +7,7 @@
 //!
 //! Invariants: a key is claimed when its message is routed, so that of two at once only one goes on; and given back
 //! if no queue is known to hold the message in the end (unroutable, refused, rolled back): who publishes it again is
-//! heard. Not here: the window of keys (`model`).
+//! heard. After a restart the keys of messages that are still there are known again, and no others. Not here: the window of keys (`model`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rialto_protocol::types::RawProperties;
 
 use super::vhost::Topology;
-use crate::model::{Deduplication, DeduplicationKey, ExchangeName, ExchangeOptions, Timestamp};
+use crate::model::{Deduplication, DeduplicationKey, ExchangeName, ExchangeOptions, Message, Timestamp};
 use crate::routing::Exchange;
 
 /// The keys that an exchange has seen lately.
@@ -56,7 +56,37 @@ impl Drop for Claim {
     }
 }
 
+/// The windows of a vhost's exchanges, while its queues come back.
+pub(super) struct Windows<'a>(&'a Topology);
+
+impl Windows<'_> {
+    /// Most keys that any of them remembers.
+    pub(super) fn size_max(&self) -> u64 {
+        let sizes = self.0.windows.keys().filter_map(|name| {
+            let options = self.0.routing.exchange(name)?.options();
+            options.deduplication.as_ref().map(|options| options.size as u64)
+        });
+        sizes.max().unwrap_or(0)
+    }
+
+    /// Remembers the key of a message that was published at this time and is still there.
+    pub(super) fn restore_key(&self, message: &Message, at: Timestamp) {
+        let exchange = message.exchange();
+        let Some(window) = self.0.windows.get(exchange) else { return };
+        let found = self.0.routing.exchange(exchange);
+        let Some(options) = found.and_then(|found| found.options().deduplication.as_ref()) else { return };
+        let headers = message.properties().headers().unwrap_or_default();
+        if let Some(key) = options.key_of(&headers) {
+            window.lock().insert(&key.key, key.ttl_ms, at);
+        }
+    }
+}
+
 impl Topology {
+    pub(super) fn windows(&self) -> Windows<'_> {
+        Windows(self)
+    }
+
     /// Gives a new exchange its window, if it is to have one.
     pub(super) fn begin_window(&mut self, name: &ExchangeName, options: &ExchangeOptions) {
         if let Some(options) = &options.deduplication {

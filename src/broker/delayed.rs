@@ -22,8 +22,8 @@ use super::purpose::Purpose;
 use super::vhost::Topology;
 use super::{Broker, BrokerError, QueueCell, Turn, Vhost};
 use crate::model::{
-    DeadLetterTarget, ExchangeKind, ExchangeName, ExchangeOptions, Message, Priority, Publication, QueueName,
-    QueueOptions,
+    DeadLetterTarget, ExchangeKind, ExchangeName, ExchangeOptions, Message, Priority, Publication, QueueId,
+    QueueName, QueueOptions,
 };
 use crate::queue::{DeadLetter, Queue, QueueLimits};
 use crate::routing::{CopyKeys, RouteInput, delay};
@@ -31,8 +31,8 @@ use crate::routing::{CopyKeys, RouteInput, delay};
 /// What the names of these queues begin with.
 const PREFIX: &str = "amq.delayed.";
 
-/// Messages that the queue releases each time it looks at the clock: twice in a tick.
-const RELEASED_EACH_TIME: usize = 128;
+/// Messages that the queue releases in a tick.
+const RELEASED_EACH_TIME: usize = 256;
 
 /// Longest name of a delayed exchange in bytes: its queue's name has the prefix in front.
 const NAME_LEN_MAX: usize = 255 - PREFIX.len();
@@ -54,12 +54,13 @@ impl Vhost {
         self.check_queue_count(&queue_name(name))
     }
 
-    /// Gives a new delayed exchange its queue.
+    /// Gives a delayed exchange its queue: a new one, or that which the journal knows.
     pub(super) fn begin_delays(
         &self,
         topology: &mut Topology,
         name: &ExchangeName,
         options: &ExchangeOptions,
+        known_as: Option<QueueId>,
     ) {
         if options.kind != ExchangeKind::Delayed {
             return;
@@ -70,7 +71,11 @@ impl Vhost {
             QueueOptions { durable: options.durable, dead_letter: Some(target), ..QueueOptions::default() };
         let limits = QueueLimits { expired_each_time: RELEASED_EACH_TIME, ..core.limits.queue };
         let machine = Queue::new(queue_name(name), queue_options, limits, core.clock.now());
-        let queue = self.host(machine, Purpose::Delays, None);
+        let id = known_as.unwrap_or_else(|| core.next_queue_id());
+        let queue = self.host_as(id, machine, Purpose::Delays, None);
+        if known_as.is_none() {
+            self.keep_queue(&queue);
+        }
         topology.routing.set_delay_queue(name, queue.id());
         topology.cells.insert(queue.id(), queue.clone());
         topology.delays.insert(name.clone(), queue);
@@ -92,7 +97,9 @@ impl Vhost {
             turn.begin(self.core().clock.now());
             let _ = queue.close_if(&mut turn, |_| Ok::<_, BrokerError>(()));
             turn.wake();
+            self.core().log.release(&turn.released);
             topology.cells.remove(&queue.id());
+            self.forget_kept_queue(&queue);
             self.forget_name(&queue);
         }
     }
@@ -109,7 +116,7 @@ impl Broker {
     /// A message has waited long enough in a delayed exchange: routes it from there.
     pub(super) fn release(&self, queue: &Arc<QueueCell>, letter: DeadLetter, turn: &mut Turn) {
         let (Some(vhost), Some(target)) = (queue.vhost(), &queue.options().dead_letter) else { return };
-        let published = letter.message;
+        let published = &letter.message;
         let waited = delay::waited(published.properties_bytes());
         let waited = waited.as_deref().unwrap_or(published.properties_bytes());
         let raw = RawProperties::trusted(waited);
@@ -127,19 +134,20 @@ impl Broker {
         if cells.is_empty() {
             self.counters().count_delayed_unroutable();
             debug!(exchange = %target.exchange, vhost = %vhost.name(), "a delayed message has no queue to go to");
-            return;
+            return turn.notes_dead(queue, &letter);
         }
         let properties = message.properties();
         let publication = Publication {
             lsn: self.log().reserve(1),
             priority: properties.priority().map(Priority),
+            delay_ms: None,
             ttl_ms: properties.expiration().and_then(|ttl| ttl.parse().ok()),
             message,
         };
-        self.publish_one(&cells, publication, turn);
+        self.move_on(queue, &letter, &cells, publication, turn);
     }
 }
 
-fn queue_name(exchange: &ExchangeName) -> QueueName {
+pub(super) fn queue_name(exchange: &ExchangeName) -> QueueName {
     QueueName::from(ShortStr::truncated(format!("{PREFIX}{exchange}")))
 }

@@ -11,6 +11,8 @@ pub struct Limits {
     pub memory_budget: u64,
     /// Bytes of messages in one queue above which its publishers are held back.
     pub queue_budget: u64,
+    /// Bytes of waiting messages that a queue keeps in memory if it can do without them.
+    pub queue_bodies: u64,
     /// Publishers go on when a queue has fallen to this share of what held them back, in percent.
     pub low_water_percent: u64,
     /// Bytes of deliveries that may wait to be sent on one connection, over all its consumers.
@@ -30,6 +32,7 @@ impl Default for Limits {
         Limits {
             memory_budget: 1 << 30,
             queue_budget: 128 << 20,
+            queue_bodies: 16 << 20,
             low_water_percent: 80,
             outbox_bytes: 4 << 20,
             consumer_window: 1 << 20,

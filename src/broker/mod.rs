@@ -4,21 +4,26 @@
 //! once, never a wait inside. Every operation takes a [`Turn`], which its driver finishes when nothing is
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
+mod commit;
 mod connections;
 mod counters;
 mod dead_letters;
 mod deduplication;
 mod delayed;
 mod error;
+mod journalling;
+mod keeping;
 mod limits;
 mod listing;
 mod outbox;
+mod paging;
 mod policies;
 mod pressure;
 mod publish;
 mod purpose;
 mod queue_cell;
 mod reply_queues;
+mod restoring;
 #[cfg(test)]
 mod tests;
 mod timers;
@@ -34,6 +39,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo};
 pub use counters::Counters;
 pub use error::BrokerError;
@@ -45,6 +51,7 @@ pub use publish::{PublishBatch, Resolved, Targets};
 pub use purpose::Purpose;
 pub use queue_cell::{QueueCell, Settled};
 pub use reply_queues::REPLY_TO;
+pub use restoring::RestoreError;
 pub use turn::Turn;
 pub use users::{LoginError, Users};
 pub(crate) use vhost::random_name;
@@ -53,7 +60,8 @@ pub use vhost::{DeclaredQueue, Vhost};
 use crate::model::{
     Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
 };
-use crate::store::{Log, MemoryLog};
+use crate::store::{Catalog, CatalogContents, Log, MemoryLog};
+use commit::Commits;
 use connections::Connections;
 use pressure::Pressure;
 use timers::Timers;
@@ -77,6 +85,11 @@ struct Core {
     users: Users,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
+    /// What was declared and must outlive the broker. None: nothing must.
+    catalog: Option<Arc<Catalog>>,
+    /// The last change that it was told.
+    catalog_version: AtomicU64,
+    commits: Commits,
     limits: Limits,
     gauge: MemoryGauge,
     pressure: Pressure,
@@ -93,6 +106,8 @@ struct Core {
 /// What a broker is made of.
 pub struct Builder {
     clock: Arc<dyn Clock>,
+    log: Arc<dyn Log>,
+    catalog: Option<Arc<Catalog>>,
     limits: Limits,
     users: Users,
     vhosts: Vec<VhostName>,
@@ -102,6 +117,12 @@ impl Builder {
     /// Takes the time from here: a [`crate::model::ManualClock`] in tests.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Appends to this log, instead of keeping nothing.
+    pub fn log(mut self, log: Arc<dyn Log>) -> Self {
+        self.log = log;
         self
     }
 
@@ -123,14 +144,36 @@ impl Builder {
         self
     }
 
+    /// Makes a broker whose durable queues, and all that was declared durable, are those of a data folder. It serves
+    /// nobody yet, and its queues are empty until [`Broker::restore_messages`].
+    ///
+    /// # Errors
+    /// Something that was declared cannot be declared by this version.
+    pub fn restore(
+        mut self,
+        log: Arc<dyn Log>,
+        catalog: Arc<Catalog>,
+        contents: CatalogContents,
+    ) -> Result<Broker, RestoreError> {
+        self.log = log;
+        self.catalog = Some(catalog);
+        let broker = self.build();
+        broker.restore_topology(contents)?;
+        Ok(broker)
+    }
+
     /// Makes the broker. It serves nobody yet: see [`crate::server`].
     pub fn build(self) -> Broker {
         let gauge = MemoryGauge::new();
+        let first_queue_id = self.catalog.as_ref().map_or(1, |catalog| catalog.queue_ids().start);
         let core = Arc::new(Core {
             connections: Connections::default(),
             users: self.users,
             clock: self.clock,
-            log: Arc::new(MemoryLog::new()),
+            log: self.log,
+            catalog: self.catalog,
+            catalog_version: AtomicU64::new(0),
+            commits: Commits::default(),
             pressure: Pressure::new(&self.limits, gauge.clone()),
             limits: self.limits,
             gauge,
@@ -138,15 +181,29 @@ impl Builder {
             pressure_began: Notify::new(),
             timers: Timers::default(),
             counters: Counters::default(),
-            queue_ids: AtomicU64::new(1),
+            queue_ids: AtomicU64::new(first_queue_id),
             consumer_ids: AtomicU64::new(1),
             connection_ids: AtomicU64::new(1),
         });
-        let vhosts = DashMap::default();
-        for name in self.vhosts {
-            vhosts.insert(name.clone(), Vhost::new(name, core.clone()));
+        let told = Arc::downgrade(&core);
+        core.log.on_progress(Box::new(move || {
+            if let Some(core) = told.upgrade() {
+                core.log_progressed();
+            }
+        }));
+        if let Some(catalog) = &core.catalog {
+            let told = Arc::downgrade(&core);
+            catalog.on_progress(Box::new(move || {
+                if let Some(core) = told.upgrade() {
+                    core.log_progressed();
+                }
+            }));
         }
-        Broker(Arc::new(Inner { vhosts, core }))
+        // What happened before somebody listened.
+        core.log_progressed();
+        let broker = Broker(Arc::new(Inner { vhosts: DashMap::default(), core }));
+        self.vhosts.into_iter().for_each(|name| broker.add_vhost(name));
+        broker
     }
 }
 
@@ -164,10 +221,18 @@ impl Broker {
     pub fn in_memory() -> Builder {
         Builder {
             clock: Arc::new(SystemClock::new()),
+            log: Arc::new(MemoryLog::new()),
+            catalog: None,
             limits: Limits::default(),
             users: Users::default(),
             vhosts: vec![VhostName::new("/").expect("one byte is short")],
         }
+    }
+
+    /// Makes a vhost, unless it is there.
+    fn add_vhost(&self, name: VhostName) {
+        let (core, vhost) = (&self.0.core, name.clone());
+        self.0.vhosts.entry(name).or_insert_with(|| Vhost::new(vhost, core.clone()));
     }
 
     /// The vhost with this name.

@@ -30,6 +30,8 @@ pub enum Hold {
     Paced,
     /// The queue, or the broker, is full.
     Full,
+    /// The disk is full, or nearly so, and the queue is durable.
+    Disk,
 }
 
 /// What the rule looks at.
@@ -68,6 +70,7 @@ impl Pressure {
     /// Whether publishers that waited for this reason may go on.
     pub(super) fn lifts(&self, hold: Hold, bytes: u64, limited: bool) -> bool {
         match hold {
+            Hold::Disk => false,
             Hold::Paced => !limited || bytes <= PACED_QUEUE / 2,
             Hold::Full => {
                 let total = self.total();
@@ -96,6 +99,11 @@ impl Pressure {
     /// Whether nothing more can be taken.
     pub(super) fn exhausted(&self) -> bool {
         self.total() >= self.budget.saturating_mul(2)
+    }
+
+    /// Whether queues should keep no more in memory than they must.
+    pub(super) fn is_tight(&self) -> bool {
+        self.total() > self.budget / 2
     }
 
     fn total(&self) -> u64 {

@@ -10,19 +10,26 @@ use bytes::Bytes;
 use rialto_protocol::types::RawProperties;
 
 use super::deduplication::{Claim, Seen};
+use super::journalling::StoredBatch;
 use super::purpose::Purpose;
-use super::{Broker, BrokerError, Outbox, QueueCell, Turn, Vhost};
+use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::model::{
-    BadExpiration, BatchBuilder, Lsn, MessageRoute, Priority, Publication, QueueId, expiration,
+    BadExpiration, BatchBuilder, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId, expiration,
 };
 use crate::queue::RejectReason;
+use crate::routing::delay::delay_ms;
 use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
+use crate::store::{LogError, Position};
 
 /// The queues that a route leads to. Empty: unroutable.
 #[derive(Debug, Default)]
 pub struct Targets {
     /// Each queue once.
     pub queues: Vec<Arc<QueueCell>>,
+    /// Whether the journal has the persistent messages of any.
+    journalled: bool,
+    /// Whether messages wait for their time in any.
+    delays: bool,
     /// Of one message that carries a key by which its repetitions are known.
     claim: Option<Claim>,
 }
@@ -44,12 +51,19 @@ pub struct Resolved {
 /// Messages on their way into queues, collected over one read.
 #[derive(Debug, Default)]
 pub struct PublishBatch {
-    builder: BatchBuilder,
+    /// Of messages that the journal does not get.
+    passing: BatchBuilder,
+    /// Of messages that it gets: their bytes are its record.
+    stored: BatchBuilder,
+    /// What it gets.
+    entering: StoredBatch,
     facts: Vec<Facts>,
     runs: Vec<TargetRun>,
     publications: Vec<(u32, Publication)>,
     groups: AHashMap<QueueId, usize>,
     grouped: Vec<Group>,
+    /// Whether something was left out because it came before.
+    left_out: bool,
 }
 
 /// A queue, and the ranges of the batch that go there.
@@ -59,6 +73,10 @@ type Group = (Arc<QueueCell>, Vec<(u32, u32)>);
 struct Facts {
     priority: Option<Priority>,
     ttl_ms: Option<u64>,
+    delay_ms: Option<u64>,
+    /// Length of its body, or a little more.
+    body_len: u32,
+    stored: bool,
 }
 
 /// Neighbouring messages with the same targets.
@@ -80,8 +98,8 @@ impl PublishBatch {
         entry: &[u8],
         properties: &RawProperties<'_>,
     ) -> Result<(), BadExpiration> {
-        let facts = Facts::of(properties)?;
-        self.builder.push_entry(route, entry, properties.is_persistent());
+        let facts = Facts::of(properties, entry.len(), targets)?;
+        self.builder(facts).push_entry(route, entry, properties.is_persistent());
         self.add(targets, facts);
         Ok(())
     }
@@ -98,10 +116,17 @@ impl PublishBatch {
         body: &[u8],
     ) -> Result<(), BadExpiration> {
         let read = RawProperties::trusted(properties);
-        let facts = Facts::of(&read)?;
-        self.builder.push_content(route, properties, body, read.is_persistent());
+        let facts = Facts::of(&read, body.len(), targets)?;
+        self.builder(facts).push_content(route, properties, body, read.is_persistent());
         self.add(targets, facts);
         Ok(())
+    }
+
+    fn builder(&mut self, facts: Facts) -> &mut BatchBuilder {
+        match facts.stored {
+            true => &mut self.stored,
+            false => &mut self.passing,
+        }
     }
 
     fn add(&mut self, targets: &Arc<Targets>, facts: Facts) {
@@ -112,10 +137,19 @@ impl PublishBatch {
         }
     }
 
-    /// Makes room for a run of messages that are about to be added.
+    /// Makes room for a run of messages that are about to be added, if they are like those before them.
     pub fn reserve(&mut self, messages: usize, bytes: usize) {
-        self.builder.reserve(messages, bytes);
+        match self.stored.is_empty() {
+            true => self.passing.reserve(messages, bytes),
+            false => self.stored.reserve(messages, bytes),
+        }
         self.facts.reserve(messages);
+    }
+
+    /// Notes that a message is not in the batch because one like it was published before: whoever is told that it is
+    /// there waits until that one is safe.
+    pub fn leave_out_duplicate(&mut self) {
+        self.left_out = true;
     }
 
     /// How many messages there are.
@@ -130,14 +164,26 @@ impl PublishBatch {
 
     /// Whether it should be published before more is added.
     pub fn is_full(&self) -> bool {
-        self.builder.is_full()
+        let builders = [&self.passing, &self.stored];
+        builders.iter().any(|builder| builder.is_full()) || self.facts.len() >= BatchBuilder::MESSAGES_MAX
     }
 }
 
 impl Facts {
-    fn of(properties: &RawProperties<'_>) -> Result<Self, BadExpiration> {
+    fn of(properties: &RawProperties<'_>, body_len: usize, targets: &Targets) -> Result<Self, BadExpiration> {
         let ttl_ms = expiration(properties)?;
-        Ok(Facts { priority: properties.priority().map(Priority), ttl_ms })
+        let delay_ms = if targets.delays { delay_ms(properties) } else { None };
+        let stored = targets.journalled && properties.is_persistent();
+        let priority = properties.priority().map(Priority);
+        Ok(Facts { priority, ttl_ms, delay_ms, body_len: body_len as u32, stored })
+    }
+}
+
+impl Targets {
+    fn new(queues: Vec<Arc<QueueCell>>, claim: Option<Claim>) -> Self {
+        let journalled = queues.iter().any(|queue| queue.is_journalled());
+        let delays = queues.iter().any(|queue| queue.purpose() == Purpose::Delays);
+        Targets { queues, journalled, delays, claim }
     }
 }
 
@@ -190,7 +236,7 @@ impl Vhost {
         }
         let cacheable = cacheable && found.options().deduplication.is_none();
         let generation = cacheable.then(|| topology.routing.generation());
-        let targets = Arc::new(Targets { queues, claim });
+        let targets = Arc::new(Targets::new(queues, claim));
         Ok(Resolved { targets, generation, stored, duplicate: false })
     }
 
@@ -208,39 +254,116 @@ impl Vhost {
 
 impl Broker {
     /// Publishes a batch and leaves it empty. `rejected` gets the positions of messages that some queue refused,
-    /// in order and each once.
+    /// in order and each once. Whoever confirms them waits for what is returned.
     pub fn publish(
         &self,
         batch: &mut PublishBatch,
         publisher: &Arc<Outbox>,
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
-    ) {
+    ) -> Commit {
+        let before = self.before_duplicates(std::mem::take(&mut batch.left_out));
         if batch.is_empty() {
-            return;
+            return before;
         }
         let first = self.log().reserve(batch.len() as u64);
-        let messages = batch.builder.finish(self.gauge());
-        for ((position, message), facts) in (0..).zip(messages).zip(batch.facts.drain(..)) {
-            let lsn = Lsn(first.0 + u64::from(position));
-            let Facts { priority, ttl_ms } = facts;
-            batch.publications.push((position, Publication { message, lsn, priority, ttl_ms }));
+        batch.number(first, self.gauge());
+        let appended = match batch.entering.part(turn.now) {
+            Some(part) => self.append(&[part], batch.entering.kept_at()),
+            None => Ok(Commit::NONE),
+        };
+        match appended {
+            Ok(commit) => {
+                batch.enter(publisher, rejected, turn);
+                commit.join(before)
+            }
+            Err(error) => {
+                batch.refuse(&error, rejected);
+                Commit::NONE
+            }
         }
-        match &batch.runs[..] {
+    }
+
+    /// Whether every queue would take all of these messages now.
+    pub fn would_take(&self, batches: &[PublishBatch]) -> bool {
+        let mut wanted: AHashMap<QueueId, (&Arc<QueueCell>, u64, u64)> = AHashMap::new();
+        for batch in batches {
+            let mut facts = batch.facts.iter();
+            for run in &batch.runs {
+                let of_run = facts.by_ref().take(run.count as usize);
+                let bytes: u64 = of_run.map(|facts| u64::from(facts.body_len)).sum();
+                for queue in run.targets.queues.iter().filter(|queue| queue.may_refuse()) {
+                    let (_, messages, body_bytes) = wanted.entry(queue.id()).or_insert((queue, 0, 0));
+                    *messages += u64::from(run.count);
+                    *body_bytes += bytes;
+                }
+            }
+        }
+        wanted.into_values().all(|(queue, messages, body_bytes)| queue.has_room_for(messages, body_bytes))
+    }
+
+    /// Publishes batches, and with them everything that this turn has done to queues so far: for the journal, that is
+    /// one thing. Whoever says that it is done waits for what is returned.
+    pub fn publish_together(
+        &self,
+        mut batches: Vec<PublishBatch>,
+        publisher: &Arc<Outbox>,
+        rejected: &mut Vec<(u32, RejectReason)>,
+        turn: &mut Turn,
+    ) -> Commit {
+        let before = self.before_duplicates(batches.iter().any(|batch| batch.left_out));
+        batches.retain(|batch| !batch.is_empty());
+        for batch in &mut batches {
+            let first = self.log().reserve(batch.len() as u64);
+            batch.number(first, self.gauge());
+        }
+        let kept_at = batches.iter().map(|batch| batch.entering.kept_at()).max().unwrap_or(0);
+        let entering = batches.iter().filter_map(|batch| batch.entering.part(turn.now));
+        let parts: Vec<_> = entering.chain(turn.notes.parts()).collect();
+        let appended = match parts.is_empty() {
+            true => Ok(Commit::NONE),
+            false => self.append(&parts, kept_at),
+        };
+        drop(parts);
+        turn.notes.clear();
+        for mut batch in batches {
+            match &appended {
+                Ok(_) => batch.enter(publisher, rejected, turn),
+                Err(error) => batch.refuse(error, rejected),
+            }
+        }
+        appended.unwrap_or_default().join(before)
+    }
+
+    /// What must be safe before anybody is told that a message need not be published again. Nobody knows any more where
+    /// the one before it is in the journal, but it is there.
+    fn before_duplicates(&self, any: bool) -> Commit {
+        // If nothing is appended any more, what is not safe never will be: then the publisher must not be told.
+        let never = Commit { journal: Position(u64::MAX), ..Commit::NONE };
+        let kept_at = self.catalog_commit().catalog;
+        if any { self.append(&[], kept_at).unwrap_or(never) } else { Commit::NONE }
+    }
+}
+
+impl PublishBatch {
+    /// Gives the messages, which are numbered and in the journal as far as they must, to their queues.
+    fn enter(&mut self, publisher: &Arc<Outbox>, rejected: &mut Vec<(u32, RejectReason)>, turn: &mut Turn) {
+        self.entering.clear();
+        match &self.runs[..] {
             [run] => {
                 let (last, others) =
                     run.targets.queues.split_last().expect("unroutable messages are not in a batch");
                 for queue in others {
-                    queue.publish(batch.publications.iter().cloned(), Some(publisher), rejected, turn);
+                    queue.publish(self.publications.iter().cloned(), Some(publisher), rejected, turn);
                 }
-                last.publish(batch.publications.drain(..), Some(publisher), rejected, turn);
+                last.publish(self.publications.drain(..), Some(publisher), rejected, turn);
             }
-            _ => batch.publish_grouped(publisher, rejected, turn),
+            _ => self.publish_grouped(publisher, rejected, turn),
         }
         rejected.sort_by_key(|(position, _)| *position);
         rejected.dedup_by_key(|(position, _)| *position);
         let mut position = 0;
-        for run in batch.runs.drain(..) {
+        for run in self.runs.drain(..) {
             // A run with a claim is one message.
             if let Some(claim) = &run.targets.claim
                 && rejected.binary_search_by_key(&position, |(at, _)| *at).is_err()
@@ -250,9 +373,39 @@ impl Broker {
             position += run.count;
         }
     }
-}
 
-impl PublishBatch {
+    /// The journal does not take them. Of a read that has durable messages nothing is taken then: half of it would be
+    /// out of order.
+    fn refuse(&mut self, error: &LogError, rejected: &mut Vec<(u32, RejectReason)>) {
+        tracing::debug!(%error, "messages are refused");
+        rejected.extend((0..self.publications.len() as u32).map(|at| (at, RejectReason::JournalStopped)));
+        self.entering.clear();
+        self.publications.clear();
+        self.runs.clear();
+    }
+
+    /// Makes publications of the messages, numbered from `first` on, and notes which of them the journal gets.
+    fn number(&mut self, first: Lsn, gauge: &MemoryGauge) {
+        let PublishBatch { passing, stored, entering, facts, runs, publications, .. } = self;
+        let (mut passing, mut stored) = (passing.finish(gauge), stored.finish(gauge));
+        let mut facts = (0..).zip(facts.drain(..));
+        for run in runs {
+            let first_entering = entering.len();
+            for (position, facts) in facts.by_ref().take(run.count as usize) {
+                let Facts { priority, ttl_ms, delay_ms, body_len: _, stored: is_stored } = facts;
+                let message = if is_stored { stored.next() } else { passing.next() };
+                let message = message.expect("each was put into one of the builders");
+                let lsn = Lsn(first.0 + u64::from(position));
+                let publication = Publication { message, lsn, priority, ttl_ms, delay_ms };
+                if is_stored {
+                    entering.push(&publication);
+                }
+                publications.push((position, publication));
+            }
+            entering.enter(&run.targets.queues, first_entering);
+        }
+    }
+
     /// Several routes in one batch: collect the ranges that go to each queue, then lock each queue once.
     fn publish_grouped(
         &mut self,

@@ -6,22 +6,27 @@
 //! Once closed, a cell refuses everything; who still holds it sees a queue deleted just now.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 
+use super::deduplication::Windows;
 use super::outbox::{LocalConsumer, Notice, Outbox};
 use super::pressure::Hold;
 use super::purpose::Purpose;
 use super::vhost::Vhost;
 use super::{Core, Turn};
-use crate::model::{ConnectionId, ConsumerId, Publication, QueueId, QueueName, QueueOptions, Timestamp};
+use crate::model::{
+    ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Returned,
+    StoredRun, Timestamp,
+};
 use crate::queue::{
     ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
     RemoveMode, Settle, SettleError, Verdict,
 };
-use crate::routing::delay::delay_ms;
+use crate::store::RestoredQueue;
 
 /// From so many waiting publishers on, those that have gone are looked for.
 const WAITING_SWEEP: usize = 64;
@@ -35,8 +40,13 @@ pub struct QueueCell {
     effective: RwLock<Arc<QueueOptions>>,
     purpose: Purpose,
     owner: Option<ConnectionId>,
+    journalled: bool,
+    /// The version of the catalog that has it; 0 if the catalog always had.
+    kept_at: AtomicU64,
     vhost: Weak<Vhost>,
     core: Arc<Core>,
+    /// Microseconds since the epoch: see [`QueueCell::load`].
+    pub(super) unreadable_until: AtomicU64,
     hosted: Mutex<Hosted>,
 }
 
@@ -54,6 +64,8 @@ struct Hosted {
     memory: u64,
     messages: u64,
     closed: bool,
+    /// What the journal had of it when it was closed.
+    left: Vec<StoredRun>,
 }
 
 /// Where a consumer's deliveries go.
@@ -93,12 +105,28 @@ impl QueueCell {
             memory: 0,
             messages: 0,
             closed: false,
+            left: Vec::new(),
         };
         let (vhost, core) = (Arc::downgrade(vhost), core.clone());
         let options = Arc::new(options);
         let effective = RwLock::new(options.clone());
         let hosted = Mutex::new(hosted);
-        Arc::new(QueueCell { id, name, options, effective, purpose, owner, vhost, core, hosted })
+        let journalled = options.durable && owner.is_none() && core.log.is_durable();
+        let unreadable_until = AtomicU64::new(0);
+        Arc::new(QueueCell {
+            id,
+            name,
+            options,
+            effective,
+            purpose,
+            owner,
+            journalled,
+            kept_at: AtomicU64::new(0),
+            vhost,
+            core,
+            unreadable_until,
+            hosted,
+        })
     }
 
     /// Its identity.
@@ -121,6 +149,11 @@ impl QueueCell {
         self.purpose
     }
 
+    /// Whether the journal has its messages: it is durable, and does not go with a connection.
+    pub(super) fn is_journalled(&self) -> bool {
+        self.journalled
+    }
+
     /// The options that hold now.
     pub fn effective_options(&self) -> Arc<QueueOptions> {
         self.effective.read().clone()
@@ -139,6 +172,25 @@ impl QueueCell {
     /// The connection that alone may use it, if it is exclusive.
     pub fn owner(&self) -> Option<ConnectionId> {
         self.owner
+    }
+
+    /// The version of the catalog that has it.
+    pub(super) fn kept_at(&self) -> u64 {
+        self.kept_at.load(Ordering::Relaxed)
+    }
+
+    /// The catalog was told of it, as this version. Before anybody can publish to it.
+    pub(super) fn set_kept_at(&self, version: u64) {
+        self.kept_at.store(version, Ordering::Relaxed);
+    }
+
+    /// Takes what the journal had of it when it was closed.
+    pub(super) fn take_left(&self) -> Vec<StoredRun> {
+        std::mem::take(&mut self.hosted.lock().left)
+    }
+
+    pub(super) fn core(&self) -> &Core {
+        &self.core
     }
 
     pub(super) fn vhost(&self) -> Option<Arc<Vhost>> {
@@ -165,6 +217,17 @@ impl QueueCell {
         Some(result)
     }
 
+    /// Whether it is a queue that refuses what exceeds its limits.
+    pub(super) fn may_refuse(&self) -> bool {
+        let options = self.effective.read();
+        options.overflow != OverflowRule::DropHead && options.has_max_length()
+    }
+
+    /// Whether so many messages with so many bytes of bodies would be taken now.
+    pub(super) fn has_room_for(&self, messages: u64, body_bytes: u64) -> bool {
+        self.hosted.lock().queue.has_room_for(messages, body_bytes)
+    }
+
     /// Takes messages, in order. `rejected` gets the positions of those that the queue refuses.
     /// The publisher's outbox is told when a queue that held it back takes messages again.
     pub(super) fn publish(
@@ -178,11 +241,17 @@ impl QueueCell {
         if hosted.closed {
             return;
         }
+        if hosted.queue.paged() > 0 {
+            // Those that came first go first, and what is refused depends on how many wait.
+            hosted.queue.dispatch(turn.now, &mut turn.effects);
+            // What is not loaded now is loaded when the queue is asked to go on, below.
+            let _ = self.load(&mut hosted.queue, turn.now, &mut turn.effects, turn.dead.len());
+        }
         let delays = self.purpose == Purpose::Delays;
         for (position, mut publication) in publications {
             if delays {
                 // Its own time to live begins when it goes on.
-                publication.ttl_ms = delay_ms(&publication.message.properties());
+                publication.ttl_ms = publication.delay_ms;
             }
             match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
                 Verdict::Accepted | Verdict::Duplicate => {}
@@ -192,7 +261,11 @@ impl QueueCell {
         self.carry_out(&mut hosted, turn);
         let Some(publisher) = publisher else { return };
         let limited = hosted.queue.is_limited_by_outboxes();
-        if let Some(hold) = self.core.pressure.hold(self.weight(&hosted), limited) {
+        let hold = match self.waits_for_disk() {
+            true => Some(Hold::Disk),
+            false => self.core.pressure.hold(self.weight(&hosted), limited),
+        };
+        if let Some(hold) = hold {
             hosted.hold = hosted.hold.max(Some(hold));
             if hosted.waiting.is_empty() {
                 self.core.watch_pressure(self);
@@ -302,7 +375,10 @@ impl QueueCell {
 
     /// Takes one message for a `get`. None: the queue is gone.
     pub fn get(self: &Arc<Self>, getter: ConsumerId, auto_ack: bool, turn: &mut Turn) -> Option<Option<Got>> {
-        self.run(turn, |queue, now, effects| queue.get(getter, auto_ack, now, effects))
+        self.run(turn, |queue, now, effects| {
+            self.load_front(queue, now, effects);
+            queue.get(getter, auto_ack, now, effects)
+        })
     }
 
     /// Drops the ready and the delayed messages and says how many there were.
@@ -402,7 +478,9 @@ impl QueueCell {
         if hosted.closed {
             return None;
         }
-        let stats = hosted.queue.stats();
+        let mut stats = hosted.queue.stats();
+        // What has died and is no dead letter yet is still there.
+        stats.delayed = hosted.queue.messages() - stats.ready - stats.unacked;
         if let Err(refused) = allowed(&stats) {
             return Some(Err(refused));
         }
@@ -415,7 +493,7 @@ impl QueueCell {
         let mut hosted = self.hosted.lock();
         match hosted.hold {
             Some(Hold::Paced) => self.tell_waiting(&mut hosted, turn),
-            Some(Hold::Full) => self.lift_pressure(&mut hosted, turn),
+            Some(Hold::Full | Hold::Disk) => self.lift_pressure(&mut hosted, turn),
             None => {}
         }
         !hosted.waiting.is_empty()
@@ -428,8 +506,48 @@ impl QueueCell {
         }
     }
 
+    /// Gives an empty queue what it held when the broker stopped.
+    /// Exchanges that drop duplicates know again what is still there: `windows`.
+    /// If it was killed, any of them may have been with a consumer: then they are flagged as delivered before.
+    pub(super) fn restore(
+        self: &Arc<Self>,
+        held: RestoredQueue,
+        was_killed: bool,
+        windows: &Windows<'_>,
+        turn: &mut Turn,
+    ) {
+        self.run(turn, |queue, _, _| {
+            // Only so many of the newest can be in a window: the others need not be read.
+            let own = queue.options().deduplication.as_ref().map_or(0, |options| options.size as u64);
+            let remembered = own.max(windows.size_max());
+            let mut left = held.messages();
+            for mut run in held {
+                if self.purpose == Purpose::Delays {
+                    run.ttl_ms = run.delay_ms;
+                }
+                if was_killed {
+                    let (lsn, location) = (run.first, run.location);
+                    let (delivery_count, returns, until) = (0, 1, None);
+                    run.returned.get_or_insert(Returned { lsn, location, delivery_count, returns, until });
+                }
+                queue.restore(run);
+                left = left.saturating_sub(run.count.into());
+                if left < remembered {
+                    self.restore_keys(queue, &run, windows);
+                }
+            }
+        });
+    }
+
+    /// Lets pass what passed while the broker was not there: what should have expired does so, and timers are armed.
+    pub(super) fn catch_up(self: &Arc<Self>, turn: &mut Turn) {
+        self.run(turn, |queue, now, effects| queue.tick(now, effects));
+    }
+
     fn carry_out(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
         let Hosted { queue, ports, .. } = hosted;
+        let go_on = self.load(queue, turn.now, &mut turn.effects, turn.dead.len());
+        self.page_out(queue, &mut turn.effects);
         queue.take_deliveries(|id, deliveries| {
             let Some(port) = ports.get(&id) else { return };
             if port.outbox.push(port.consumer, deliveries) {
@@ -442,9 +560,14 @@ impl QueueCell {
         for dead in turn.effects.dead.drain(..) {
             turn.dead.push_back((self.clone(), dead));
         }
-        // For the journal, which there is none of yet.
-        turn.effects.settled.clear();
-        turn.effects.returned.clear();
+        match self.is_journalled() {
+            true => turn.notes.take(self.id, &mut turn.effects),
+            false => {
+                turn.effects.settled.clear();
+                turn.effects.returned.clear();
+            }
+        }
+        turn.released.append(&mut turn.effects.released);
         if turn.effects.deleted.take().is_some() {
             self.close(hosted, turn);
             turn.closed.push(self.clone());
@@ -453,7 +576,8 @@ impl QueueCell {
         self.weigh(hosted);
         self.lift_pressure(hosted, turn);
         // What is overdue is due now: it must not go before what other queues have waited for longer.
-        if let Some(deadline) = hosted.queue.next_deadline().map(|deadline| deadline.max(turn.now))
+        let deadline = hosted.queue.next_deadline().into_iter().chain(go_on).min();
+        if let Some(deadline) = deadline.map(|deadline| deadline.max(turn.now))
             && deadline < hosted.armed
         {
             let before = std::mem::replace(&mut hosted.armed, deadline);
@@ -464,7 +588,8 @@ impl QueueCell {
     fn close(self: &Arc<Self>, hosted: &mut Hosted, turn: &mut Turn) {
         hosted.closed = true;
         hosted.queue.close(&mut turn.effects);
-        turn.effects.settled.clear();
+        hosted.left = std::mem::take(&mut turn.effects.settled);
+        turn.released.append(&mut turn.effects.released);
         let ended = turn.effects.cancelled.drain(..).filter_map(|id| hosted.ports.remove(&id));
         for port in ended.chain(hosted.cancelled.drain(..).map(|(_, port)| port)) {
             if port.outbox.notify(Notice::ConsumerCancelled { consumer: port.consumer }) {
@@ -479,7 +604,7 @@ impl QueueCell {
 
     fn weigh(&self, hosted: &mut Hosted) {
         let memory = hosted.queue.memory_bytes();
-        let messages = hosted.queue.messages();
+        let messages = hosted.queue.messages() - hosted.queue.paged();
         self.core.pressure.weigh(hosted.memory, memory);
         self.core.pressure.count(hosted.messages, messages);
         hosted.memory = memory;
@@ -497,11 +622,19 @@ impl QueueCell {
 
     fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
         let limited = hosted.queue.is_limited_by_outboxes();
-        if let Some(hold) = hosted.hold
-            && self.core.pressure.lifts(hold, self.weight(hosted), limited)
-        {
+        let lifts = match hosted.hold {
+            None => false,
+            Some(Hold::Disk) => !self.waits_for_disk(),
+            Some(hold) => self.core.pressure.lifts(hold, self.weight(hosted), limited),
+        };
+        if lifts {
             self.tell_waiting(hosted, turn);
         }
+    }
+
+    /// Whether publishers wait until the disk has room again.
+    fn waits_for_disk(&self) -> bool {
+        self.journalled && self.core.commits.disk_is_full()
     }
 
     fn tell_waiting(&self, hosted: &mut Hosted, turn: &mut Turn) {

@@ -7,8 +7,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Broker, Hold, Outbox, QueueCell};
-use crate::model::{QueueId, Timestamp};
+use super::journalling::{JournalNotes, stored_run};
+use super::{Broker, Commit, Hold, Outbox, QueueCell};
+use crate::model::{QueueId, StoredRun, Timestamp};
 use crate::queue::{DeadLetter, Effects};
 use crate::routing::Routed;
 
@@ -33,6 +34,11 @@ pub struct Turn {
     pub(super) dead: VecDeque<(Arc<QueueCell>, DeadLetter)>,
     pub(super) closed: Vec<Arc<QueueCell>>,
     pub(super) congested: Vec<(QueueId, Hold)>,
+    /// What the journal is to be told.
+    pub(super) notes: JournalNotes,
+    required: Commit,
+    /// What overflow files need not keep.
+    pub(super) released: Vec<StoredRun>,
     /// Room for looking up the routes of what died or has waited.
     pub(super) routed: Routed,
 }
@@ -78,6 +84,7 @@ impl Turn {
                     budget -= 1;
                 } else {
                     ended += 1;
+                    self.notes_dead(&queue, &dead);
                     continue;
                 }
                 broker.bury(&queue, dead, self);
@@ -88,6 +95,29 @@ impl Turn {
         if ended > 0 {
             broker.end_dead_letters(ended);
         }
+        broker.append_notes(&mut self.notes);
+        if !self.released.is_empty() {
+            broker.log().release(&self.released);
+            self.released.clear();
+        }
+    }
+
+    /// Notes that a letter has left its queue and goes nowhere.
+    pub(super) fn notes_dead(&mut self, queue: &QueueCell, letter: &DeadLetter) {
+        if let Some(run) = stored_run(queue, &letter.message, letter.lsn) {
+            self.notes.settled(queue.id(), run);
+        }
+    }
+
+    /// Whatever is answered from here on must wait for this.
+    pub fn require(&mut self, commit: Commit) {
+        self.required = self.required.join(commit);
+    }
+
+    /// What the next answer must wait for: all that was required since this was asked last, in this turn or before,
+    /// for not everything that is done is answered.
+    pub fn take_commit(&mut self) -> Commit {
+        std::mem::take(&mut self.required)
     }
 
     /// The queues that hold this turn's publisher back, and why: it must wait for

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use dashmap::DashMap;
 use parking_lot::RwLock;
 use rialto_protocol::ReplyCode;
@@ -47,6 +47,8 @@ pub(super) struct Topology {
     pub(super) delays: AHashMap<ExchangeName, Arc<QueueCell>>,
     /// Of exchanges that drop duplicates, the keys they have seen.
     pub(super) windows: AHashMap<ExchangeName, Window>,
+    /// Exchanges that are in the catalog.
+    pub(super) kept_exchanges: AHashSet<ExchangeName>,
     /// Exclusive queues by their owner, who takes them along when it goes.
     exclusive: AHashMap<ConnectionId, AHashMap<QueueId, Arc<QueueCell>>>,
 }
@@ -129,6 +131,10 @@ impl Vhost {
             queue => queue,
         };
         Ok(queue.purge(turn))
+    }
+
+    pub(super) fn queue_id(&self, name: &str) -> Option<QueueId> {
+        self.queues.get(name).map(|entry| entry.value().id())
     }
 
     fn find_queue(&self, name: &str) -> Result<Arc<QueueCell>, BrokerError> {
@@ -270,11 +276,13 @@ impl Vhost {
             None => {}
         }
         self.check_queue_count(&name)?;
+        self.check_keeps(options.durable && !options.exclusive)?;
         let owner = options.exclusive.then_some(by);
         let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
         let queue = self.host(machine, purpose, owner);
         topology.routing.add_queue(name, queue.id());
         topology.cells.insert(queue.id(), queue.clone());
+        self.keep_queue(&queue);
         if let Some(owner) = owner {
             topology.exclusive.entry(owner).or_default().insert(queue.id(), queue.clone());
         }
@@ -293,8 +301,18 @@ impl Vhost {
         purpose: Purpose,
         owner: Option<ConnectionId>,
     ) -> Arc<QueueCell> {
+        self.host_as(self.core.next_queue_id(), machine, purpose, owner)
+    }
+
+    /// [`Vhost::host`] with the identity that the journal knows it by.
+    pub(super) fn host_as(
+        &self,
+        id: QueueId,
+        machine: Queue,
+        purpose: Purpose,
+        owner: Option<ConnectionId>,
+    ) -> Arc<QueueCell> {
         let vhost = self.this.upgrade().expect("a vhost in use is alive");
-        let id = self.core.next_queue_id();
         let queue = QueueCell::new(id, machine, purpose, owner, &vhost, &self.core);
         self.queues.insert(queue.name().clone(), queue.clone());
         queue
@@ -368,6 +386,7 @@ impl Vhost {
             return;
         }
         let removed = topology.routing.remove_queue(queue.name());
+        self.forget_kept_queue(queue);
         self.exchanges_gone(topology, &removed.exchanges);
         if let Some(owner) = queue.owner()
             && let Some(queues) = topology.exclusive.get_mut(&owner)
@@ -393,19 +412,31 @@ impl Vhost {
         let mut topology = self.topology.write();
         if topology.routing.exchange(name).is_none() {
             self.check_delays(name, &options)?;
+            self.check_keeps(options.durable)?;
         }
         let declared = topology
             .routing
             .declare_exchange(name.clone(), options.clone())
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
         if declared == Declared::Created {
-            self.begin_delays(&mut topology, name, &options);
-            topology.begin_window(name, &options);
-            let alternate = topology.policies.alternate(name, &options);
-            topology.routing.set_alternate(name, alternate);
+            self.keep_exchange(&mut topology, name, &options);
+            self.begin_delays(&mut topology, name, &options, None);
+            self.begin_exchange(&mut topology, name, &options);
         }
         self.publish_generation(&topology);
         Ok(declared)
+    }
+
+    /// Gives a new exchange what it has besides bindings.
+    pub(super) fn begin_exchange(
+        &self,
+        topology: &mut Topology,
+        name: &ExchangeName,
+        options: &ExchangeOptions,
+    ) {
+        topology.begin_window(name, options);
+        let alternate = topology.policies.alternate(name, options);
+        topology.routing.set_alternate(name, alternate);
     }
 
     /// Declares an exchange as a client words it. What exists is only compared with the declare, and a name that nobody
@@ -449,6 +480,7 @@ impl Vhost {
     ) {
         let gone = gone.into_iter();
         topology.end_windows(gone.clone());
+        gone.clone().for_each(|name| self.forget_kept_exchange(topology, name));
         self.end_delays(topology, gone);
     }
 
@@ -545,10 +577,12 @@ impl Vhost {
         arguments: &FieldTable,
     ) -> Result<(), BrokerError> {
         let mut topology = self.topology.write();
+        self.check_keeps(topology.is_durable(source))?;
         topology
             .routing
-            .bind(source, destination, key, arguments)
+            .bind(source, destination, key.clone(), arguments)
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        self.keep_binding(&topology, source, destination, &key, arguments, true);
         self.publish_generation(&topology);
         Ok(())
     }
@@ -569,6 +603,7 @@ impl Vhost {
             .routing
             .unbind(source, destination, key, arguments)
             .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
+        self.keep_binding(&topology, source, destination, key, arguments, false);
         self.exchanges_gone(&mut topology, &unbound.removed.exchanges);
         self.publish_generation(&topology);
         Ok(())

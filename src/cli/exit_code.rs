@@ -17,6 +17,8 @@ pub enum ExitCode {
     Refused = 5,
     /// Some messages were not accepted; how many stands on stderr.
     NotAccepted = 6,
+    /// Something in a data folder or a backup is damaged or missing; what it is has been said.
+    Damaged = 7,
     /// Ctrl-C before all was done.
     Interrupted = 130,
 }
@@ -32,6 +34,7 @@ Exit codes:
   4    the broker cannot be reached, refused the login, or was lost
   5    the broker refused the request
   6    some messages were not accepted
+  7    a data folder or a backup is damaged
   130  Ctrl-C before all was done";
 }
 
@@ -48,7 +51,8 @@ mod tests {
     #[test]
     fn the_help_lists_every_code() {
         use ExitCode::*;
-        for code in [Success, Failure, Usage, Config, Connection, Refused, NotAccepted, Interrupted] {
+        for code in [Success, Failure, Usage, Config, Connection, Refused, NotAccepted, Damaged, Interrupted]
+        {
             let start = format!("  {:<5}", code as u8);
             assert!(ExitCode::HELP.lines().any(|line| line.starts_with(&start)), "{code:?}");
         }

@@ -7,10 +7,12 @@
 //! Not here: what the broker does (`server`), how clients talk to it (`rialto-client`).
 
 mod arguments;
+mod backup;
 mod bench;
 mod bind;
 mod completions;
 mod consume;
+mod data;
 mod declare;
 mod delete;
 mod exit_code;
@@ -97,6 +99,11 @@ enum Command {
     Consume(consume::Options),
     /// Show what a broker has
     List(list::Options),
+    /// Back up a running broker
+    Backup(backup::Options),
+    /// Look into a data folder, check it, restore a backup
+    #[command(subcommand)]
+    Data(data::Options),
     /// Measure a broker
     #[command(subcommand)]
     Bench(bench::Options),
@@ -128,6 +135,8 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Publish(options) => publish::run(options),
         Command::Consume(options) => consume::run(options),
         Command::List(options) => list::run(options),
+        Command::Backup(options) => backup::run(&options),
+        Command::Data(options) => data::run(options),
         Command::Bench(options) => bench::run(options),
         Command::Completions(options) => completions::run(&options, Cli::command()),
     };

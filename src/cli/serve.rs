@@ -74,6 +74,7 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
             stop.cancel();
         }
     });
+    let ready = |addresses: &[SocketAddr]| ready(addresses, settings.store.in_memory);
     match server::serve(settings, stop, ready).await {
         Ok(()) => {
             tracing::info!("stopped");
@@ -82,6 +83,11 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
         Err(error @ ServeError::CutOff) => Err(Failure::new(ExitCode::Failure, error).advise(
             "their clients connect again by themselves; give them longer with server.shutdown_grace",
         )),
+        Err(error @ (ServeError::Store { .. } | ServeError::Restore(_))) => {
+            Err(Failure::new(ExitCode::Failure, error).advise(
+                "`rialto data check` looks at the folder without changing it; --data-dir chooses another, --in-memory none",
+            ))
+        }
         Err(error) => Err(Failure::new(ExitCode::Failure, error)
             .at(listed(&settings.server.listen))
             .advise("if another broker runs there, stop it, or choose another address with --listen")),
@@ -89,11 +95,15 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
 }
 
 /// Says where, for people who want to connect.
-fn ready(addresses: &[SocketAddr]) {
+fn ready(addresses: &[SocketAddr], in_memory: bool) {
     for address in addresses {
         tracing::info!("serving on rialto://{address}");
     }
-    tracing::warn!("messages are kept in memory only: this version does not survive a restart");
+    if in_memory {
+        tracing::warn!(
+            "everything is kept in memory only, as --in-memory or store.in_memory says: it is gone when the broker stops"
+        );
+    }
 }
 
 fn listed(addresses: &[ListenAddress]) -> String {
@@ -110,7 +120,9 @@ fn start_log(settings: &LogSettings) {
         LogLevel::Debug => LevelFilter::DEBUG,
         LogLevel::Trace => LevelFilter::TRACE,
     };
-    let builder = tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr);
+    // What the log cannot write it would report with `eprintln!`, which panics where the log is a closed pipe.
+    let builder =
+        tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr).log_internal_errors(false);
     let _ = match settings.format {
         LogFormat::Text => {
             let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;

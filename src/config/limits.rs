@@ -28,6 +28,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("server.handshake_timeout", server.handshake_timeout, Duration::from_millis(100)..=day),
         ("server.shutdown_grace", server.shutdown_grace, Duration::ZERO..=day),
         ("amqp.consumer_timeout", amqp.consumer_timeout, Duration::ZERO..=day * 365),
+        ("store.sync_interval", store.sync_interval, Duration::from_millis(1)..=Duration::from_secs(3600)),
     ];
     for (key, value, range) in times {
         within(key, value, range, |time| humantime::format_duration(*time).to_string())?;
@@ -54,14 +55,18 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("amqp.uncommitted_max", amqp.uncommitted_max, Size::mib(1)..=Size::gib(1 << 20)),
         ("memory.budget", memory.budget, Size::mib(1)..=Size::gib(1 << 20)),
         ("memory.queue_budget", memory.queue_budget, Size::kib(64)..=Size::gib(1 << 20)),
+        ("memory.queue_bodies", memory.queue_bodies, Size::new(0)..=Size::gib(1 << 20)),
         ("memory.outbox", memory.outbox, Size::kib(64)..=longest),
         ("memory.consumer_window", memory.consumer_window, Size::kib(4)..=longest),
+        // Places in a segment are 32 bits wide, and a last record may reach beyond its size.
+        ("store.segment_size", store.segment_size, Size::mib(1)..=Size::gib(1)),
+        ("store.free_space_min", store.free_space_min, Size::new(0)..=Size::gib(1 << 20)),
     ];
     for (key, value, range) in sizes {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 12] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 13] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -74,6 +79,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("topology.exchanges_per_vhost_max", topology.exchanges_per_vhost_max, 16..=100_000_000),
         ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
         ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
+        // Below, survivors would be copied around for ever; above, the disk is mostly garbage.
+        ("store.garbage_ratio_max", store.garbage_ratio_max.into(), 10..=90),
     ];
     for (key, value, range) in numbers {
         within(key, value, range, u32::to_string)?;
@@ -208,5 +215,51 @@ mod tests {
         check(&settings).unwrap();
         settings.protocol.frame_max = Size::new(settings.protocol.frame_max.bytes() - 1);
         assert_eq!(check(&settings).unwrap_err().key, "protocol.frame_max");
+    }
+
+    #[test]
+    fn the_journal_is_held_to_its_limits() {
+        type Change = fn(&mut Settings);
+        let outcome = |change: Change| {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            check(&settings).map_err(|error| error.key)
+        };
+        let edges: [(&str, Change, Change); 6] = [
+            (
+                "store.sync_interval",
+                |s| s.store.sync_interval = Duration::from_millis(1),
+                |s| s.store.sync_interval = Duration::from_micros(999),
+            ),
+            (
+                "store.segment_size",
+                |s| s.store.segment_size = Size::mib(1),
+                |s| s.store.segment_size = Size::new(Size::mib(1).bytes() - 1),
+            ),
+            (
+                "store.segment_size",
+                |s| s.store.segment_size = Size::gib(1),
+                |s| s.store.segment_size = Size::new(Size::gib(1).bytes() + 1),
+            ),
+            (
+                "store.garbage_ratio_max",
+                |s| s.store.garbage_ratio_max = 10,
+                |s| s.store.garbage_ratio_max = 9,
+            ),
+            (
+                "store.garbage_ratio_max",
+                |s| s.store.garbage_ratio_max = 90,
+                |s| s.store.garbage_ratio_max = 91,
+            ),
+            (
+                "store.free_space_min",
+                |s| s.store.free_space_min = Size::new(0),
+                |s| s.store.free_space_min = Size::gib((1 << 20) + 1),
+            ),
+        ];
+        for (key, edge, past) in edges {
+            assert_eq!(outcome(edge), Ok(()), "{key}");
+            assert_eq!(outcome(past), Err(key));
+        }
     }
 }

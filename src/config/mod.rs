@@ -15,7 +15,9 @@ mod policy;
 mod secret;
 mod settings;
 mod sources;
+mod store;
 mod units;
+mod words;
 
 pub use error::ConfigError;
 pub use listen_address::{ListenAddress, ListenAddressError};
@@ -27,4 +29,5 @@ pub use settings::{
     Settings, StoreSettings, TopologySettings, UserSettings, VhostSettings,
 };
 pub use sources::{ENVIRONMENT_PREFIX, FILE_NAME, Loaded, Overrides, Sources, load, parse_text};
+pub use store::{OnDamage, SyncMode};
 pub use units::Size;

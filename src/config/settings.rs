@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::units::{self, Size};
-use super::{ListenAddress, LogFormat, LogLevel, PolicySettings, Secret};
+use super::{ListenAddress, LogFormat, LogLevel, OnDamage, PolicySettings, Secret, SyncMode};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -162,6 +162,8 @@ pub struct MemorySettings {
     pub budget: Size,
     /// Message memory of one queue at which its publishers are held back.
     pub queue_budget: Size,
+    /// Bodies of waiting messages that one queue keeps in memory: see [`MemorySettings::bodies_kept`].
+    pub queue_bodies: Size,
     /// Share of a budget, in percent, below which publishers that were held back go on.
     #[serde(deserialize_with = "units::whole")]
     pub low_water_percent: u8,
@@ -176,10 +178,19 @@ impl Default for MemorySettings {
         Self {
             budget: Size::gib(1),
             queue_budget: Size::mib(128),
+            queue_bodies: Size::mib(16),
             low_water_percent: 80,
             outbox: Size::mib(4),
             consumer_window: Size::mib(1),
         }
+    }
+}
+
+impl MemorySettings {
+    /// Bytes of waiting bodies beyond which a queue keeps those that are in the journal there only: `queue_bodies`, but
+    /// no more than half of `queue_budget`, so that nobody is held back for bodies that need not be in memory.
+    pub fn bodies_kept(&self) -> Size {
+        self.queue_bodies.min(Size::new(self.queue_budget.bytes() / 2))
     }
 }
 
@@ -235,11 +246,34 @@ pub struct StoreSettings {
     /// Keep everything in memory and nothing in the folder.
     #[serde(deserialize_with = "units::yes_or_no")]
     pub in_memory: bool,
+    /// When what was written is forced onto the disk.
+    pub sync: SyncMode,
+    /// Time between two syncs, with [`SyncMode::Interval`].
+    #[serde(with = "units::duration")]
+    pub sync_interval: Duration,
+    /// Length at which a file of the journal is closed and the next one begun.
+    pub segment_size: Size,
+    /// Free space of the disk below which publishers are held back.
+    pub free_space_min: Size,
+    /// What happens at start when a record is damaged.
+    pub on_damage: OnDamage,
+    /// Share of the journal, in percent, that may belong to messages that are gone.
+    #[serde(deserialize_with = "units::whole")]
+    pub garbage_ratio_max: u8,
 }
 
 impl Default for StoreSettings {
     fn default() -> Self {
-        Self { data_dir: "rialto-data".into(), in_memory: false }
+        Self {
+            data_dir: "rialto-data".into(),
+            in_memory: false,
+            sync: SyncMode::default(),
+            sync_interval: Duration::from_millis(200),
+            segment_size: Size::mib(64),
+            free_space_min: Size::mib(512),
+            on_damage: OnDamage::default(),
+            garbage_ratio_max: 50,
+        }
     }
 }
 

@@ -9,13 +9,13 @@
 //! is gone. Not here: where messages go (`routing`), how they wait (`queue`).
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use rialto_protocol::native::{ENTRY_HEADER_LEN, EntryFlags, put_entry_head};
-use rialto_protocol::types::RawProperties;
+use rialto_protocol::native::{ENTRY_HEADER_LEN, Entry, EntryFlags, put_entry_head};
+use rialto_protocol::types::{RawProperties, WireError};
 
-use super::{ExchangeName, Lsn, MemoryCharge, MemoryGauge, Priority, RoutingKey};
+use super::{ExchangeName, Location, Lsn, MemoryCharge, MemoryGauge, Priority, RoutingKey};
 
 /// The exchange and routing key a message was published with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,71 @@ pub struct MessageRoute {
 pub struct MessageBatch {
     bytes: Bytes,
     routes: Vec<MessageRoute>,
+    /// Where the journal keeps these bytes, from the moment that they are appended to it: the record, and which of the
+    /// bytes of its entries are the first here.
+    stored: OnceLock<(Location, u32)>,
     _charge: MemoryCharge,
+}
+
+impl MessageBatch {
+    /// Its entries, back to back.
+    pub fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// The routes of its messages: [`Message::route_number`] counts them.
+    pub fn routes(&self) -> &[MessageRoute] {
+        &self.routes
+    }
+
+    /// Where the journal keeps it, if it does.
+    pub fn location(&self) -> Option<Location> {
+        self.stored.get().map(|(location, _)| *location)
+    }
+
+    /// The journal keeps it from now on, in this record, whose entries before byte `base` are of other batches. Called
+    /// once, before any queue has its messages.
+    pub fn set_location(&self, location: Location, base: u32) {
+        self.stored.set((location, base)).expect("a batch is appended to the journal once");
+    }
+
+    /// Messages read back from the journal: `bytes` are whole entries of the record at `location`, from byte `base` of
+    /// its entries on, and `routes` say, in order, up to which byte of the record's entries each holds.
+    ///
+    /// # Errors
+    /// The bytes are no entries; nothing that was written is ever read back so.
+    pub fn read_back(
+        location: Location,
+        base: u32,
+        bytes: Bytes,
+        routes: Vec<(u32, MessageRoute)>,
+        gauge: &MemoryGauge,
+    ) -> Result<Vec<Message>, WireError> {
+        let keys: usize = routes.iter().map(|(_, route)| route_memory(route)).sum();
+        let charge = gauge.charge((bytes.len() + keys) as u64);
+        let mut places = Vec::new();
+        let (mut offset, mut route) = (0usize, 0usize);
+        while offset < bytes.len() {
+            let len = Entry::read(&bytes[offset..])?.len;
+            while routes.get(route).is_some_and(|(end, _)| *end as usize <= base as usize + offset) {
+                route += 1;
+            }
+            if route >= routes.len() {
+                return Err(WireError::Truncated { what: "routes of a record" });
+            }
+            places.push(Place {
+                offset: offset as u32,
+                len: len as u32,
+                route: route as u16,
+                persistent: !location.segment.is_overflow(),
+            });
+            offset += len;
+        }
+        let routes = routes.into_iter().map(|(_, route)| route).collect();
+        let stored = OnceLock::from((location, base));
+        let batch = Arc::new(MessageBatch { bytes, routes, stored, _charge: charge });
+        Ok(places.into_iter().map(|place| Message::new_in(&batch, place)).collect())
+    }
 }
 
 /// One message: immutable, cheap to clone.
@@ -52,6 +116,31 @@ impl Message {
         builder.push_content(&route, properties, body, persistent);
         let mut messages = builder.finish(gauge);
         messages.next().expect("a batch of one has one message")
+    }
+
+    fn new_in(batch: &Arc<MessageBatch>, place: Place) -> Message {
+        let Place { offset, len, route, persistent } = place;
+        Message { batch: batch.clone(), offset, len, route, persistent }
+    }
+
+    /// The batch that holds its bytes.
+    pub fn batch(&self) -> &Arc<MessageBatch> {
+        &self.batch
+    }
+
+    /// The record in which the journal keeps it, if it does.
+    pub fn location(&self) -> Option<Location> {
+        self.batch.location()
+    }
+
+    /// Where its entry begins among the entries of its batch, or of its record: see [`Message::location`].
+    pub fn entry_offset(&self) -> u32 {
+        self.batch.stored.get().map_or(0, |(_, base)| *base) + self.offset
+    }
+
+    /// The number of its route among its batch's: grows from message to message.
+    pub fn route_number(&self) -> u16 {
+        self.route
     }
 
     /// The exchange and routing key it was published with.
@@ -167,6 +256,8 @@ pub struct Publication {
     pub priority: Option<Priority>,
     /// Its own time to live in milliseconds, from its `expiration` property.
     pub ttl_ms: Option<u64>,
+    /// How long it waits in a delayed exchange's queue.
+    pub delay_ms: Option<u64>,
 }
 
 /// Collects the messages of one read into one batch.
@@ -248,14 +339,9 @@ impl BatchBuilder {
         let keys: usize = routes.iter().map(route_memory).sum();
         let charge = gauge.charge((bytes.capacity() + keys) as u64);
         let bytes = bytes.freeze();
-        let batch = Arc::new(MessageBatch { bytes, routes, _charge: charge });
-        self.places.drain(..).map(move |place| Message {
-            batch: batch.clone(),
-            offset: place.offset,
-            len: place.len,
-            route: place.route,
-            persistent: place.persistent,
-        })
+        let stored = OnceLock::new();
+        let batch = Arc::new(MessageBatch { bytes, routes, stored, _charge: charge });
+        self.places.drain(..).map(move |place| Message::new_in(&batch, place))
     }
 }
 

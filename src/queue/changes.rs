@@ -8,7 +8,6 @@
 use crate::model::{QueueOptions, Timestamp};
 
 use super::effects::Effects;
-use super::entry::Held;
 use super::{Queue, duplicates};
 
 impl Queue {
@@ -34,10 +33,15 @@ impl Queue {
         if let Some(ttl) = self.options.message_ttl_ms
             && old.message_ttl_ms.is_none_or(|old| ttl < old)
         {
-            let shorten = |held: &mut Held| held.expires = held.expires.min(held.enqueued.plus_millis(ttl));
-            self.ready.change(shorten);
-            self.delayed.change(shorten);
-            self.consumers.change_unacked(shorten);
+            let shorten = |enqueued: Timestamp, expires: &mut Timestamp| {
+                *expires = (*expires).min(enqueued.plus_millis(ttl));
+            };
+            self.ready.change_expiry(shorten);
+            self.delayed.change_expiry(shorten);
+            self.consumers.change_expiry(shorten);
+        }
+        if self.options.dead_letter.is_none() {
+            self.forget_dying(out);
         }
         self.pass_time(now, out);
         self.drop_overflow(out);

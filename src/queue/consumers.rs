@@ -16,7 +16,6 @@ use std::collections::{BTreeSet, VecDeque};
 use crate::model::{ConsumerId, Timestamp};
 
 use super::consumer::{Consumer, PauseReason, Readiness, Role};
-use super::entry::Held;
 
 /// Capacity, in deliveries, that a consumer keeps after a burst.
 const OUTGOING_KEPT: usize = 1024;
@@ -100,10 +99,11 @@ impl Consumers {
         self.slots.iter().flatten()
     }
 
-    /// Changes all messages that are out.
-    pub(super) fn change_unacked(&mut self, change: impl Fn(&mut Held)) {
+    /// Changes when messages that are out expire, given when they came.
+    pub(super) fn change_expiry(&mut self, change: impl Fn(Timestamp, &mut Timestamp)) {
         let consumers = self.slots.iter_mut().flatten();
-        consumers.flat_map(|consumer| consumer.unacked.iter_mut()).for_each(|entry| change(&mut entry.held));
+        let held = consumers.flat_map(|consumer| consumer.unacked.iter_mut()).map(|entry| &mut entry.held);
+        held.for_each(|held| change(held.enqueued, &mut held.expires));
     }
 
     pub(super) fn next_age(&mut self) -> u64 {

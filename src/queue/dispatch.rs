@@ -1,7 +1,7 @@
 //! Giving ready messages to consumers with room.
 //!
 //! Invariants: a message goes to the consumer whose turn it is, never after its deadline; afterwards either
-//! nothing is ready or nobody has room. Not here: whose turn it is (`consumers`).
+//! nothing is ready, or nobody has room, or the next message is not in memory. Not here: whose turn it is (`consumers`).
 
 use crate::model::Timestamp;
 
@@ -12,29 +12,30 @@ use super::entry::Entry;
 
 impl Queue {
     /// Gives ready messages to consumers with room, until one or the other is used up. To be called once after
-    /// a batch of publishes, settlements, credit, or any other change; then [`Queue::take_deliveries`].
+    /// a batch of publishes, settlements, credit, or any other change; then, if [`Queue::page_wanted`] says nothing,
+    /// [`Queue::take_deliveries`].
     pub fn dispatch(&mut self, now: Timestamp, out: &mut Effects) {
         self.pass_time(now, out);
-        while !self.ready.is_empty() {
+        while self.ready.has_front() {
             let Some(slot) = self.consumers.next() else { break };
-            let entry = self.ready.pop().expect("a queue that is not empty has a first message");
+            let entry = self.ready.pop().expect("there is a first message in memory");
             self.give(slot, entry, now, out);
         }
     }
 
     /// Gives a message to the consumer whose turn it is.
     pub(super) fn give(&mut self, slot: Slot, entry: Entry, now: Timestamp, out: &mut Effects) {
+        let (stored, journalled) = (self.is_stored(), self.is_journalled());
         self.totals.delivered += 1;
         self.totals.redelivered += u64::from(entry.held.returns > 0);
-        let journalled = self.is_journalled(&entry.held.message);
         let consumer = self.consumers.get_mut(slot);
         consumer.charge(entry.held.message.len());
         let tag = consumer.unacked.next_tag();
         if consumer.auto_ack {
             consumer.unacked.skip();
             self.totals.auto_acked += 1;
-            if journalled {
-                out.settled.push(entry.lsn);
+            if stored {
+                entry.note_settled(journalled, out);
             }
             consumer.outgoing.push(Delivery::new(entry, tag));
         } else {

@@ -7,7 +7,7 @@
 
 use rialto_protocol::types::{FieldTable, FieldValue};
 
-use crate::model::{Deduplication, Publication, Timestamp};
+use crate::model::{Deduplication, Message, Publication, Timestamp};
 
 use super::death::X_DEATH;
 use super::effects::{Effects, Verdict};
@@ -32,6 +32,7 @@ impl Queue {
         let (Some(key), Some(window)) = (key, &self.seen) else { return self.take(publication, now, out) };
         if window.contains(&key.key, now) && !has_died_in(&headers, &self.name) {
             self.totals.duplicates += 1;
+            self.note_not_taken(&publication, out);
             return Verdict::Duplicate;
         }
         let verdict = self.take(publication, now, out);
@@ -41,6 +42,18 @@ impl Queue {
             window.insert(&key.key, key.ttl_ms, now);
         }
         verdict
+    }
+}
+
+impl Queue {
+    /// Remembers the key of a message that came at this time, before a restart, if the queue looks for duplicates. Only
+    /// keys of messages that are still there can be remembered so.
+    pub fn restore_key(&mut self, message: &Message, at: Timestamp) {
+        let (Some(options), Some(window)) = (&self.options.deduplication, &mut self.seen) else { return };
+        let headers = message.properties().headers().unwrap_or_default();
+        if let Some(key) = options.key_of(&headers) {
+            window.insert(&key.key, key.ttl_ms, at);
+        }
     }
 }
 

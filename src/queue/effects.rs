@@ -6,7 +6,7 @@
 use rialto_protocol::types::ShortStr;
 use thiserror::Error;
 
-use crate::model::{ConsumerId, Lsn, Message};
+use crate::model::{ConsumerId, Lsn, Message, Returned, StoredRun};
 
 /// A message assigned to a consumer.
 #[derive(Clone, Debug)]
@@ -51,6 +51,9 @@ pub enum RejectReason {
     /// It would exceed the queue's maximum length, and the queue's overflow rule is to refuse.
     #[error("the queue has reached its maximum length")]
     MaxLength,
+    /// It was to be kept safe, and the journal takes nothing any more. (Said by the broker, for all queues.)
+    #[error("the journal has stopped, so nothing durable is taken; the broker's log says why")]
+    JournalStopped,
 }
 
 /// What a consumer decides about messages.
@@ -141,7 +144,7 @@ impl DeathReason {
 }
 
 /// A message that died in a queue that has a dead-letter exchange. It has left the queue: moving it and
-/// settling it is one step for the journal.
+/// settling it is one step for the journal. (If it came from an overflow file, that is in [`Effects::released`].)
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
     /// The message.
@@ -154,17 +157,6 @@ pub struct DeadLetter {
     pub text: Option<ShortStr>,
     /// How often a delivery of it failed.
     pub delivery_count: u32,
-}
-
-/// A message that came back, for the journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Returned {
-    /// The message.
-    pub lsn: Lsn,
-    /// How often a delivery of it failed, this time included.
-    pub delivery_count: u32,
-    /// How often it was delivered and came back, this time included.
-    pub returns: u32,
 }
 
 /// Why a queue wants to be deleted.
@@ -184,7 +176,10 @@ pub struct Effects {
     /// Consumers that the queue cancelled, to be told.
     pub cancelled: Vec<ConsumerId>,
     /// Persistent messages of a durable queue that are done with, for the journal.
-    pub settled: Vec<Lsn>,
+    pub settled: Vec<StoredRun>,
+    /// Transient messages that were put into overflow files and are done with, dead letters among them: their bytes
+    /// there are not needed any more.
+    pub released: Vec<StoredRun>,
     /// Persistent messages of a durable queue that came back, for the journal.
     pub returned: Vec<Returned>,
     /// Consumers that held messages for too long, in order, and how many: those messages are back, so their channels
@@ -200,11 +195,21 @@ impl Effects {
         Self::default()
     }
 
+    /// Messages are done with: tells who has stored them. The journal knows those of its queues only.
+    pub(super) fn note_settled(&mut self, run: StoredRun, journalled: bool) {
+        if run.location.segment.is_overflow() {
+            StoredRun::push(&mut self.released, run);
+        } else if journalled {
+            StoredRun::push(&mut self.settled, run);
+        }
+    }
+
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.dead.is_empty()
             && self.cancelled.is_empty()
             && self.settled.is_empty()
+            && self.released.is_empty()
             && self.returned.is_empty()
             && self.late.is_empty()
             && self.deleted.is_none()
@@ -215,6 +220,7 @@ impl Effects {
         self.dead.clear();
         self.cancelled.clear();
         self.settled.clear();
+        self.released.clear();
         self.returned.clear();
         self.late.clear();
         self.deleted = None;

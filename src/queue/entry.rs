@@ -2,7 +2,10 @@
 //!
 //! Invariants: 64 bytes, one cache line, however large the message is.
 
-use crate::model::{Lsn, Message, Publication, QueueOptions, Timestamp};
+use crate::model::{Lsn, Message, Priority, Publication, QueueOptions, StoredRun, Timestamp};
+
+use super::effects::Effects;
+use super::expiry::Deadline;
 
 /// A message in the queue: its place, and the rest.
 #[derive(Debug)]
@@ -32,18 +35,39 @@ pub(super) struct Held {
 }
 
 impl Entry {
+    /// Tells who has stored this message that it is done with, if anybody has.
+    pub(super) fn note_settled(&self, journalled: bool, out: &mut Effects) {
+        if let Some(location) = self.held.message.location() {
+            out.note_settled(StoredRun { first: self.lsn, count: 1, location }, journalled);
+        }
+    }
+
+    /// When it expires, if it does.
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        Deadline::of(self.lsn, self.held.expires, self.held.priority)
+    }
+
     pub(super) fn new(publication: Publication, options: &QueueOptions, now: Timestamp) -> Entry {
-        let Publication { message, lsn, priority, ttl_ms } = publication;
-        let ttl_ms = match (ttl_ms, options.message_ttl_ms) {
-            (Some(own), Some(queue)) => Some(own.min(queue)),
-            (own, queue) => own.or(queue),
-        };
-        let expires = ttl_ms.map_or(Timestamp::NEVER, |ttl| now.plus_millis(ttl));
-        let priority =
-            priority.map_or(options.default_priority, |priority| priority.0).min(options.max_priority);
+        let Publication { message, lsn, priority, ttl_ms, delay_ms: _ } = publication;
+        let expires = expires(now, ttl_ms, options);
+        let priority = effective_priority(priority, options);
         Entry {
             lsn,
             held: Held { message, expires, enqueued: now, returns: 0, failures: 0, body_len: 0, priority },
         }
     }
+}
+
+/// When a message that came at this time expires: at the sooner end of its own time to live and the queue's.
+pub(super) fn expires(at: Timestamp, ttl_ms: Option<u64>, options: &QueueOptions) -> Timestamp {
+    let ttl_ms = match (ttl_ms, options.message_ttl_ms) {
+        (Some(own), Some(queue)) => Some(own.min(queue)),
+        (own, queue) => own.or(queue),
+    };
+    ttl_ms.map_or(Timestamp::NEVER, |ttl| at.plus_millis(ttl))
+}
+
+/// The priority that a message has in a queue.
+pub(super) fn effective_priority(priority: Option<Priority>, options: &QueueOptions) -> u8 {
+    priority.map_or(options.default_priority, |priority| priority.0).min(options.max_priority)
 }

@@ -4,8 +4,10 @@
 //! in a heap. A message that leaves by another way is not searched: its record is stale, found out when it
 //! is due, and stale records are thrown out together once they outnumber the live ones.
 //!
-//! Invariants: every ready message with a deadline has a record; records are at most about twice as many as
-//! such messages, however long their TTL. Not here: the messages (`ready`).
+//! A run of messages that are not in memory has one record, at the place of its first one.
+//!
+//! Invariants: every ready message with a deadline has a record, every such run too; records are at most about twice as
+//! many as they are, however long their TTL. Not here: the messages (`ready`).
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -23,6 +25,13 @@ pub(super) struct Deadline {
     pub(super) at: Timestamp,
     pub(super) lsn: Lsn,
     pub(super) priority: u8,
+}
+
+impl Deadline {
+    /// Of a message, or of a run by its first one; none if it does not expire.
+    pub(super) fn of(lsn: Lsn, at: Timestamp, priority: u8) -> Option<Deadline> {
+        (at != Timestamp::NEVER).then_some(Deadline { at, lsn, priority })
+    }
 }
 
 #[derive(Debug, Default)]
@@ -48,11 +57,15 @@ impl Expiry {
     }
 
     /// A message with a deadline is not ready any more. With one TTL for all, the message at the head of the
-    /// queue has the first record, so nothing stale is left behind.
+    /// queue has the first record (and those that are paged out from its end have the last ones), so nothing stale is
+    /// left behind.
     pub(super) fn left(&mut self, deadline: Deadline) {
         self.live -= 1;
         if self.steady.front() == Some(&deadline) {
             self.steady.pop_front();
+            give_back_spare(&mut self.steady);
+        } else if self.steady.back() == Some(&deadline) {
+            self.steady.pop_back();
             give_back_spare(&mut self.steady);
         }
         if self.live == 0 {
@@ -159,9 +172,18 @@ mod tests {
     fn stale_records_are_noticed() {
         let mut expiry = Expiry::default();
         (0..1000).for_each(|n| expiry.add(deadline(2000 - n, n)));
-        (0..600).for_each(|n| expiry.left(deadline(2000 - n, n)));
+        (200..800).for_each(|n| expiry.left(deadline(2000 - n, n)));
         assert!(expiry.is_mostly_stale());
-        expiry.rebuild((600..1000).map(|n| deadline(2000 - n, n)));
-        expiry.check_invariants((600..1000).map(|n| deadline(2000 - n, n)).collect());
+        let live = || (0..200).chain(800..1000).map(|n| deadline(2000 - n, n));
+        expiry.rebuild(live());
+        expiry.check_invariants(live().collect());
+    }
+
+    #[test]
+    fn what_is_paged_out_from_the_end_leaves_nothing_stale() {
+        let mut expiry = Expiry::default();
+        (0..1000).for_each(|n| expiry.add(deadline(n, n)));
+        (100..1000).rev().for_each(|n| expiry.left(deadline(n, n)));
+        assert_eq!(expiry.records(), 100);
     }
 }

@@ -3,28 +3,46 @@
 //! Arrivals come in LSN order and leave at the front, so they stand in a ring buffer. Those that come out of
 //! order go to the nearer end if their place is close to it, else into a small ordered map beside the buffer:
 //! a peer that rejects a million messages in random order costs O(log n) each, never O(n).
-//! A message that leaves from the middle (expiry) leaves a hole that keeps its place.
+//! A message that leaves from the middle (expiry, paging) leaves a hole that keeps its place.
+//! Messages that are not in memory stand in a map of their own, as runs. Buffer, map and runs together are the lane.
 //!
-//! Invariants: buffer and map are both in LSN order; the buffer starts with a message, not a hole; at most
-//! about half of it are holes. Not here: which lane is next (`ready`), when a message expires (`expiry`).
+//! Invariants: buffer, map and runs are each in LSN order, and no LSN is in two of them; the buffer starts with a
+//! message, not a hole; at most about half of it are holes.
+//! Not here: which lane is next (`ready`), when a message expires (`expiry`).
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::model::Lsn;
+use crate::model::{Location, Lsn, Message, Timestamp};
 
 use super::entry::{Entry, Held};
+use super::expiry::Expiry;
+use super::paged::{Item, PagedRun};
 use super::spare::give_back_spare;
+use super::stats::memory_of;
 
 /// How far from an end of the buffer a message is still moved into place there: 2 KiB to shift.
 const NEAR: usize = 32;
 /// Holes that are tolerated in any case.
 const HOLES: usize = 32;
+/// Late messages that are looked at, at most, each time some are paged out.
+const LATE_LOOKED_AT: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     slots: VecDeque<Slot>,
     holes: usize,
     late: BTreeMap<Lsn, Held>,
+    /// By their first LSN.
+    runs: BTreeMap<Lsn, PagedRun>,
+}
+
+/// What was paged out.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PagedOut {
+    /// Messages.
+    pub(super) messages: u64,
+    /// What they counted for in memory.
+    pub(super) memory: u64,
 }
 
 /// A place in the buffer; a hole if the message is gone.
@@ -35,12 +53,136 @@ struct Slot {
 }
 
 impl Lane {
+    /// Messages in memory.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.holes + self.late.len()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty() && self.late.is_empty()
+        self.slots.is_empty() && self.late.is_empty() && self.runs.is_empty()
+    }
+
+    /// How many runs there are.
+    pub(super) fn run_count(&self) -> usize {
+        self.runs.len()
+    }
+
+    /// The first messages, if they are not in memory.
+    pub(super) fn front_run(&self) -> Option<&PagedRun> {
+        let (first, run) = self.runs.first_key_value()?;
+        self.front().is_none_or(|(front, _)| *first < front).then_some(run)
+    }
+
+    /// The run that begins with this LSN.
+    pub(super) fn run(&self, first: Lsn) -> Option<&PagedRun> {
+        self.runs.get(&first)
+    }
+
+    /// Whether no other run has messages in the place of this one.
+    pub(super) fn is_free_for(&self, run: &PagedRun) -> bool {
+        let before = self.runs.range(..run.end()).next_back();
+        before.is_none_or(|(_, before)| before.end() <= run.first)
+    }
+
+    /// Takes the run that begins with this LSN.
+    pub(super) fn remove_run(&mut self, first: Lsn) -> Option<PagedRun> {
+        self.runs.remove(&first)
+    }
+
+    /// Takes the first message, or the run that begins with it.
+    pub(super) fn pop_item(&mut self) -> Option<Item> {
+        match self.front_run() {
+            Some(run) => self.remove_run(run.first).map(Item::Run),
+            None => self.pop().map(Item::Message),
+        }
+    }
+
+    /// Puts a run in its place, as part of its neighbours if they go together.
+    pub(super) fn insert_run(&mut self, mut run: PagedRun, expiry: &mut Expiry) {
+        debug_assert!(self.is_free_for(&run), "{run:?} is in the queue twice");
+        if let Some(next) = self.runs.get(&run.end()).copied()
+            && run.append(&next)
+        {
+            self.runs.remove(&next.first);
+            next.deadline().into_iter().for_each(|deadline| expiry.left(deadline));
+        }
+        if let Some((_, before)) = self.runs.range_mut(..run.first).next_back()
+            && before.append(&run)
+        {
+            return;
+        }
+        run.deadline().into_iter().for_each(|deadline| expiry.add(deadline));
+        self.runs.insert(run.first, run);
+    }
+
+    /// Turns messages into runs, from the last one on, until `excess` bytes are out of memory or nothing more can go.
+    /// `stored` says where a message's bytes are, if it can do without them.
+    pub(super) fn page_out(
+        &mut self,
+        excess: u64,
+        stored: &impl Fn(&Message) -> Option<Location>,
+        expiry: &mut Expiry,
+    ) -> PagedOut {
+        let mut out = PagedOut::default();
+        let mut last: Option<PagedRun> = None;
+        let mut walk = Walk::from(self.slots.len());
+        while out.memory < excess
+            && let Some((at, location)) = walk.next(&self.slots, stored)
+        {
+            let slot = &mut self.slots[at];
+            let held = slot.held.take().expect("the walk stops at messages");
+            let run = out.add(slot.lsn, &held, location, expiry);
+            self.holes += 1;
+            self.collect(run, &mut last, expiry);
+        }
+        while self.slots.back().is_some_and(|slot| slot.held.is_none()) {
+            self.slots.pop_back();
+            self.holes -= 1;
+        }
+        self.trim();
+        self.close_holes();
+
+        let mut bound = Lsn(u64::MAX);
+        for _ in 0..LATE_LOOKED_AT {
+            let Some((&lsn, held)) = self.late.range(..bound).next_back() else { break };
+            if out.memory >= excess {
+                break;
+            }
+            bound = lsn;
+            if let Some(location) = stored(&held.message) {
+                let run = out.add(lsn, held, location, expiry);
+                self.late.remove(&lsn);
+                self.collect(run, &mut last, expiry);
+            }
+        }
+        if let Some(last) = last {
+            self.insert_run(last, expiry);
+        }
+        out
+    }
+
+    /// Messages that `wanted` agrees with, from the last one on, those that came late behind the others. As when paging
+    /// out, not every one is looked at.
+    pub(super) fn last(&self, wanted: &impl Fn(&Message) -> bool) -> impl Iterator<Item = (Lsn, &Message)> {
+        let mut walk = Walk::from(self.slots.len());
+        let is_wanted = |message: &Message| wanted(message).then_some(());
+        let slots = std::iter::from_fn(move || {
+            let (at, ()) = walk.next(&self.slots, &is_wanted)?;
+            let slot = &self.slots[at];
+            Some((slot.lsn, &slot.held.as_ref()?.message))
+        });
+        let late = self.late.iter().rev().take(LATE_LOOKED_AT).map(|(lsn, held)| (*lsn, &held.message));
+        slots.chain(late.filter(|(_, message)| wanted(message)))
+    }
+
+    /// Adds a message before those that were paged out last.
+    fn collect(&mut self, mut run: PagedRun, last: &mut Option<PagedRun>, expiry: &mut Expiry) {
+        if let Some(last) = last.take()
+            && !run.append(&last)
+        {
+            self.insert_run(last, expiry);
+        }
+        *last = Some(run);
     }
 
     /// Puts a message in its place. Its LSN must not be here already.
@@ -103,10 +245,7 @@ impl Lane {
         {
             self.holes += 1;
             self.trim();
-            if self.holes > HOLES + self.slots.len() / 2 {
-                self.slots.retain(|slot| slot.held.is_some());
-                self.holes = 0;
-            }
+            self.close_holes();
             return Some(Entry { lsn, held });
         }
         if self.late.get(&lsn).is_some_and(wanted) {
@@ -124,7 +263,27 @@ impl Lane {
         give_back_spare(&mut self.slots);
     }
 
-    /// Its messages, in no particular order.
+    /// Closes the holes if they are too many.
+    fn close_holes(&mut self) {
+        if self.holes > HOLES + self.slots.len() / 2 {
+            self.slots.retain(|slot| slot.held.is_some());
+            self.holes = 0;
+        }
+    }
+
+    /// Changes when messages expire, given when they came. Looks at every one. The deadlines are the caller's matter.
+    pub(super) fn change_expiry(&mut self, change: &impl Fn(Timestamp, &mut Timestamp)) {
+        let slots = self.slots.iter_mut().filter_map(|slot| slot.held.as_mut());
+        slots.chain(self.late.values_mut()).for_each(|held| change(held.enqueued, &mut held.expires));
+        self.runs.values_mut().for_each(|run| change(run.enqueued, &mut run.expires));
+    }
+
+    /// Its runs, in order.
+    pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = &PagedRun> {
+        self.runs.values()
+    }
+
+    /// Its messages in memory, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Lsn, &Held)> {
         let slots = self.slots.iter().filter_map(|slot| Some((slot.lsn, slot.held.as_ref()?)));
         slots.chain(self.late.iter().map(|(lsn, held)| (*lsn, held)))
@@ -136,6 +295,56 @@ impl Lane {
         assert!(self.slots.iter().is_sorted_by(|a, b| a.lsn < b.lsn), "the buffer is out of order");
         assert_eq!(self.slots.iter().filter(|slot| slot.held.is_none()).count(), self.holes);
         assert!(self.holes <= HOLES + 1 + self.slots.len() / 2, "too many holes");
+        let mut before = Lsn(0);
+        for (first, run) in &self.runs {
+            assert!(run.count > 0 && run.first == *first && *first >= before, "runs overlap: {run:?}");
+            before = run.end();
+            let inside = self.iter().find(|(lsn, _)| (*first..before).contains(lsn));
+            assert!(inside.is_none(), "{inside:?} is in {run:?}, too");
+        }
+    }
+}
+
+/// A way through the buffer from its end that does not look at every message: those that cannot go stand together (what
+/// is not written yet is at the end), and to look at each of them every time would take too long.
+struct Walk {
+    at: usize,
+    /// How far the next look is from the last one.
+    step: usize,
+}
+
+impl Walk {
+    fn from(end: usize) -> Walk {
+        Walk { at: end, step: 1 }
+    }
+
+    /// The next message for which `look` has an answer, and the answer.
+    fn next<R>(
+        &mut self,
+        slots: &VecDeque<Slot>,
+        look: &impl Fn(&Message) -> Option<R>,
+    ) -> Option<(usize, R)> {
+        while self.at > 0 {
+            self.at = self.at.saturating_sub(self.step);
+            let Some(held) = &slots[self.at].held else { continue };
+            if let Some(answer) = look(&held.message) {
+                self.step = 1;
+                return Some((self.at, answer));
+            }
+            self.step *= 2;
+        }
+        None
+    }
+}
+
+impl PagedOut {
+    /// Counts a message, and makes a run of it.
+    fn add(&mut self, lsn: Lsn, held: &Held, location: Location, expiry: &mut Expiry) -> PagedRun {
+        self.messages += 1;
+        self.memory += memory_of(&held.message);
+        let run = PagedRun::of(lsn, held, location, held.message.entry_offset());
+        run.deadline().into_iter().for_each(|deadline| expiry.left(deadline));
+        run
     }
 }
 

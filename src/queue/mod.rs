@@ -23,7 +23,11 @@
 //!
 //! With `x-delayed-retry-type`, a message that comes back waits for some time before it is ready again.
 //!
-//! Invariants: a message is in exactly one of ready, delayed or unacked; it is delivered in order of priority, then LSN,
+//! Messages that are ready or delayed need not be in memory: runs of them stand in their places (`paged`), and the caller
+//! loads what the queue says it cannot go on without (`paging`). Those that die before they are loaded are dying until
+//! they can be dead letters. Unacknowledged messages are in memory.
+//!
+//! Invariants: a message is in exactly one of ready, delayed, dying or unacked; it is delivered in order of priority, then LSN,
 //! and never after its deadline; whatever happens to it, it leaves the queue once, and that is told once.
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
 //! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
@@ -36,6 +40,7 @@ pub mod death;
 mod delayed;
 mod dispatch;
 mod duplicates;
+mod dying;
 mod effects;
 mod entry;
 mod expiry;
@@ -44,9 +49,13 @@ mod lane;
 #[doc(hidden)]
 pub mod model;
 mod overflow;
+mod paged;
+mod paging;
 mod ready;
+mod restore;
 mod settlement;
 mod spare;
+mod spill;
 mod stats;
 #[cfg(test)]
 mod testing;
@@ -63,7 +72,9 @@ use crate::model::{
 use consumer::{Consumer, Role};
 use consumers::Consumers;
 use delayed::Delayed;
+use dying::Dying;
 use entry::Entry;
+use paged::Item;
 use ready::Ready;
 use stats::UnackedTotal;
 
@@ -71,8 +82,10 @@ pub use channel_window::ChannelWindow;
 pub use consumer::{ConsumerSpec, Credit, PauseReason, Readiness};
 pub use effects::{
     ConsumeError, DeadLetter, DeathReason, DeleteReason, Delivery, Effects, Got, RejectReason, RemoveMode,
-    Returned, Settle, SettleError, Verdict,
+    Settle, SettleError, Verdict,
 };
+pub use paged::{PagedRun, RUN_OVERHEAD};
+pub use spill::Spill;
 pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
 
 /// What a queue's peers can make grow, limited.
@@ -83,8 +96,9 @@ pub struct QueueLimits {
     /// Entries in a message's `x-death`: queues in which it died, times reasons. A message beyond it ends, so
     /// that chains of dead-letter exchanges cannot make a message grow for ever.
     pub deaths_max: usize,
-    /// Messages that expire at once; the others are left for the next tick, which is due already. Only for queues
-    /// that nobody takes messages from: they could be given what is past its deadline.
+    /// Messages that expire from one tick to the next, runs that are not in memory as a whole; the others are left for
+    /// the tick after it, which is due already. Only for queues that nobody takes messages from: they could be given
+    /// what is past its deadline.
     pub expired_each_time: usize,
 }
 
@@ -102,6 +116,7 @@ pub struct Queue {
     limits: QueueLimits,
     ready: Ready,
     delayed: Delayed,
+    dying: Dying,
     consumers: Consumers,
     unacked: UnackedTotal,
     totals: Totals,
@@ -111,6 +126,10 @@ pub struct Queue {
     taken: Vec<Entry>,
     /// Since when the queue has been unused, if it has no consumers.
     idle_since: Timestamp,
+    /// How many more messages may expire before the next tick.
+    expiring: usize,
+    /// Whether messages were ever put into overflow files.
+    spills: bool,
 }
 
 impl Queue {
@@ -124,12 +143,15 @@ impl Queue {
             limits,
             ready: Ready::default(),
             delayed: Delayed::default(),
+            dying: Dying::default(),
             consumers,
             unacked: UnackedTotal::default(),
             totals: Totals::default(),
             seen,
             taken: Vec::new(),
             idle_since: now,
+            expiring: limits.expired_each_time,
+            spills: false,
         }
     }
 
@@ -149,7 +171,9 @@ impl Queue {
     }
 
     /// Takes a message, or refuses it. With nothing ready and a consumer with room it goes there at once;
-    /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already.
+    /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already. The journal, if it is to have the
+    /// message, has been told before: of what the queue does not take it hears in [`Effects::settled`]. A message that
+    /// was read back from an overflow file must come as a new one, with bytes of its own.
     pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
         match self.seen {
             None => self.take(publication, now, out),
@@ -184,8 +208,12 @@ impl Queue {
         let entry = Entry::new(publication, &self.options, now);
         if refused {
             self.totals.refused += 1;
-            if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
-                self.bury(entry, DeathReason::MaxLength, None, out);
+            match self.options.overflow {
+                OverflowRule::RejectPublishDeadLetter => {
+                    self.bury(entry, DeathReason::MaxLength, None, out);
+                }
+                // The journal was told that it came, before the queue was asked.
+                _ => self.note_settled(&entry, out),
             }
             return Verdict::Rejected(RejectReason::MaxLength);
         }
@@ -258,7 +286,8 @@ impl Queue {
     }
 
     /// Takes the next message for a channel's `get`. The channel's `getter` is remembered with the first
-    /// message it has to settle, until [`Queue::remove_consumer`].
+    /// message it has to settle, until [`Queue::remove_consumer`]. What [`Queue::page_wanted_for_get`] says has to be
+    /// loaded before, else there seems to be none.
     pub fn get(
         &mut self,
         getter: ConsumerId,
@@ -268,15 +297,16 @@ impl Queue {
     ) -> Option<Got> {
         self.touch(now);
         self.pass_time(now, out);
+        if !self.ready.has_front() {
+            return None;
+        }
         let entry = self.ready.pop()?;
         let remaining = self.ready.len() as u64;
         self.totals.got += 1;
         self.totals.redelivered += u64::from(entry.held.returns > 0);
         if auto_ack {
             self.totals.auto_acked += 1;
-            if self.is_journalled(&entry.held.message) {
-                out.settled.push(entry.lsn);
-            }
+            self.note_settled(&entry, out);
             return Some(Got { delivery: Delivery::new(entry, 0), remaining });
         }
         let timeout = self.options.consumer_timeout();
@@ -304,12 +334,17 @@ impl Queue {
         let purged = (self.ready.len() + self.delayed.len()) as u64;
         self.totals.purged += purged;
         let mut delayed = std::mem::take(&mut self.delayed);
-        for entry in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
-            if self.is_journalled(&entry.held.message) {
-                out.settled.push(entry.lsn);
-            }
+        for item in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
+            self.note_item_settled(item, out);
         }
         purged
+    }
+
+    fn note_item_settled(&self, item: Item, out: &mut Effects) {
+        match item {
+            Item::Message(entry) => self.note_settled(&entry, out),
+            Item::Run(run) => out.note_settled(run.stored(), self.is_journalled()),
+        }
     }
 
     /// The consumer's outbox has sent this many bytes of its messages.
@@ -353,6 +388,7 @@ impl Queue {
     /// Does what is due: messages expire, those held for too long come back, and the queue itself ends if it has
     /// been unused for too long. [`Queue::dispatch`] should follow.
     pub fn tick(&mut self, now: Timestamp, out: &mut Effects) {
+        self.expiring = self.limits.expired_each_time;
         self.pass_time(now, out);
         if self.expires_at().is_some_and(|at| at <= now) {
             out.deleted = Some(DeleteReason::Expired);
@@ -386,10 +422,11 @@ impl Queue {
     /// ready, those past their deadline end.
     fn pass_time(&mut self, now: Timestamp, out: &mut Effects) {
         self.take_back_late(now, out);
-        while let Some(entry) = self.delayed.pop_due(now) {
-            match entry.held.expires <= now {
-                true => self.bury(entry, DeathReason::Expired, None, out),
-                false => self.ready.insert(entry),
+        while let Some(item) = self.delayed.pop_due(now) {
+            // Those that have waited for too long to live are the next to expire.
+            match item {
+                Item::Message(entry) => self.ready.insert(entry),
+                Item::Run(run) => self.ready.insert_run(run),
             }
         }
         self.expire(now, out);
@@ -398,9 +435,18 @@ impl Queue {
     /// Ends the messages that are past their deadline.
     fn expire(&mut self, now: Timestamp, out: &mut Effects) {
         if self.ready.may_be_due(now) {
-            for _ in 0..self.limits.expired_each_time {
-                let Some(entry) = self.ready.pop_expired(now) else { break };
-                self.bury(entry, DeathReason::Expired, None, out);
+            while self.expiring > 0 {
+                match self.ready.pop_expired(now) {
+                    Some(Item::Message(entry)) => {
+                        self.expiring -= 1;
+                        self.bury(entry, DeathReason::Expired, None, out);
+                    }
+                    Some(Item::Run(run)) => {
+                        self.expiring = self.expiring.saturating_sub(run.count as usize);
+                        self.bury_run(run, DeathReason::Expired, out);
+                    }
+                    None => break,
+                }
             }
         }
     }
@@ -417,24 +463,26 @@ impl Queue {
             ready: self.ready.len() as u64,
             delayed: self.delayed.len() as u64,
             unacked: self.unacked.count,
+            paged: self.paged(),
             ready_bytes: self.ready.memory(),
             ready_body_bytes: self.ready.body_bytes(),
             delayed_bytes: self.delayed.memory(),
             unacked_bytes: self.unacked.memory,
             consumers: self.consumers.consuming() as u64,
-            head_enqueued: self.ready.front().map(|(_, held)| held.enqueued),
+            head_enqueued: self.ready.head_enqueued(),
             totals: self.totals,
         }
     }
 
-    /// Bytes of all messages it holds, with [`MESSAGE_OVERHEAD`] for each.
+    /// Bytes of all messages it holds in memory, with [`MESSAGE_OVERHEAD`] for each, and [`RUN_OVERHEAD`] for each run of
+    /// others.
     pub fn memory_bytes(&self) -> u64 {
-        self.ready.memory() + self.delayed.memory() + self.unacked.memory
+        self.ready.memory() + self.delayed.memory() + self.dying.memory() + self.unacked.memory
     }
 
-    /// All messages it holds, ready, delayed or unacked.
+    /// All messages it holds, ready, delayed, dying or unacked, in memory or not.
     pub fn messages(&self) -> u64 {
-        (self.ready.len() + self.delayed.len()) as u64 + self.unacked.count
+        (self.ready.len() + self.delayed.len()) as u64 + self.dying.messages() + self.unacked.count
     }
 
     /// Ready messages.
@@ -463,7 +511,7 @@ impl Queue {
     }
 
     /// Ends the queue: its consumers are cancelled, its messages dropped (a deleted queue makes no dead
-    /// letters). What the journal has to know is that the queue is gone, not each message.
+    /// letters). All that was stored of them is in [`Effects::settled`] and [`Effects::released`].
     pub fn close(&mut self, out: &mut Effects) -> Closed {
         let closed = Closed {
             ready: self.ready.len() as u64,
@@ -476,10 +524,14 @@ impl Queue {
             if consumer.role == Role::Consuming {
                 out.cancelled.push(consumer.id);
             }
+            consumer.unacked.iter().for_each(|entry| self.note_settled(entry, out));
         }
-        self.ready = Ready::default();
-        self.delayed = Delayed::default();
         self.consumers = Consumers::new(self.options.single_active_consumer);
+        let mut delayed = std::mem::take(&mut self.delayed);
+        for item in self.ready.drain().chain(std::iter::from_fn(|| delayed.pop())) {
+            self.note_item_settled(item, out);
+        }
+        self.forget_dying(out);
         self.unacked = UnackedTotal::default();
         closed
     }
@@ -489,6 +541,7 @@ impl Queue {
     pub fn check_invariants(&self) {
         self.ready.check_invariants();
         self.delayed.check_invariants();
+        self.dying.check_invariants();
         self.consumers.check_invariants();
         assert!(self.taken.is_empty(), "messages are neither ready nor unacked");
         let (mut count, mut memory) = (0, 0);

@@ -8,6 +8,7 @@ use crate::model::{Message, OverflowRule};
 
 use super::Queue;
 use super::effects::{DeathReason, Effects};
+use super::paged::Item;
 
 impl Queue {
     /// Whether the queue refuses this message because it is full.
@@ -19,20 +20,43 @@ impl Queue {
         self.exceeds(messages + 1, body_bytes + message.body_len() as u64)
     }
 
-    /// Drops from the head while there is too much.
+    /// Whether so many more messages, with so many bytes of bodies, are within the queue's limits.
+    pub fn has_room_for(&self, more: u64, more_body_bytes: u64) -> bool {
+        let (messages, body_bytes) = self.length();
+        !self.exceeds(messages + more, body_bytes + more_body_bytes)
+    }
+
+    /// Drops from the head while there is too much. Stops at messages that are not in memory if only some of them have to
+    /// go: which, their bodies' lengths decide.
     pub(super) fn drop_overflow(&mut self, out: &mut Effects) {
-        if self.options.overflow != OverflowRule::DropHead || !self.options.has_max_length() {
-            return;
-        }
-        loop {
-            let (messages, body_bytes) = self.length();
-            if !self.exceeds(messages, body_bytes) {
-                break;
+        while self.is_overfull() {
+            if let Some(run) = self.ready.front_run() {
+                let (messages, body_bytes) = self.length();
+                let before_last = messages - u64::from(run.count - 1);
+                if run.count > 1 && !self.exceeds(before_last, body_bytes - run.body_bytes) {
+                    break;
+                }
+                let Some(run) = self.ready.pop_run() else { break };
+                self.bury_run(run, DeathReason::MaxLength, out);
+                continue;
             }
             // What is delayed would not be delivered next.
-            let Some(entry) = self.ready.pop().or_else(|| self.delayed.pop()) else { break };
-            self.bury(entry, DeathReason::MaxLength, None, out);
+            let next = self.ready.pop().map(Item::Message).or_else(|| self.delayed.pop());
+            match next {
+                Some(Item::Message(entry)) => self.bury(entry, DeathReason::MaxLength, None, out),
+                Some(Item::Run(run)) => self.bury_run(run, DeathReason::MaxLength, out),
+                None => break,
+            }
         }
+    }
+
+    /// Whether messages have to be dropped.
+    pub(super) fn is_overfull(&self) -> bool {
+        if self.options.overflow != OverflowRule::DropHead || !self.options.has_max_length() {
+            return false;
+        }
+        let (messages, body_bytes) = self.length();
+        self.exceeds(messages, body_bytes)
     }
 
     /// What the limits count: messages and bytes of bodies.

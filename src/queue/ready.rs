@@ -1,14 +1,16 @@
 //! Ready messages of one queue, in delivery order.
 //!
 //! Invariants: higher priority first, then LSN order, so a requeued message returns to its old place; the
-//! counts are those of the messages; every deadline is known to `expiry`. Lanes of unused priorities hold no
-//! memory worth counting. Not here: who receives (`dispatch`), how many may wait (`overflow`).
+//! counts are those of the messages, in memory or not; every deadline is known to `expiry`. Lanes of unused priorities
+//! hold no memory worth counting. As long as nothing is paged, that costs a branch.
+//! Not here: who receives (`dispatch`), how many may wait (`overflow`), when messages are loaded (`paging`).
 
-use crate::model::{Lsn, Timestamp};
+use crate::model::{Location, Lsn, Message, Timestamp};
 
-use super::entry::{Entry, Held};
+use super::entry::Entry;
 use super::expiry::{Deadline, Expiry};
 use super::lane::Lane;
+use super::paged::{Item, PagedRun, RUN_OVERHEAD};
 use super::stats::memory_of;
 
 #[derive(Debug, Default)]
@@ -20,7 +22,12 @@ pub(super) struct Ready {
     expiry: Expiry,
     count: usize,
     body_bytes: u64,
+    /// Of the messages in memory.
     memory: u64,
+    /// Messages that are not in memory.
+    paged: u64,
+    /// In how many runs they are.
+    runs: usize,
 }
 
 impl Ready {
@@ -37,9 +44,32 @@ impl Ready {
         self.body_bytes
     }
 
-    /// Bytes of the messages with a fixed overhead for each.
+    /// Bytes of the messages in memory with a fixed overhead for each, and one for each run of others.
     pub(super) fn memory(&self) -> u64 {
+        self.memory + self.runs as u64 * RUN_OVERHEAD
+    }
+
+    /// Of that, the bytes of the messages in memory: what paging gives back.
+    pub(super) fn resident(&self) -> u64 {
         self.memory
+    }
+
+    /// Messages that are not in memory.
+    pub(super) fn paged(&self) -> u64 {
+        self.paged
+    }
+
+    /// Whether there is a next message, and it is in memory.
+    pub(super) fn has_front(&self) -> bool {
+        self.count > 0 && self.front_run().is_none()
+    }
+
+    /// The next messages to be delivered, if they are not in memory.
+    pub(super) fn front_run(&self) -> Option<&PagedRun> {
+        match self.runs {
+            0 => None,
+            _ => self.lanes.get(self.first_lane()?)?.front_run(),
+        }
     }
 
     /// Puts a message in its place.
@@ -49,24 +79,53 @@ impl Ready {
         self.count += 1;
         self.body_bytes += u64::from(held.body_len);
         self.memory += memory_of(&held.message);
-        if let Some(deadline) = deadline(entry.lsn, &entry.held) {
+        if let Some(deadline) = entry.deadline() {
             self.expiry.add(deadline);
         }
         let priority = usize::from(entry.held.priority);
+        self.occupy(priority);
+        self.lanes[priority].insert(entry);
+    }
+
+    /// Puts a run in its place.
+    pub(super) fn insert_run(&mut self, run: PagedRun) {
+        self.count += run.count as usize;
+        self.body_bytes += run.body_bytes;
+        self.paged += u64::from(run.count);
+        let priority = usize::from(run.priority);
+        self.occupy(priority);
+        let lane = &mut self.lanes[priority];
+        let before = lane.run_count();
+        lane.insert_run(run, &mut self.expiry);
+        self.runs = self.runs + lane.run_count() - before;
+        self.forget_stale();
+    }
+
+    /// Whether no other run has messages in the place of this one.
+    pub(super) fn is_free_for(&self, run: &PagedRun) -> bool {
+        self.lanes.get(usize::from(run.priority)).is_none_or(|lane| lane.is_free_for(run))
+    }
+
+    /// A message comes to this lane.
+    fn occupy(&mut self, priority: usize) {
         if self.lanes.len() <= priority {
             self.lanes.resize_with(priority + 1, Lane::default);
         }
         self.occupied[priority / 64] |= 1 << (priority % 64);
-        self.lanes[priority].insert(entry);
     }
 
-    /// The next message to be delivered.
-    pub(super) fn front(&self) -> Option<(Lsn, &Held)> {
-        self.lanes.get(self.first_lane()?)?.front()
+    /// When the next message to be delivered came to the queue.
+    pub(super) fn head_enqueued(&self) -> Option<Timestamp> {
+        let lane = self.lanes.get(self.first_lane()?)?;
+        match lane.front_run() {
+            Some(run) => Some(run.enqueued),
+            None => lane.front().map(|(_, held)| held.enqueued),
+        }
     }
 
-    /// Takes the next message to be delivered.
+    /// Takes the next message to be delivered. It must be in memory: see [`Ready::has_front`].
     pub(super) fn pop(&mut self) -> Option<Entry> {
+        debug_assert!(self.front_run().is_none(), "the next message is not in memory");
         let priority = self.first_lane()?;
         let entry = self.lanes[priority].pop()?;
         self.removed(&entry);
@@ -84,39 +143,92 @@ impl Ready {
         self.expiry.first()
     }
 
-    /// Takes the next message that is past its deadline, in order of deadline, then LSN.
-    pub(super) fn pop_expired(&mut self, now: Timestamp) -> Option<Entry> {
+    /// Takes the next message that is past its deadline, in order of deadline, then LSN; or a run of them.
+    pub(super) fn pop_expired(&mut self, now: Timestamp) -> Option<Item> {
         while let Some(due) = self.expiry.pop_due(now) {
             let lane = &mut self.lanes[usize::from(due.priority)];
+            if self.runs > 0 && lane.run(due.lsn).is_some_and(|run| run.expires == due.at) {
+                let run = lane.remove_run(due.lsn).expect("it was there just now");
+                self.removed_run(&run);
+                return Some(Item::Run(run));
+            }
             if let Some(entry) = lane.remove(due.lsn, |held| held.expires == due.at) {
                 self.removed(&entry);
                 self.forget_stale();
-                return Some(entry);
+                return Some(Item::Message(entry));
             }
         }
         None
     }
 
+    /// Takes the next messages to be delivered, which are not in memory.
+    pub(super) fn pop_run(&mut self) -> Option<PagedRun> {
+        let run = *self.front_run()?;
+        self.take_run(&run)
+    }
+
+    /// Takes this run as it is now, if it still begins and is kept where it did.
+    pub(super) fn take_run(&mut self, run: &PagedRun) -> Option<PagedRun> {
+        let lane = self.lanes.get_mut(usize::from(run.priority))?;
+        lane.run(run.first).filter(|now| now.is_same(run))?;
+        let run = lane.remove_run(run.first)?;
+        self.removed_run(&run);
+        Some(run)
+    }
+
+    /// Pages messages out, the last ones of the lowest lanes first, until at most `keep_bytes` of them are in memory
+    /// or nothing more can go. Answers how many went.
+    pub(super) fn page_out(
+        &mut self,
+        keep_bytes: u64,
+        stored: &impl Fn(&Message) -> Option<Location>,
+    ) -> u64 {
+        let mut messages = 0;
+        for lane in &mut self.lanes {
+            let excess = self.memory.saturating_sub(keep_bytes);
+            if excess == 0 {
+                break;
+            }
+            let before = lane.run_count();
+            let out = lane.page_out(excess, stored, &mut self.expiry);
+            self.runs = self.runs + lane.run_count() - before;
+            self.memory -= out.memory;
+            messages += out.messages;
+        }
+        self.paged += messages;
+        self.forget_stale();
+        messages
+    }
+
+    /// Its lanes with their priorities, the lowest first.
+    pub(super) fn lanes(&self) -> impl Iterator<Item = (u8, &Lane)> {
+        (0..=u8::MAX).zip(&self.lanes)
+    }
+
+    /// The bytes of a message are here from now on. Answers whether it is still there.
+    pub(super) fn page_at(&mut self, priority: u8, lsn: Lsn, location: Location, from: u32) -> bool {
+        let lane = self.lanes.get_mut(usize::from(priority));
+        let Some(entry) = lane.and_then(|lane| lane.remove(lsn, |_| true)) else { return false };
+        self.removed(&entry);
+        self.insert_run(PagedRun::of(lsn, &entry.held, location, from));
+        true
+    }
+
     /// Takes all messages, in delivery order.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Entry> + use<> {
-        self.expiry.clear();
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Item> + use<> {
         let mut all = std::mem::take(self);
         std::iter::from_fn(move || {
             let priority = all.first_lane()?;
-            let entry = all.lanes[priority].pop()?;
-            if all.lanes[priority].is_empty() {
-                all.occupied[priority / 64] &= !(1 << (priority % 64));
-            }
-            Some(entry)
+            let item = all.lanes[priority].pop_item()?;
+            all.leave(priority);
+            Some(item)
         })
     }
 
-    /// Changes all messages: their times, not their places. Looks at every one.
-    pub(super) fn change(&mut self, change: impl Fn(&mut Held)) {
-        for mut entry in self.drain() {
-            change(&mut entry.held);
-            self.insert(entry);
-        }
+    /// Changes when messages expire, given when they came. Looks at every one.
+    pub(super) fn change_expiry(&mut self, change: impl Fn(Timestamp, &mut Timestamp)) {
+        self.lanes.iter_mut().for_each(|lane| lane.change_expiry(&change));
+        self.rebuild_expiry();
     }
 
     fn first_lane(&self) -> Option<usize> {
@@ -129,10 +241,27 @@ impl Ready {
         self.count -= 1;
         self.body_bytes -= u64::from(entry.held.body_len);
         self.memory -= memory_of(&entry.held.message);
-        if let Some(deadline) = deadline(entry.lsn, &entry.held) {
+        if let Some(deadline) = entry.deadline() {
             self.expiry.left(deadline);
         }
-        let priority = usize::from(entry.held.priority);
+        self.leave(usize::from(entry.held.priority));
+    }
+
+    /// Accounts for a run that has left its lane.
+    fn removed_run(&mut self, run: &PagedRun) {
+        self.count -= run.count as usize;
+        self.body_bytes -= run.body_bytes;
+        self.paged -= u64::from(run.count);
+        self.runs -= 1;
+        if let Some(deadline) = run.deadline() {
+            self.expiry.left(deadline);
+        }
+        self.leave(usize::from(run.priority));
+        self.forget_stale();
+    }
+
+    /// Something has left this lane.
+    fn leave(&mut self, priority: usize) {
         if self.lanes[priority].is_empty() {
             self.occupied[priority / 64] &= !(1 << (priority % 64));
         }
@@ -140,14 +269,21 @@ impl Ready {
 
     fn forget_stale(&mut self) {
         if self.expiry.is_mostly_stale() {
-            let messages = self.lanes.iter().flat_map(Lane::iter);
-            self.expiry.rebuild(messages.filter_map(|(lsn, held)| deadline(lsn, held)));
+            self.rebuild_expiry();
         }
+    }
+
+    fn rebuild_expiry(&mut self) {
+        let messages = self.lanes.iter().flat_map(Lane::iter);
+        let messages = messages.filter_map(|(lsn, held)| Deadline::of(lsn, held.expires, held.priority));
+        let runs = self.lanes.iter().flat_map(Lane::runs).filter_map(PagedRun::deadline);
+        self.expiry.rebuild(messages.chain(runs));
     }
 
     /// Asserts what the module promises.
     pub(super) fn check_invariants(&self) {
         let (mut count, mut body_bytes, mut memory, mut deadlines) = (0, 0, 0, Vec::new());
+        let (mut paged, mut runs) = (0, 0);
         for (priority, lane) in self.lanes.iter().enumerate() {
             lane.check_invariants();
             let occupied = self.occupied[priority / 64] >> (priority % 64) & 1 == 1;
@@ -158,14 +294,19 @@ impl Ready {
                 count += 1;
                 body_bytes += u64::from(held.body_len);
                 memory += memory_of(&held.message);
-                deadlines.extend(deadline(lsn, held));
+                deadlines.extend(Deadline::of(lsn, held.expires, held.priority));
+            }
+            for run in lane.runs() {
+                assert_eq!(usize::from(run.priority), priority);
+                count += run.count as usize;
+                body_bytes += run.body_bytes;
+                paged += u64::from(run.count);
+                runs += 1;
+                deadlines.extend(run.deadline());
             }
         }
         assert_eq!((self.count, self.body_bytes, self.memory), (count, body_bytes, memory));
+        assert_eq!((self.paged, self.runs), (paged, runs));
         self.expiry.check_invariants(deadlines);
     }
-}
-
-fn deadline(lsn: Lsn, held: &Held) -> Option<Deadline> {
-    (held.expires != Timestamp::NEVER).then_some(Deadline { at: held.expires, lsn, priority: held.priority })
 }

@@ -5,10 +5,11 @@
 
 use rialto_protocol::types::ShortStr;
 
-use crate::model::{ConsumerId, Message, Timestamp};
+use crate::model::{ConsumerId, Publication, Returned, StoredRun, Timestamp};
 
 use super::Queue;
-use super::effects::{DeadLetter, DeathReason, Effects, Returned, Settle, SettleError};
+use super::dying::Cause;
+use super::effects::{DeadLetter, DeathReason, Effects, Settle, SettleError};
 use super::entry::{Entry, Held};
 
 impl Queue {
@@ -27,7 +28,7 @@ impl Queue {
         out: &mut Effects,
     ) -> Result<u64, SettleError> {
         let slot = self.consumers.find(consumer).ok_or(SettleError::UnknownConsumer)?;
-        let journal = self.options.durable;
+        let (stored, journalled) = (self.is_stored(), self.is_journalled());
         let unacked = &mut self.unacked;
         let consumer = self.consumers.get_mut(slot);
         if first_tag == 0 || last_tag >= consumer.unacked.next_tag() {
@@ -38,8 +39,8 @@ impl Queue {
         match settlement {
             Settle::Ack => consumer.unacked.take(first_tag, last_tag, |entry| {
                 unacked.remove(&entry);
-                if journal && entry.held.message.is_persistent() {
-                    out.settled.push(entry.lsn);
+                if stored {
+                    entry.note_settled(journalled, out);
                 }
             }),
             _ => consumer.unacked.take(first_tag, last_tag, |entry| {
@@ -109,15 +110,20 @@ impl Queue {
             } else if entry.held.expires <= now {
                 dead.push((entry, DeathReason::Expired));
             } else {
-                if self.is_journalled(&entry.held.message) {
+                let retry = self.options.delayed_retry.filter(|retry| retry.applies(failed));
+                let until = retry.map(|retry| {
+                    let count = if failed { entry.held.failures } else { entry.held.returns };
+                    now.plus(retry.delay(entry.lsn, count))
+                });
+                if self.is_journalled()
+                    && let Some(location) = entry.held.message.location()
+                    && !location.segment.is_overflow()
+                {
                     let Held { failures: delivery_count, returns, .. } = entry.held;
-                    out.returned.push(Returned { lsn: entry.lsn, delivery_count, returns });
+                    out.returned.push(Returned { lsn: entry.lsn, location, delivery_count, returns, until });
                 }
-                match self.options.delayed_retry.filter(|retry| retry.applies(failed)) {
-                    Some(retry) => {
-                        let count = if failed { entry.held.failures } else { entry.held.returns };
-                        self.delayed.insert(now.plus(retry.delay(entry.lsn, count)), entry);
-                    }
+                match until {
+                    Some(until) => self.delayed.insert(until, entry),
                     None => self.ready.insert(entry),
                 }
             }
@@ -138,19 +144,51 @@ impl Queue {
         text: Option<ShortStr>,
         out: &mut Effects,
     ) {
-        self.totals.count_death(reason);
-        let Entry { lsn, held } = entry;
-        if self.options.dead_letter.is_some() {
-            let delivery_count = held.failures;
-            out.dead.push(DeadLetter { message: held.message, lsn, reason, text, delivery_count });
-        } else if self.is_journalled(&held.message) {
-            out.settled.push(lsn);
+        self.totals.count_deaths(reason, 1);
+        match self.dying.is_empty() {
+            true => self.end(entry, reason, text, out),
+            false => self.dying.push(entry, Cause { reason, text }),
         }
     }
 
-    /// Whether the journal knows this message.
-    pub(super) fn is_journalled(&self, message: &Message) -> bool {
-        self.options.durable && message.is_persistent()
+    /// Ends a message whose turn to die it is.
+    pub(super) fn end(&self, entry: Entry, reason: DeathReason, text: Option<ShortStr>, out: &mut Effects) {
+        if self.options.dead_letter.is_none() {
+            return self.note_settled(&entry, out);
+        }
+        if self.spills {
+            // The journal does not know it; that it is released cannot wait for its way as a dead letter.
+            entry.note_settled(false, out);
+        }
+        let Entry { lsn, held } = entry;
+        let delivery_count = held.failures;
+        out.dead.push(DeadLetter { message: held.message, lsn, reason, text, delivery_count });
+    }
+
+    /// Tells who has stored this message, if anybody has, that it is done with.
+    pub(super) fn note_settled(&self, entry: &Entry, out: &mut Effects) {
+        if self.is_stored() {
+            entry.note_settled(self.is_journalled(), out);
+        }
+    }
+
+    /// Tells the journal, which was told that this message comes before the queue was asked, that the queue does not take
+    /// it.
+    pub(super) fn note_not_taken(&self, publication: &Publication, out: &mut Effects) {
+        if let Some(location) = publication.message.location() {
+            let run = StoredRun { first: publication.lsn, count: 1, location };
+            out.note_settled(run, self.is_journalled());
+        }
+    }
+
+    /// Whether the journal has its persistent messages: it is durable, and does not go with a connection.
+    pub(super) fn is_journalled(&self) -> bool {
+        self.options.durable && !self.options.exclusive
+    }
+
+    /// Whether messages may be stored somewhere on its account, so that somebody has to know when they are done with.
+    pub(super) fn is_stored(&self) -> bool {
+        self.is_journalled() || self.spills
     }
 }
 

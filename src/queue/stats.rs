@@ -26,11 +26,14 @@ pub struct QueueStats {
     pub delayed: u64,
     /// Messages delivered and not settled.
     pub unacked: u64,
-    /// Bytes of the ready messages, with [`MESSAGE_OVERHEAD`] for each.
+    /// Of all these, messages that are not in memory.
+    pub paged: u64,
+    /// Bytes of memory of the ready messages: [`MESSAGE_OVERHEAD`] for each that is in memory included, and
+    /// [`super::RUN_OVERHEAD`] for each run of those that are not.
     pub ready_bytes: u64,
     /// Bytes of the bodies of the ready messages: what `x-max-length-bytes` limits.
     pub ready_body_bytes: u64,
-    /// Bytes of the delayed messages, with [`MESSAGE_OVERHEAD`] for each.
+    /// Bytes of memory of the delayed messages, counted likewise.
     pub delayed_bytes: u64,
     /// Bytes of the unacked messages, with [`MESSAGE_OVERHEAD`] for each.
     pub unacked_bytes: u64,
@@ -75,15 +78,17 @@ pub struct Totals {
     pub max_length: u64,
     /// Messages that came back too often.
     pub delivery_limit: u64,
+    /// Messages that could not be read back.
+    pub lost: u64,
 }
 
 impl Totals {
-    pub(super) fn count_death(&mut self, reason: DeathReason) {
+    pub(super) fn count_deaths(&mut self, reason: DeathReason, messages: u64) {
         match reason {
-            DeathReason::Rejected => self.rejected += 1,
-            DeathReason::Expired => self.expired += 1,
-            DeathReason::MaxLength => self.max_length += 1,
-            DeathReason::DeliveryLimit => self.delivery_limit += 1,
+            DeathReason::Rejected => self.rejected += messages,
+            DeathReason::Expired => self.expired += messages,
+            DeathReason::MaxLength => self.max_length += messages,
+            DeathReason::DeliveryLimit => self.delivery_limit += messages,
         }
     }
 }

@@ -5,9 +5,12 @@
 //! Not here: what connections say (`session`), what queues do (`broker`).
 
 mod connection;
+mod control;
 mod embedded;
+mod open_files;
 mod read_buffer;
 mod serve;
+mod storage;
 mod timers;
 
 use std::io;
@@ -20,6 +23,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub use control::{CONTROL_SOCKET, Control, ControlAnswer, ControlRequest};
 pub use embedded::Embedded;
 pub use serve::{ServeError, serve};
 

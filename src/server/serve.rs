@@ -7,13 +7,15 @@ use std::sync::Arc;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
+use super::storage::{self, Storage};
 use super::{Server, ServerOptions};
-use crate::broker::{Broker, Limits, Turn, Users};
+use crate::broker::{Broker, Limits, RestoreError, Turn, Users};
 use crate::config::{ListenAddress, Settings};
 use crate::model::VhostName;
 use crate::queue::QueueLimits;
 use crate::routing::RoutingLimits;
 use crate::session::{AmqpOptions, SessionOptions};
+use crate::store::StoreError;
 
 /// Why the broker could not serve.
 #[derive(Debug, Error)]
@@ -29,6 +31,17 @@ pub enum ServeError {
     /// A socket could not be opened.
     #[error("{0}")]
     Listen(#[from] io::Error),
+    /// The data folder cannot be opened.
+    #[error("cannot open the data folder {folder}: {error}")]
+    Store {
+        /// The folder.
+        folder: String,
+        /// Why.
+        error: StoreError,
+    },
+    /// What is in the data folder is not for this version.
+    #[error("{0}")]
+    Restore(RestoreError),
     /// Some connections had to be cut off.
     #[error("some connections did not end within server.shutdown_grace and were cut off")]
     CutOff,
@@ -43,13 +56,40 @@ pub async fn serve(
     stop: CancellationToken,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
+    super::open_files::raise_limit(settings.server.connections_max.into());
     let mut addresses = Vec::new();
     for address in &settings.server.listen {
         let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
         let resolved = resolved.map_err(|error| ServeError::Resolve { address: address.clone(), error })?;
         addresses.extend(resolved);
     }
-    let server = Server::bind(broker(settings), &addresses, options(settings)).await?;
+    let (broker, storage) = broker(settings)?;
+    let control_stop = stop.child_token();
+    let control = storage.as_ref();
+    let control = control.and_then(|storage| storage.control(&settings.store.data_dir, control_stop.clone()));
+    let control = control.map(|control| tokio::spawn(control.run()));
+    let served = serve_broker(broker, &addresses, options(settings), stop, ready).await;
+    control_stop.cancel();
+    if let Some(control) = control {
+        // A backup that was being made has been given up.
+        let _ = control.await;
+    }
+    if let Some(storage) = storage {
+        let all_ended = served.is_ok();
+        // It waits for the disk.
+        let _ = tokio::task::spawn_blocking(move || storage.close(all_ended)).await;
+    }
+    served
+}
+
+async fn serve_broker(
+    broker: Broker,
+    addresses: &[SocketAddr],
+    options: ServerOptions,
+    stop: CancellationToken,
+    ready: impl FnOnce(&[SocketAddr]),
+) -> Result<(), ServeError> {
+    let server = Server::bind(broker, addresses, options).await?;
     ready(&server.addresses()?);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
@@ -61,17 +101,31 @@ pub async fn serve(
     }
 }
 
-fn broker(settings: &Settings) -> Broker {
+/// The broker, and what drives its data folder if it has one. Nobody is served yet, so it may wait for the disk.
+fn broker(settings: &Settings) -> Result<(Broker, Option<Storage>), ServeError> {
     let users =
         settings.auth.users.iter().map(|(name, user)| (name.clone(), user.password.reveal().to_owned()));
-    let vhosts = settings.vhosts.names.iter();
-    let broker = Broker::in_memory()
+    let vhosts: Vec<_> = settings
+        .vhosts
+        .names
+        .iter()
+        .map(|name| VhostName::new(name).expect("checked with the settings: at most 255 bytes"))
+        .collect();
+    let builder = Broker::in_memory()
         .limits(limits(settings))
         .users(Users::new(users, settings.auth.guest_loopback_only))
-        .vhosts(
-            vhosts.map(|name| VhostName::new(name).expect("checked with the settings: at most 255 bytes")),
-        )
-        .build();
+        .vhosts(vhosts.clone());
+    if settings.store.in_memory {
+        let broker = builder.build();
+        set_policies(settings, &broker);
+        return Ok((broker, None));
+    }
+    let (broker, storage) =
+        storage::open(&settings.store, builder, vhosts, |broker| set_policies(settings, broker))?;
+    Ok((broker, Some(storage)))
+}
+
+fn set_policies(settings: &Settings, broker: &Broker) {
     let mut turn = Turn::new();
     turn.begin(broker.now());
     for policy in &settings.policies {
@@ -79,8 +133,7 @@ fn broker(settings: &Settings) -> Broker {
         let policy = policy.policy().expect("checked with the settings: it is valid");
         vhost.set_policy(policy, &mut turn).expect("checked with the settings: they are not too many");
     }
-    turn.finish(&broker);
-    broker
+    turn.finish(broker);
 }
 
 fn limits(settings: &Settings) -> Limits {
@@ -88,6 +141,7 @@ fn limits(settings: &Settings) -> Limits {
     Limits {
         memory_budget: memory.budget.bytes(),
         queue_budget: memory.queue_budget.bytes(),
+        queue_bodies: memory.bodies_kept().bytes(),
         low_water_percent: memory.low_water_percent.into(),
         outbox_bytes: memory.outbox.bytes(),
         consumer_window: memory.consumer_window.bytes(),

@@ -7,11 +7,15 @@
 pub mod amqp;
 mod consumer_arguments;
 mod departure;
+mod held_answers;
 pub mod native;
 mod options;
 mod publish_rules;
 mod route_cache;
 mod settles;
+mod speaker;
+#[cfg(test)]
+mod testing;
 mod turn_box;
 mod write_queue;
 

@@ -1,4 +1,4 @@
-//! What a publisher may not write into a message's properties, whichever protocol it speaks.
+//! What is refused of a publisher, whichever protocol it speaks.
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::RawProperties;
@@ -14,4 +14,9 @@ pub(super) fn check_user_id(properties: &RawProperties<'_>, user: &str) -> Resul
         }
         _ => Ok(()),
     }
+}
+
+/// What publishers hear, and who waits for the disk, when the log has stopped for good.
+pub(super) fn not_stored(why: &str) -> BrokerError {
+    BrokerError::refused(ReplyCode::InternalError, format!("the broker stores nothing more: {why}"))
 }

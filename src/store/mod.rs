@@ -4,6 +4,32 @@
 //! Invariant, from the journal on: a confirm or a declare of something durable is answered only when
 //! [`Log::committed`] has passed the position of its record. Not here: what queues do with messages.
 
+pub mod backup;
+mod catalog;
+pub mod check;
+mod disk;
+mod file_disk;
+pub mod journal;
 mod log;
+mod opening;
+pub mod record;
+pub mod recovery;
+pub mod segment;
+mod sim_disk;
+#[doc(hidden)]
+pub mod simulation;
+#[cfg(test)]
+pub(crate) mod testing;
 
-pub use log::{Appended, Log, LogError, MemoryLog, Position, Record, Role};
+pub use catalog::{
+    BACKLOG_MAX, BindingEnd, BindingRow, Catalog, CatalogContents, CatalogError, CatalogPumped, Change,
+    ExchangeRow, PermissionRow, PolicyRow, QueueRow, QueueUse, UserRow, VhostRow,
+};
+pub use disk::{Disk, DiskFile};
+pub use file_disk::FileDisk;
+pub use log::{
+    Log, LogError, MemoryLog, Part, Position, PublishPart, RecordSlice, Role, StoredMessage, StoredTarget,
+};
+pub use opening::{Store, StoreError, StoreOptions};
+pub use recovery::RestoredQueue;
+pub use sim_disk::SimDisk;

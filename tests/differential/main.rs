@@ -17,12 +17,14 @@ mod wanted;
 
 use std::collections::BTreeMap;
 use std::env;
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use rialto::broker::Broker;
-use rialto::server::Embedded;
+use rialto::config::{ListenAddress, Settings};
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 
 use generator::Generator;
 use oracle::{Oracle, TWIN};
@@ -38,9 +40,8 @@ fn random_operations_have_the_same_consequences_on_both_brokers() {
     let (ours, _broker) = match env::var("RIALTO_DIFF_OURS") {
         Ok(named) => (named.to_socket_addrs().expect("host:port").next().expect("an address"), None),
         Err(_) => {
-            let runtime = Runtime::new().expect("a runtime");
-            let broker = runtime.block_on(Embedded::start(Broker::in_memory().build())).expect("a free port");
-            (broker.address(), Some((broker, runtime)))
+            let broker = Ours::start();
+            (broker.address, Some(broker))
         }
     };
     let ours = Endpoint { name: "rialto", address: ours, vhost: "/".to_owned() };
@@ -57,6 +58,44 @@ fn the_oracle_agrees_with_itself() {
     }
     let twin = |vhost: &str| Endpoint { name: "rabbitmq", address: oracle.address, vhost: vhost.to_owned() };
     compare(&[twin("/"), twin(TWIN)], number("RIALTO_DIFF_TWIN_OPS", 300), number("RIALTO_DIFF_RUNS", 1));
+}
+
+/// A broker on a data folder of its own, so that all of this happens over the journal.
+struct Ours {
+    address: SocketAddr,
+    stop: CancellationToken,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Ours {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings = Settings::default();
+        settings.server.listen = vec![ListenAddress::new("127.0.0.1", 0)];
+        settings.store.data_dir = folder.path().join("data");
+        let stop = CancellationToken::new();
+        let (tell, told) = mpsc::channel();
+        let serving = thread::spawn({
+            let stop = stop.clone();
+            move || {
+                let runtime = Runtime::new().expect("a runtime");
+                let ready = |addresses: &[SocketAddr]| tell.send(addresses[0]).expect("it is awaited");
+                runtime.block_on(rialto::server::serve(&settings, stop, ready)).expect("it serves");
+                drop(folder);
+            }
+        });
+        Ours { address: told.recv().expect("it serves"), stop, serving: Some(serving) }
+    }
+}
+
+impl Drop for Ours {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        let ended = self.serving.take().map(JoinHandle::join);
+        if !thread::panicking() {
+            assert!(matches!(ended, Some(Ok(()))), "the broker did not end in good order");
+        }
+    }
 }
 
 fn skip() {

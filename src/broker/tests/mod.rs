@@ -3,8 +3,10 @@
 mod copies;
 mod deduplication;
 mod delayed;
+mod durable;
 mod policies;
 mod reply_queues;
+mod restoring;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::model::{
 };
 use crate::queue::Delivery;
 use crate::routing::{Declared, Routed};
+use crate::store::Change;
 
 pub(super) const ME: ConnectionId = ConnectionId(1);
 pub(super) const OTHER: ConnectionId = ConnectionId(2);
@@ -111,7 +114,7 @@ impl World {
             batch
                 .push_content(&route, &resolved.targets, stored, body.as_bytes())
                 .map_err(|error| BrokerError::refused(error.reply_code(), error.to_string()))?;
-            self.broker.publish(&mut batch, &self.outbox, &mut Vec::new(), &mut self.turn);
+            let _ = self.broker.publish(&mut batch, &self.outbox, &mut Vec::new(), &mut self.turn);
             self.turn.finish(&self.broker);
         }
         Ok(resolved.targets.queues.len())

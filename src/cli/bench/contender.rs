@@ -1,4 +1,5 @@
-//! Who is measured: a Rialto broker, RabbitMQ, a NATS server, the bare relay; started for a round, or already running.
+//! Who is measured: a Rialto broker, RabbitMQ, a NATS server, the bare relay, the disk; started for a round, or already
+//! running.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -12,9 +13,10 @@ use super::plan::{Acks, Plan};
 use super::process::Process;
 use super::rabbitmq::RabbitMq;
 use super::round::{self, Measured};
+use super::scratch::scratch_folder;
 use super::traffic::Ends;
 use super::usage::Meter;
-use super::{amqp, native, nats, relay};
+use super::{amqp, disk, native, nats, relay};
 
 /// What is spoken with a broker that understands more than one protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,9 +78,14 @@ pub(super) enum Contender {
         /// Whose bytes it relays.
         wire: Wire,
     },
+    /// Appending and syncing alone.
+    Disk {
+        /// Messages of one sync; none: all that may wait for one.
+        batch: Option<u32>,
+    },
 }
 
-/// `limit`, `nats`, `nats=PROGRAM`, `rabbitmq`, `rabbitmq=HOST:PORT`, `rialto`, `rialto=PROGRAM`.
+/// `disk`, `disk=MESSAGES`, `limit`, `nats`, `nats=PROGRAM`, `rabbitmq`, `rabbitmq=HOST:PORT`, `rialto`, `rialto=PROGRAM`.
 impl FromStr for Contender {
     type Err = String;
 
@@ -90,6 +97,11 @@ impl FromStr for Contender {
         };
         let wire = Wire::default();
         match (name, value) {
+            ("disk", None) => Ok(Contender::Disk { batch: None }),
+            ("disk", Some(messages)) => match messages.parse() {
+                Ok(batch @ 1..=1_000_000) => Ok(Contender::Disk { batch: Some(batch) }),
+                _ => Err(format!("{messages:?} is no number of messages from 1 to 1000000")),
+            },
             ("limit", None) => Ok(Contender::Limit { wire }),
             ("nats", program) => Ok(Contender::Nats { program: program.map(PathBuf::from) }),
             ("rabbitmq", None) => Ok(Contender::RabbitMq { program: None }),
@@ -101,8 +113,8 @@ impl FromStr for Contender {
                 Ok(Contender::Rialto { program: program.map(PathBuf::from), config: None, wire })
             }
             _ => {
-                let known = "limit, nats, nats=PROGRAM, rabbitmq, rabbitmq=HOST:PORT, rialto, rialto=PROGRAM";
-                Err(format!("one of: {known}"))
+                let ours = "disk, disk=MESSAGES, limit, rialto, rialto=PROGRAM";
+                Err(format!("one of: {ours}, nats, nats=PROGRAM, rabbitmq, rabbitmq=HOST:PORT"))
             }
         }
     }
@@ -132,6 +144,8 @@ impl fmt::Display for Contender {
             Contender::Nats { .. } => f.write_str("nats"),
             Contender::NatsAt { endpoint, .. } => write!(f, "nats at {endpoint}"),
             Contender::Limit { .. } => f.write_str("limit"),
+            Contender::Disk { batch: None } => f.write_str("disk"),
+            Contender::Disk { batch: Some(batch) } => write!(f, "disk={batch}"),
         }
     }
 }
@@ -153,6 +167,10 @@ impl Contender {
                 Some(what) => Err(BenchError::Options(format!("NATS core has no {what}"))),
                 None => Ok(()),
             },
+            Contender::Disk { .. } => match disk::unsupported(plan) {
+                Some(what) => Err(BenchError::Options(format!("a disk has no {what}"))),
+                None => Ok(()),
+            },
             Contender::Limit { .. } if plan.rate.is_some() => {
                 Err(BenchError::Options("the relay has no rate: it relays what it can".to_owned()))
             }
@@ -167,7 +185,10 @@ impl Contender {
     pub(super) fn measure(&self, plan: &Plan) -> BenchResult<Measured> {
         match self {
             Contender::Rialto { program, config, wire } => {
-                let process = start_rialto(program.as_deref(), config.as_deref())?;
+                // Dropped behind the process that writes to it.
+                let data = plan.persistent.then(scratch_folder).transpose()?;
+                let folder = data.as_ref().map(|(path, _)| path.join("data"));
+                let process = start_rialto(program.as_deref(), config.as_deref(), folder.as_deref())?;
                 let address = amqp_address(process.address()).map_err(BenchError::Process)?;
                 run(plan, wire.connect(&address, plan)?, Some(process.pid()))
             }
@@ -204,6 +225,11 @@ impl Contender {
                 let plan = &Plan { confirms: None, acks: Acks::Auto, ..plan.clone() };
                 run(plan, relay::connect(process.address(), plan, &block)?, Some(process.pid()))
             }
+            Contender::Disk { batch } => {
+                let batch = disk::batch(*batch, plan);
+                let plan = &Plan { publishers: 1, consumers: 1, batch, ..plan.clone() };
+                run(plan, disk::connect(plan)?, None)
+            }
         }
     }
 }
@@ -229,12 +255,18 @@ fn run(plan: &Plan, ends: Ends, pid: Option<u32>) -> BenchResult<Measured> {
     round::run(plan, ends, pid.map(Meter::of))
 }
 
-fn start_rialto(program: Option<&Path>, config: Option<&Path>) -> BenchResult<Process> {
+/// With a data folder, or all in memory.
+fn start_rialto(program: Option<&Path>, config: Option<&Path>, data: Option<&Path>) -> BenchResult<Process> {
     let program = match program {
         Some(program) => program.to_owned(),
         None => own_program()?,
     };
-    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0", "--in-memory"];
+    let data = data.map(absolute).transpose()?;
+    let mut arguments = vec!["serve", "--listen", "127.0.0.1:0"];
+    match &data {
+        Some(data) => arguments.extend(["--data-dir", data]),
+        None => arguments.push("--in-memory"),
+    }
     let config = config.map(absolute).transpose()?;
     if let Some(config) = &config {
         arguments.extend(["--config", config]);
@@ -272,7 +304,11 @@ mod tests {
         assert_eq!("limit".parse(), Ok(Contender::Limit { wire }));
         assert_eq!("nats".parse(), Ok(Contender::Nats { program: None }));
         assert_eq!("rabbitmq".parse(), Ok(Contender::RabbitMq { program: None }));
-        for wrong in ["rabbit", "limit=/bin/true", "nats=", "rabbitmq=host:port", ""] {
+        assert_eq!("disk".parse(), Ok(Contender::Disk { batch: None }));
+        assert_eq!("disk=250".parse(), Ok(Contender::Disk { batch: Some(250) }));
+        for wrong in
+            ["rabbit", "disk=", "disk=0", "disk=many", "limit=/bin/true", "nats=", "rabbitmq=host:port", ""]
+        {
             assert!(wrong.parse::<Contender>().is_err(), "{wrong:?}");
         }
     }

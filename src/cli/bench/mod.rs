@@ -1,16 +1,18 @@
 //! `rialto bench`: what a broker can do, measured from outside by a generator that costs little itself.
 //!
 //! Rooms: `options` (the command line), `plan` (what is sent, the same for all), `contender` (who is measured: a Rialto
-//! broker, RabbitMQ, a NATS server, the bare relay), `process` (their processes), `rabbitmq` (a node of its own),
-//! `leftovers` (what has to be ended), `round` (one measurement), `traffic` (the two ends as a round sees them),
-//! `native`, `amqp`, `nats` and `relay` (the ends), `pace` (open loop), `usage` (CPU and memory), `listener` (whose),
-//! `report` (medians, table, JSON).
+//! broker, RabbitMQ, a NATS server, the bare relay, the disk), `process` (their processes), `rabbitmq` (a node of its
+//! own), `scratch` (folders), `leftovers` (what has to be ended), `round` (one measurement), `traffic` (the two ends as a
+//! round sees them), `native`, `amqp`, `nats`, `relay` and `disk` (the ends), `pace` (open loop), `confirm_times`,
+//! `usage` (CPU and memory), `listener` (whose), `report` (medians, table, JSON).
 //! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
 //! clock starts; brokers that a measurement starts listen on loopback and end with it. Not here: the client that
 //! applications use (`rialto-client`), whose comfort would be measured along.
 
 mod amqp;
+mod confirm_times;
 mod contender;
+mod disk;
 mod error;
 mod leftovers;
 mod listener;
@@ -24,6 +26,7 @@ mod rabbitmq;
 mod relay;
 mod report;
 mod round;
+mod scratch;
 mod traffic;
 mod usage;
 

@@ -17,6 +17,7 @@ Examples:
   rialto bench throughput --publishers 4 --consumers 4 --queues 4 --size '1 KiB'
   rialto bench latency --rate 10000 --duration 30s
   rialto bench throughput --protocol amqp --against rabbitmq --rounds 5
+  rialto bench throughput --persistent --confirms 1000 --protocol amqp --against rabbitmq,disk
   rialto bench fanout --queues 100
   rialto bench limit --size '1 KiB'                 # what this machine could do at most
   rialto bench throughput --json > run.json
@@ -24,7 +25,9 @@ Examples:
 Starts a broker of its own for each round, so that its CPU and memory can be told from the
 generator's; --url measures a running one. Exit code 1 if a message is missing.
 
-In the tables µs are CPU time per message (in the one of latencies: time), cores are CPU time per
+With --persistent brokers write to the folder for temporary files, which TMPDIR names.
+
+In the tables µs are CPU time per message (in those of percentiles: time), cores are CPU time per
 second, and × says how many times the first line's figure this one is.";
 
 /// Measure a broker
@@ -120,7 +123,8 @@ struct Whom {
     /// The RabbitMQ node to start [default: the one that is installed]
     #[arg(long, value_name = "PROGRAM", help_heading = "Broker")]
     rabbitmq_server: Option<PathBuf>,
-    /// Measure these in turn with it: limit, nats, nats=PROGRAM, rabbitmq, rabbitmq=HOST:PORT, rialto=PROGRAM
+    /// Measure these in turn with it: limit, disk, nats, rabbitmq (nats=PROGRAM, rabbitmq=HOST:PORT, rialto=PROGRAM);
+    /// disk is a loop that appends and syncs all that may wait for a confirm at a time, or disk=MESSAGES
     #[arg(long, value_name = "WHO", value_delimiter = ',', help_heading = "Broker")]
     against: Vec<Contender>,
 }
@@ -202,6 +206,9 @@ pub(in super::super) struct Fanout {
     /// Messages a second, each counted once; 0: as many as go
     #[arg(long, value_name = "N", default_value_t = 0)]
     rate: u64,
+    /// Durable queues, messages that survive a restart
+    #[arg(long)]
+    persistent: bool,
     #[command(flatten)]
     guarantees: Guarantees,
     #[command(flatten)]
@@ -293,6 +300,7 @@ impl Fanout {
             consumers,
             queues: self.queues,
             fanout: true,
+            persistent: self.persistent,
             rate: (self.rate > 0).then_some(self.rate),
             ..self.common.plan(confirms, acks)
         };

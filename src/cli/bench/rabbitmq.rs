@@ -3,18 +3,17 @@
 //! Invariants: it listens on loopback; neither its settings nor its data are those of a RabbitMQ that is installed
 //! here; it, its `epmd` and its folder are gone when it is dropped. Not here: what is spoken with it (`amqp`).
 
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::error::{BenchResult, Doing};
 use super::leftovers::{Guard, Leftover};
 use super::listener::listener_on;
 use super::process::{self, Process};
+use super::scratch::scratch_folder;
 
 /// How long the node may say nothing while it starts: some seconds on a machine that is busy.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -45,7 +44,11 @@ pub(super) struct RabbitMq {
 impl RabbitMq {
     /// Starts a node and waits until it listens; `program` is the usual one if none is named.
     pub(super) fn start(program: Option<&Path>) -> BenchResult<RabbitMq> {
+        // Only this user can read it: the node's secret will lie there.
         let (path, folder) = scratch_folder()?;
+        let settings = path.join("rabbitmq.conf");
+        // The node asks for the file that it was told.
+        fs::write(&settings, "").doing(|| format!("cannot write {}", settings.display()))?;
         let [port, distribution_port, mapper_port] = free_ports()?;
         let node = Guard::new(Leftover::Listener { port, name: VIRTUAL_MACHINE });
         let port_mapper = Guard::new(Leftover::Listener { port: mapper_port, name: PORT_MAPPER });
@@ -118,17 +121,4 @@ fn free_ports() -> BenchResult<[u16; 3]> {
     // All are open at once, so that they differ.
     let [first, second, third] = [bind()?, bind()?, bind()?];
     Ok([port(&first)?, port(&second)?, port(&third)?])
-}
-
-/// A new folder that only this user can read: the node's secret lies in it.
-fn scratch_folder() -> BenchResult<(PathBuf, Guard)> {
-    static MADE: AtomicU32 = AtomicU32::new(0);
-    let number = MADE.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("rialto-bench-{}-{number}", std::process::id()));
-    DirBuilder::new().mode(0o700).create(&path).doing(|| format!("cannot create {}", path.display()))?;
-    let guard = Guard::new(Leftover::Folder(path.clone()));
-    let settings = path.join("rabbitmq.conf");
-    // The node asks for the file that it was told.
-    fs::write(&settings, "").doing(|| format!("cannot write {}", settings.display()))?;
-    Ok((path, guard))
 }

@@ -24,13 +24,21 @@ struct LatencyTable {
     compared: &'static [(&'static str, Figure)],
 }
 
-const LATENCIES: [LatencyTable; 2] = [
+const LATENCIES: [LatencyTable; 3] = [
     LatencyTable {
         what: "latency µs",
         of: |figures| figures.latency_us.as_ref(),
         compared: &[
             ("p50 ×", |figures| Some(figures.latency_us.as_ref()?.p50)),
             ("p99 ×", |figures| Some(figures.latency_us.as_ref()?.p99)),
+        ],
+    },
+    LatencyTable {
+        what: "confirmed after µs",
+        of: |figures| figures.confirmed_after_us.as_ref(),
+        compared: &[
+            ("p50 ×", |figures| Some(figures.confirmed_after_us.as_ref()?.p50)),
+            ("p99 ×", |figures| Some(figures.confirmed_after_us.as_ref()?.p99)),
         ],
     },
     LatencyTable {
@@ -101,6 +109,8 @@ struct Figures {
     latency_us: Option<Percentiles>,
     #[serde(skip_serializing_if = "Option::is_none")]
     generator_lateness_us: Option<Percentiles>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confirmed_after_us: Option<Percentiles>,
     published: u64,
     received: u64,
     confirmed: u64,
@@ -156,6 +166,7 @@ impl Figures {
             broker_rss_mib: round.broker_rss.map(|bytes| bytes as f64 / (1 << 20) as f64),
             latency_us: round.latency.as_ref().map(Percentiles::of),
             generator_lateness_us: round.lateness.as_ref().map(Percentiles::of),
+            confirmed_after_us: round.confirm_times.as_ref().map(Percentiles::of),
             published: round.published_in_all,
             received: round.received_in_all,
             confirmed: round.answers.confirmed,
@@ -187,6 +198,7 @@ impl Figures {
             broker_rss_mib: some(|f| f.broker_rss_mib),
             latency_us: percentiles(|f| f.latency_us.as_ref()),
             generator_lateness_us: percentiles(|f| f.generator_lateness_us.as_ref()),
+            confirmed_after_us: percentiles(|f| f.confirmed_after_us.as_ref()),
             published: count(|f| f.published),
             received: count(|f| f.received),
             confirmed: count(|f| f.confirmed),
@@ -313,10 +325,13 @@ impl Report {
     fn latencies(&self, table: &LatencyTable) -> String {
         let mut rows = vec![header(&[table.what])];
         rows[0].extend(PERCENTILES.map(|(name, _)| name.to_owned()));
+        if self.results.iter().all(|summary| (table.of)(&summary.median).is_none()) {
+            return String::new();
+        }
         for summary in &self.results {
-            let Some(percentiles) = (table.of)(&summary.median) else { return String::new() };
+            let values = (table.of)(&summary.median).map(Percentiles::values);
             let mut row = vec![summary.contender.clone()];
-            row.extend(percentiles.values().map(|value| fixed(Some(value), 1)));
+            row.extend((0..PERCENTILES.len()).map(|at| fixed(values.map(|values| values[at]), 1)));
             rows.push(row);
         }
         self.compare(&mut rows, table.compared);
@@ -461,6 +476,7 @@ mod tests {
                 surplus: 0,
                 latency: Some(histogram),
                 lateness: None,
+                confirm_times: None,
             }
         };
         let results =

@@ -31,7 +31,7 @@ const NAP_MAX: Duration = Duration::from_millis(50);
 const STACK: usize = 256 << 10;
 
 /// Longest latency that is told apart from longer ones: a minute, in nanoseconds.
-const LATENCY_MAX: u64 = 60_000_000_000;
+pub(super) const LATENCY_MAX: u64 = 60_000_000_000;
 
 /// What one round found.
 #[derive(Clone, Debug)]
@@ -63,6 +63,8 @@ pub(super) struct Measured {
     /// Nanoseconds from when a message was due until its sending began: the generator's own share of the latency,
     /// unless the broker made it wait.
     pub(super) lateness: Option<Histogram<u64>>,
+    /// Nanoseconds from when a message was sent until it was confirmed; messages sent within the window.
+    pub(super) confirm_times: Option<Histogram<u64>>,
 }
 
 /// What the threads of a round share.
@@ -122,13 +124,16 @@ pub(super) fn run(plan: &Plan, ends: Ends, broker: Option<Meter>) -> BenchResult
     watch.drain(measured.is_ok());
 
     let mut lateness = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
-    let mut latency = lateness.clone();
+    let (mut latency, mut confirm_times) = (lateness.clone(), lateness.clone());
     let mut answers = Answers::default();
     for thread in publishing {
-        let (late, answered) = joined(thread)?;
-        answers.confirmed += answered.confirmed;
-        answers.rejected += answered.rejected;
-        lateness.add(late).expect("histograms of one kind");
+        let published = joined(thread)?;
+        answers.confirmed += published.answers.confirmed;
+        answers.rejected += published.answers.rejected;
+        lateness.add(published.lateness).expect("histograms of one kind");
+        if let Some(times) = published.confirm_times {
+            confirm_times.add(times).expect("histograms of one kind");
+        }
     }
     for thread in consuming {
         latency.add(joined(thread)?).expect("histograms of one kind");
@@ -152,6 +157,7 @@ pub(super) fn run(plan: &Plan, ends: Ends, broker: Option<Meter>) -> BenchResult
         }
         measured.latency = plan.stamps.then_some(latency);
         measured.lateness = plan.rate.is_some().then_some(lateness);
+        measured.confirm_times = plan.confirms.is_some().then_some(confirm_times);
         clean_up()?;
     }
     measured
@@ -222,6 +228,7 @@ impl Watch<'_> {
             surplus: 0,
             latency: None,
             lateness: None,
+            confirm_times: None,
         })
     }
 
@@ -300,12 +307,26 @@ fn joined<T>(thread: JoinHandle<T>) -> BenchResult<T> {
     thread.join().map_err(|_| BenchError::Process("a thread of the generator has failed".to_owned()))
 }
 
-fn publish(
-    mut publisher: Box<dyn Publisher>,
-    shared: &Shared,
-    plan: &Plan,
-    pace: Option<Pace>,
-) -> (Histogram<u64>, Answers) {
+/// What a publisher's thread has found.
+struct Published {
+    answers: Answers,
+    lateness: Histogram<u64>,
+    confirm_times: Option<Histogram<u64>>,
+}
+
+/// Has the publisher begin anew once the window does.
+struct Start(bool);
+
+impl Start {
+    fn look(&mut self, publisher: &mut dyn Publisher, shared: &Shared) {
+        if !self.0 && shared.now() >= shared.window.0 {
+            publisher.begin_window();
+            self.0 = true;
+        }
+    }
+}
+
+fn publish(mut publisher: Box<dyn Publisher>, shared: &Shared, plan: &Plan, pace: Option<Pace>) -> Published {
     let mut lateness = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
     let publisher = &mut *publisher;
     let done = match pace {
@@ -321,11 +342,13 @@ fn publish(
         }
         Answers::default()
     });
-    (lateness, answers)
+    Published { answers, lateness, confirm_times: publisher.confirm_times().cloned() }
 }
 
 fn publish_freely(publisher: &mut dyn Publisher, shared: &Shared, batch: u32) -> BenchResult<()> {
+    let mut start = Start(false);
     while !shared.stop.load(Ordering::Relaxed) {
+        start.look(publisher, shared);
         publisher.publish(batch, None)?;
         shared.published.fetch_add(batch.into(), Ordering::Relaxed);
     }
@@ -341,8 +364,9 @@ fn publish_paced(
 ) -> BenchResult<()> {
     // By default the kernel may wake a sleeper 50 µs late, to save power; that would be most of a latency.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-    let mut sent = 0;
+    let (mut sent, mut start) = (0, Start(false));
     while !shared.stop.load(Ordering::Relaxed) {
+        start.look(publisher, shared);
         let now = shared.now();
         let count = pace.due_by(now).saturating_sub(sent).min(plan.batch.into()) as u32;
         if count == 0 {

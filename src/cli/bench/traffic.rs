@@ -2,6 +2,8 @@
 
 use std::net::TcpStream;
 
+use hdrhistogram::Histogram;
+
 use super::error::BenchResult;
 
 /// When a message of a batch was due, in nanoseconds of the round's clock.
@@ -15,6 +17,14 @@ pub(super) trait Publisher: Send {
 
     /// Waits until the broker has taken everything and answered for it, and closes the connection.
     fn finish(&mut self) -> BenchResult<Answers>;
+
+    /// The window begins: what is published from here on counts.
+    fn begin_window(&mut self) {}
+
+    /// Nanoseconds that each message of the window has waited to be confirmed, if it is.
+    fn confirm_times(&self) -> Option<&Histogram<u64>> {
+        None
+    }
 
     /// The socket, by which a round that has failed ends this.
     fn socket(&self) -> &TcpStream;

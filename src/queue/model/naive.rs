@@ -48,11 +48,19 @@ pub enum Mutation {
     DuplicateRenewsKey,
     /// A shorter time to live is for new messages only.
     TtlForNewOnly,
+    /// A restart gives messages a new time to live.
+    RestartRenewsTtl,
+    /// A restart forgets how often a message came back.
+    RestartForgetsReturns,
+    /// A restart makes delayed messages ready.
+    RestartEndsDelays,
+    /// Transient messages outlive a restart.
+    RestartKeepsTransient,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 20] = [
+    pub const ALL: [Mutation; 24] = [
         Mutation::RequeueAtTail,
         Mutation::ExpireAtHeadOnly,
         Mutation::RoundRestarts,
@@ -73,6 +81,10 @@ impl Mutation {
         Mutation::RefusedIsSeen,
         Mutation::DuplicateRenewsKey,
         Mutation::TtlForNewOnly,
+        Mutation::RestartRenewsTtl,
+        Mutation::RestartForgetsReturns,
+        Mutation::RestartEndsDelays,
+        Mutation::RestartKeepsTransient,
     ];
 }
 
@@ -86,6 +98,9 @@ pub(super) struct NaiveMessage {
     pub(super) died_here: bool,
     pub(super) own_priority: Option<u8>,
     pub(super) priority: u8,
+    /// As its publisher asked for.
+    pub(super) own_ttl_ms: Option<u64>,
+    /// In this queue.
     pub(super) ttl_ms: Option<u64>,
     pub(super) expires: Option<u64>,
     pub(super) returns: u32,
@@ -213,6 +228,7 @@ impl Naive {
             if self.mutation == Some(Mutation::DuplicateRenewsKey) {
                 seen.1 = until;
             }
+            self.settled(&message);
             return NaiveVerdict::Duplicate;
         }
         let verdict = self.take(message, now);
@@ -233,7 +249,7 @@ impl Naive {
             _ => message.own_priority.unwrap_or(self.options.default_priority),
         };
         message.priority = priority.min(self.options.max_priority);
-        message.ttl_ms = [message.ttl_ms, self.options.message_ttl_ms].into_iter().flatten().min();
+        message.ttl_ms = [message.own_ttl_ms, self.options.message_ttl_ms].into_iter().flatten().min();
         message.expires = message.ttl_ms.map(|ttl| now + ttl * 1000);
         self.dispatch(now);
         let (count, bytes) = self.length();
@@ -247,8 +263,9 @@ impl Naive {
             return NaiveVerdict::Accepted;
         }
         if is_refused {
-            if self.options.overflow == OverflowRule::RejectPublishDeadLetter {
-                self.bury(message, DeathReason::MaxLength, None);
+            match self.options.overflow {
+                OverflowRule::RejectPublishDeadLetter => self.bury(message, DeathReason::MaxLength, None),
+                _ => self.settled(&message),
             }
             return NaiveVerdict::Rejected;
         }
@@ -485,6 +502,53 @@ impl Naive {
         self.drop_overflow();
     }
 
+    /// The broker starts again: all that the journal has is there, and nobody else.
+    pub(super) fn restart(&mut self, now: u64) {
+        let held = self.consumers.drain(..).flat_map(|consumer| consumer.held).map(|(_, message)| message);
+        self.ready.extend(held);
+        self.round.clear();
+        (self.active, self.handing_over) = (None, false);
+        self.channels.iter_mut().for_each(|(taken, _)| *taken = 0);
+        self.idle_since = now;
+        if self.mutation != Some(Mutation::RestartKeepsTransient) {
+            self.ready.retain(|message| message.persistent);
+            self.delayed.retain(|(_, message)| message.persistent);
+        }
+        if self.mutation == Some(Mutation::RestartEndsDelays) {
+            self.ready.extend(self.delayed.drain(..).map(|(_, message)| message));
+        }
+        for message in self.ready.iter_mut().chain(self.delayed.iter_mut().map(|(_, message)| message)) {
+            message.ttl_ms = [message.own_ttl_ms, self.options.message_ttl_ms].into_iter().flatten().min();
+            let from = match self.mutation {
+                Some(Mutation::RestartRenewsTtl) => now,
+                _ => message.enqueued,
+            };
+            message.expires = message.ttl_ms.map(|ttl| from + ttl * 1000);
+            message.late_at = None;
+            if self.mutation == Some(Mutation::RestartForgetsReturns) {
+                (message.returns, message.failures) = (0, 0);
+            }
+        }
+        self.seen.clear();
+        if let Some(once) = self.options.deduplication.clone() {
+            let mut all: Vec<_> = self.ready.iter().chain(self.delayed.iter().map(|(_, m)| m)).collect();
+            all.sort_by_key(|message| (message.enqueued, message.lsn));
+            for message in all {
+                let Some(key) = message.key else { continue };
+                if self.seen.iter().any(|seen| seen.0 == key && message.enqueued < seen.1) {
+                    continue;
+                }
+                let ttl_ms = message.key_ttl_ms.or(once.ttl_ms);
+                let until = ttl_ms.map_or(u64::MAX, |ttl| message.enqueued + ttl * 1000);
+                self.seen.retain(|seen| seen.0 != key);
+                self.seen.push((key, until));
+                if self.seen.len() > once.size {
+                    self.seen.remove(0);
+                }
+            }
+        }
+    }
+
     pub(super) fn touch(&mut self, now: u64) {
         self.idle_since = now;
     }
@@ -539,17 +603,11 @@ impl Naive {
             Some(Mutation::DelayedOutlivesTtl) => delayed.0,
             _ => delay_end(delayed),
         };
-        let (mut due, delayed): (Vec<_>, Vec<_>) =
+        let (due, delayed): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.delayed).into_iter().partition(|delayed| end(delayed) <= now);
         self.delayed = delayed;
-        due.sort_by_key(|delayed| (end(delayed), delayed.1.lsn));
-        for (_, message) in due {
-            if message.expires.is_some_and(|at| at <= now) {
-                self.bury(message, DeathReason::Expired, None);
-            } else {
-                self.ready.push(message);
-            }
-        }
+        // Those that have waited for too long expire with the others.
+        self.ready.extend(due.into_iter().map(|(_, message)| message));
     }
 
     /// When a message that came back now may be delivered again, if it has to wait.

@@ -7,17 +7,19 @@ use std::time::Duration;
 use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};
 
 use crate::model::{
-    ConsumerId, ConsumerTag, DeadLetterTarget, DeduplicationOptions, DelayedRetry, DelayedRetryType,
-    ExchangeName, Lsn, MemoryGauge, Message, MessageRoute, OverflowRule, Priority, Publication, QueueName,
-    QueueOptions, RoutingKey, Timestamp,
+    BatchBuilder, ConsumerId, ConsumerTag, DeadLetterTarget, DeduplicationOptions, DelayedRetry,
+    DelayedRetryType, ExchangeName, Location, Lsn, MemoryGauge, MessageRoute, OverflowRule, Priority,
+    Publication, QueueName, QueueOptions, RoutingKey, StoredRun, Timestamp,
 };
 use crate::queue::{
-    ChannelWindow, ConsumerSpec, Credit, Effects, PauseReason, Queue, QueueLimits, Readiness, RejectReason,
-    RemoveMode, Settle, Verdict,
+    ChannelWindow, ConsumerSpec, Credit, Effects, PagedRun, PauseReason, Queue, QueueLimits, Readiness,
+    RemoveMode, Settle, Spill, Verdict,
 };
 
 use super::choices::Choices;
 use super::naive::{Mutation, Naive, NaiveConsumer, NaiveMessage, NaiveVerdict, Told};
+use super::stored::Stored;
+use super::tally::Tally;
 
 /// Where machine and twin differ.
 #[derive(Clone, Debug)]
@@ -34,70 +36,13 @@ impl fmt::Display for Difference {
     }
 }
 
-/// What happened in a run: to see that the choices reach every rule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Operations done.
-    pub operations: u64,
-    /// Deliveries and answers to `get`s.
-    pub delivered: u64,
-    /// Messages acknowledged.
-    pub acked: u64,
-    /// Messages that came back.
-    pub returned: u64,
-    /// Messages rejected by a consumer.
-    pub rejected: u64,
-    /// Messages expired.
-    pub expired: u64,
-    /// Messages over the maximum length.
-    pub max_length: u64,
-    /// Messages that were held for too long.
-    pub late: u64,
-    /// Duplicates dropped.
-    pub duplicates: u64,
-    /// Times a message was seen delayed.
-    pub delayed: u64,
-    /// Messages over the delivery limit.
-    pub delivery_limit: u64,
-    /// Publishes refused.
-    pub refused: u64,
-    /// Consumers seen paused, by reason: not active, prefetch, credit, outbox full, channel prefetch.
-    pub paused: [u64; 5],
-    /// Settlements refused.
-    pub settle_errors: u64,
-    /// Consumers refused.
-    pub consume_errors: u64,
-    /// Times the queue wanted to be deleted.
-    pub deleted: u64,
-}
-
-impl Tally {
-    /// Adds another run's.
-    pub fn add(&mut self, other: &Tally) {
-        self.operations += other.operations;
-        self.delivered += other.delivered;
-        self.acked += other.acked;
-        self.returned += other.returned;
-        self.rejected += other.rejected;
-        self.expired += other.expired;
-        self.max_length += other.max_length;
-        self.late += other.late;
-        self.duplicates += other.duplicates;
-        self.delayed += other.delayed;
-        self.delivery_limit += other.delivery_limit;
-        self.refused += other.refused;
-        self.paused.iter_mut().zip(other.paused).for_each(|(sum, count)| *sum += count);
-        self.settle_errors += other.settle_errors;
-        self.consume_errors += other.consume_errors;
-        self.deleted += other.deleted;
-    }
-}
-
 const START_MS: u64 = 1_000_000;
 const GETTERS: [u64; 2] = [900_001, 900_002];
 const CONSUMERS_MAX: usize = 8;
 const NAME: &str = "model";
 const KEY: &str = "id";
+/// More runs than a queue here ever has.
+const LOADS_MAX: usize = 100_000;
 
 /// Does up to `operations` random operations to a random queue and its twin, and compares after each.
 ///
@@ -120,7 +65,7 @@ pub fn run(
         pair.step(choices).map_err(at)?;
         pair.compare().map_err(at)?;
     }
-    pair.finish().map_err(|what| Difference { operation: operations, what })
+    pair.finish(choices).map_err(|what| Difference { operation: operations, what })
 }
 
 /// The machine and its twin, at the same time in the same state.
@@ -128,6 +73,11 @@ struct Pair {
     machine: Queue,
     naive: Naive,
     windows: Vec<Arc<ChannelWindow>>,
+    stored: Stored,
+    /// Whether messages are paged out in this run.
+    pages: bool,
+    /// Messages that are being written to an overflow file, and where.
+    spilling: Option<(Spill, Location)>,
     now: Timestamp,
     next_lsn: u64,
     /// LSNs that were passed over: their messages come late.
@@ -195,6 +145,9 @@ impl Pair {
             machine: Queue::new(name, options.clone(), QueueLimits::default(), now),
             windows: limits.iter().map(|limit| Arc::new(ChannelWindow::new(*limit))).collect(),
             naive: Naive::new(options, limits, mutation, now.as_micros()),
+            stored: Stored::default(),
+            pages: choices.one_in(2),
+            spilling: None,
             now,
             next_lsn: 1,
             late: Vec::new(),
@@ -210,13 +163,9 @@ impl Pair {
     /// One random operation, done to both.
     fn step(&mut self, choices: &mut impl Choices) -> Result<(), String> {
         self.tally.operations += 1;
-        match choices.below(64) {
-            0..21 => {
-                for _ in 0..self.burst {
-                    self.publish(choices)?;
-                }
-            }
-            21..33 => self.dispatch()?,
+        match choices.below(if self.pages { 72 } else { 64 }) {
+            0..21 => self.publish(choices)?,
+            21..33 => self.dispatch(choices)?,
             33..44 => self.settle(choices)?,
             44..47 => self.get(choices)?,
             47..50 => self.add(choices)?,
@@ -228,17 +177,66 @@ impl Pair {
             57 => self.wake_channels(),
             58..61 => self.now = self.now.plus_millis(choices.below(12)),
             61..63 => self.tick()?,
-            _ if choices.one_in(4) => self.purge()?,
-            _ if choices.one_in(4) => self.set_options(choices),
+            63 if choices.one_in(4) => self.purge()?,
+            63 if choices.one_in(4) => self.set_options(choices),
+            64..68 => self.page_out(choices),
+            68..71 => self.spill(choices),
+            71 if self.machine.options().durable && choices.one_in(3) => self.restart()?,
             _ => {
                 self.machine.touch(self.now);
                 self.naive.touch(self.now.as_micros());
             }
         }
+        self.load(choices, false)
+    }
+
+    /// Publishes what came with one read: a batch that the journal has, or that it does not have.
+    fn publish(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        let persistent = choices.one_in(2);
+        let alike = choices.one_in(2).then(|| facts(choices));
+        let mut builder = BatchBuilder::default();
+        let mut twins = Vec::new();
+        for _ in 0..self.burst {
+            let (priority, ttl_ms) = alike.unwrap_or_else(|| facts(choices));
+            twins.push(self.message(persistent, priority, ttl_ms, &mut builder, choices));
+        }
+        let messages: Vec<_> = builder.finish(&self.gauge).collect();
+        if persistent {
+            self.stored.append(messages[0].batch());
+        }
+        for (mut naive, message) in twins.into_iter().zip(messages) {
+            let (lsn, ttl_ms) = (naive.lsn, naive.own_ttl_ms);
+            let priority = naive.own_priority.map(Priority);
+            naive.len = message.len() as u64;
+            if self.machine.options().durable {
+                self.stored.keep(lsn, &message, priority, ttl_ms, self.now);
+            }
+            if self.machine.stats().paged > 0 {
+                // What is ready goes first to who has room, which may have to be loaded.
+                self.drive(choices)?;
+            }
+            let publication = Publication { message, lsn: Lsn(lsn), priority, ttl_ms, delay_ms: None };
+            let verdict = self.machine.publish(publication, self.now, &mut self.out);
+            let verdict = match verdict {
+                Verdict::Accepted => NaiveVerdict::Accepted,
+                Verdict::Duplicate => NaiveVerdict::Duplicate,
+                Verdict::Rejected(_) => NaiveVerdict::Rejected,
+            };
+            same("publish", verdict, self.naive.publish(naive, self.now.as_micros()))?;
+            self.load(choices, false)?;
+        }
         Ok(())
     }
 
-    fn publish(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+    /// Adds a message to a batch.
+    fn message(
+        &mut self,
+        persistent: bool,
+        priority: Option<u8>,
+        ttl_ms: Option<u64>,
+        builder: &mut BatchBuilder,
+        choices: &mut impl Choices,
+    ) -> NaiveMessage {
         let lsn = if !self.late.is_empty() && choices.one_in(8) {
             self.late.swap_remove(choices.below(self.late.len() as u64) as usize)
         } else {
@@ -250,10 +248,6 @@ impl Pair {
             self.next_lsn - 1
         };
         let body = body(lsn, choices.below(40) as usize);
-        let persistent = choices.one_in(2);
-        let ttl_ms =
-            choices.one_of(&[None, None, None, None, Some(0), Some(5), Some(20), Some(50), Some(500)]);
-        let priority = choices.one_of(&[None, Some(0), Some(1), Some(2), Some(3), Some(9), Some(255)]);
         let (mut key, mut key_ttl_ms, mut died_here) = (None, None, false);
         if self.machine.options().deduplication.is_some() {
             key = choices.one_of(&[None, Some(1), Some(2), Some(3), Some(4), Some(5)]);
@@ -271,8 +265,8 @@ impl Pair {
         });
         let delivery_mode = persistent.then_some(2);
         let properties = Properties { delivery_mode, headers, ..Properties::default() };
-        let message = Message::new(self.route.clone(), &properties.encoded(), &body, &self.gauge);
-        let naive = NaiveMessage {
+        builder.push_content(&self.route, &properties.encoded(), &body, persistent);
+        NaiveMessage {
             lsn,
             place: lsn,
             key,
@@ -280,31 +274,100 @@ impl Pair {
             died_here,
             own_priority: priority,
             priority: 0,
-            ttl_ms,
+            own_ttl_ms: ttl_ms,
+            ttl_ms: None,
             expires: None,
             returns: 0,
             failures: 0,
             late_at: None,
             body_len: body.len() as u64,
-            len: message.len() as u64,
+            len: 0,
             persistent,
             enqueued: self.now.as_micros(),
-        };
-        let priority = priority.map(Priority);
-        let publication = Publication { message, lsn: Lsn(lsn), priority, ttl_ms };
-        let verdict = self.machine.publish(publication, self.now, &mut self.out);
-        let verdict = match verdict {
-            Verdict::Accepted => NaiveVerdict::Accepted,
-            Verdict::Duplicate => NaiveVerdict::Duplicate,
-            Verdict::Rejected(RejectReason::MaxLength) => NaiveVerdict::Rejected,
-        };
-        same("publish", verdict, self.naive.publish(naive, self.now.as_micros()))
+        }
+    }
+
+    /// Dispatches until nobody has room or nothing is left. What is to be sent stays for later.
+    fn drive(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        self.machine.dispatch(self.now, &mut self.out);
+        self.load(choices, true)?;
+        self.naive.dispatch(self.now.as_micros());
+        Ok(())
+    }
+
+    /// Loads what the machine wants, perhaps in pieces.
+    fn load(&mut self, choices: &mut impl Choices, dispatch: bool) -> Result<(), String> {
+        for _ in 0..LOADS_MAX {
+            let Some(run) = self.machine.page_wanted() else { return Ok(()) };
+            self.page_in(&run, choices)?;
+            if dispatch {
+                self.machine.dispatch(self.now, &mut self.out);
+            }
+        }
+        Err("the machine wants to load something all the time".to_owned())
+    }
+
+    fn page_in(&mut self, run: &PagedRun, choices: &mut impl Choices) -> Result<(), String> {
+        let stored = StoredRun { first: run.first, count: run.count, location: run.location };
+        let mut messages = self.stored.read(stored, run.from, run.len, &self.gauge)?;
+        let all = u64::from(run.count);
+        let most = if choices.one_in(3) { 1 + choices.below(all) } else { all };
+        messages.truncate(most as usize);
+        self.tally.loaded += most;
+        let taken = self.machine.page_in(run, messages, &mut self.out);
+        same("messages taken into memory", taken as u64, most)
+    }
+
+    fn page_out(&mut self, choices: &mut impl Choices) {
+        let keep_bytes = choices.one_of(&[0, 0, 150, 500, 2000]);
+        let unwritten = choices.one_of(&[0, 0, 5, 30]);
+        let offset = self.stored.written(unwritten);
+        self.tally.paged += self.machine.page_out(keep_bytes, |location| location.offset <= offset);
+    }
+
+    /// Writes transient messages to an overflow file, at once or in two steps.
+    fn spill(&mut self, choices: &mut impl Choices) {
+        if let Some((spill, location)) = self.spilling.take() {
+            self.tally.spilled += spill.messages().len() as u64;
+            return self.machine.spilled(spill, location, &mut self.out);
+        }
+        let (keep_bytes, bytes_max) = (choices.one_of(&[0, 0, 500]), choices.one_of(&[1, 100, 5000]));
+        if let Some(spill) = self.machine.spill_wanted(keep_bytes, bytes_max) {
+            let location = self.stored.spill(spill.lsns().map(|lsn| lsn.0).zip(spill.messages()));
+            self.spilling = Some((spill, location));
+            if choices.one_in(2) {
+                self.spill(choices);
+            }
+        }
+    }
+
+    /// The broker stops without a word and starts again.
+    fn restart(&mut self) -> Result<(), String> {
+        self.tally.count(&self.machine.stats().totals);
+        self.tally.restarts += 1;
+        self.spilling = None;
+        let (name, options) = (self.machine.name().clone(), self.machine.options().clone());
+        self.machine = Queue::new(name, options.clone(), QueueLimits::default(), self.now);
+        for (window, (_, limit)) in self.windows.iter_mut().zip(&self.naive.channels) {
+            *window = Arc::new(ChannelWindow::new(*limit));
+        }
+        for run in self.stored.restart() {
+            same("restore", self.machine.restore(run), true)?;
+        }
+        self.machine.check_invariants();
+        for (at, message) in self.stored.each(&self.gauge)? {
+            self.machine.restore_key(&message, at);
+        }
+        self.naive.restart(self.now.as_micros());
+        // As when policies are applied.
+        self.machine.set_options(options.clone(), self.now, &mut self.out);
+        self.naive.set_options(options, self.now.as_micros());
+        Ok(())
     }
 
     /// As the broker does after a batch: dispatch, and take what is to be sent.
-    fn dispatch(&mut self) -> Result<(), String> {
-        self.machine.dispatch(self.now, &mut self.out);
-        self.naive.dispatch(self.now.as_micros());
+    fn dispatch(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        self.drive(choices)?;
         let mut taken = Vec::new();
         let mut bodies = Ok(());
         self.machine.take_deliveries(|consumer, deliveries| {
@@ -357,12 +420,20 @@ impl Pair {
 
     fn get(&mut self, choices: &mut impl Choices) -> Result<(), String> {
         let (getter, auto_ack) = (choices.one_of(&GETTERS), choices.one_in(2));
+        self.load_for_get(choices)?;
         let got = self.machine.get(ConsumerId(getter), auto_ack, self.now, &mut self.out);
         let got = got.map(|got| {
             let delivery = got.delivery;
             ((delivery.lsn.0, delivery.tag, delivery.delivery_count, delivery.returns), got.remaining)
         });
         same("get", got, self.naive.get(getter, auto_ack, self.now.as_micros()))
+    }
+
+    fn load_for_get(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        while let Some(run) = self.machine.page_wanted_for_get(self.now, &mut self.out) {
+            self.page_in(&run, choices)?;
+        }
+        Ok(())
     }
 
     fn add(&mut self, choices: &mut impl Choices) -> Result<(), String> {
@@ -505,10 +576,19 @@ impl Pair {
     fn compare(&mut self) -> Result<(), String> {
         self.machine.check_invariants();
         let text = |text: ShortStr| text.as_str().to_owned();
+        self.out.returned.iter().try_for_each(|returned| self.stored.returned(*returned))?;
+        self.out.settled.iter().try_for_each(|run| self.stored.settled(*run))?;
+        self.out.released.drain(..).try_for_each(|run| self.stored.released(run))?;
+        self.out.dead.iter().for_each(|dead| self.stored.died(dead.lsn.0));
         let dead = self.out.dead.drain(..);
         let mut told = Told {
             dead: dead.map(|d| (d.lsn.0, d.reason, d.text.map(text), d.delivery_count)).collect(),
-            settled: self.out.settled.drain(..).map(|lsn| lsn.0).collect(),
+            settled: self
+                .out
+                .settled
+                .drain(..)
+                .flat_map(|run| run.first.0..run.first.0 + u64::from(run.count))
+                .collect(),
             returned: self.out.returned.drain(..).map(|r| (r.lsn.0, r.delivery_count, r.returns)).collect(),
             late: self.out.late.drain(..).map(|(id, count)| (id.0, count)).collect(),
             deleted: self.out.deleted.take(),
@@ -534,7 +614,9 @@ impl Pair {
             .chain(naive.delayed.iter().map(|(_, message)| message))
             .map(|m| m.len + crate::queue::MESSAGE_OVERHEAD)
             .sum();
-        same("memory", self.machine.memory_bytes(), memory)?;
+        if stats.paged == 0 {
+            same("memory", self.machine.memory_bytes(), memory)?;
+        }
         let enqueued = naive.head().map(|head| Timestamp::from_micros(head.enqueued));
         same("head's age", stats.head_enqueued, enqueued)?;
         for (channel, window) in self.windows.iter().enumerate() {
@@ -562,27 +644,21 @@ impl Pair {
     }
 
     /// Takes what is left, message by message, and ends the queue.
-    fn finish(mut self) -> Result<Tally, String> {
-        self.dispatch()?;
+    fn finish(mut self, choices: &mut impl Choices) -> Result<Tally, String> {
+        self.dispatch(choices)?;
         self.compare()?;
         while self.machine.ready_len() > 0 {
+            self.load_for_get(choices)?;
             let got = self.machine.get(ConsumerId(GETTERS[0]), true, self.now, &mut self.out);
             let naive = self.naive.get(GETTERS[0], true, self.now.as_micros());
             let got = got.map(|got| (got.delivery.lsn.0, got.remaining));
             same("the rest", got, naive.map(|(given, remaining)| (given.0, remaining)))?;
         }
         self.compare()?;
-        let totals = self.machine.stats().totals;
-        self.tally.delivered = totals.delivered + totals.got;
-        self.tally.acked = totals.acked;
-        self.tally.returned = totals.returned;
-        self.tally.rejected = totals.rejected;
-        self.tally.expired = totals.expired;
-        self.tally.max_length = totals.max_length;
-        self.tally.late = totals.late;
-        self.tally.duplicates = totals.duplicates;
-        self.tally.delivery_limit = totals.delivery_limit;
-        self.tally.refused = totals.refused;
+        self.tally.count(&self.machine.stats().totals);
+        if self.spilling.is_some() {
+            self.spill(choices);
+        }
 
         let closed = self.machine.close(&mut self.out);
         let consuming = self.naive.consumers.iter().filter(|c| !c.getter && !c.cancelled);
@@ -591,6 +667,9 @@ impl Pair {
         self.out.cancelled.sort_unstable();
         same("consumers at the end", closed.consumers, consuming.len() as u64)?;
         same("cancelled", &self.out.cancelled, &consuming)?;
+        self.out.settled.iter().try_for_each(|run| self.stored.settled(*run))?;
+        self.out.released.iter().try_for_each(|run| self.stored.released(*run))?;
+        self.stored.check_empty()?;
         same("memory of a closed queue", self.machine.memory_bytes(), 0)?;
         for window in &self.windows {
             same("places taken in a channel's window at the end", window.taken(), 0)?;
@@ -598,6 +677,12 @@ impl Pair {
         same("bytes of messages at the end", self.gauge.bytes(), 0)?;
         Ok(self.tally)
     }
+}
+
+/// The priority of a message, and its time to live.
+fn facts(choices: &mut impl Choices) -> (Option<u8>, Option<u64>) {
+    let ttl_ms = choices.one_of(&[None, None, None, None, Some(0), Some(5), Some(20), Some(50), Some(500)]);
+    (choices.one_of(&[None, Some(0), Some(1), Some(2), Some(3), Some(9), Some(255)]), ttl_ms)
 }
 
 /// The body of the message with this LSN.

@@ -8,7 +8,10 @@ mod duplicates;
 mod expiry;
 mod order;
 mod overflow;
+mod paging;
+mod restore;
 mod settlement;
+mod spill;
 
 use crate::model::{
     ConsumerId, ConsumerTag, DeadLetterTarget, ExchangeName, Lsn, Priority, Publication, QueueName,
@@ -57,7 +60,7 @@ impl Host {
     fn publication(&mut self) -> Publication {
         let lsn = Lsn(self.next_lsn);
         self.next_lsn += 1;
-        Publication { message: message(b"0123456789"), lsn, priority: None, ttl_ms: None }
+        Publication { message: message(b"0123456789"), lsn, priority: None, ttl_ms: None, delay_ms: None }
     }
 
     /// Publishes a message of ten bytes.

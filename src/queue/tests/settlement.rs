@@ -2,7 +2,7 @@
 
 use rialto_protocol::types::{Properties, ShortStr};
 
-use crate::model::{MemoryGauge, Message, MessageRoute, RoutingKey};
+use crate::model::{Location, MemoryGauge, Message, MessageRoute, Returned, RoutingKey, StoredRun};
 
 use super::*;
 
@@ -129,6 +129,7 @@ fn persistent(host: &mut Host) {
     let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
     let message = Message::new(route, &properties.encoded(), b"kept", &MemoryGauge::new());
     let publication = Publication { message, ..host.publication() };
+    publication.message.batch().set_location(Location::from_u64(publication.lsn.0), 0);
     host.queue.publish(publication, host.now, &mut host.out);
 }
 
@@ -144,10 +145,13 @@ fn the_journal_is_told_of_persistent_messages_in_durable_queues_only() {
         host.deliveries();
         host.settle(1, 3..=3, Settle::Requeue).unwrap();
         host.queue.purge(host.now, &mut host.out);
-        let settled: &[Lsn] = if durable { &[Lsn(1), Lsn(3)] } else { &[] };
-        let returned: &[Returned] =
-            if durable { &[Returned { lsn: Lsn(3), delivery_count: 1, returns: 1 }] } else { &[] };
-        assert_eq!((&host.out.settled[..], &host.out.returned[..]), (settled, returned));
+        let [one, three] =
+            [1, 3].map(|lsn| StoredRun { first: Lsn(lsn), count: 1, location: Location::from_u64(lsn) });
+        let location = Location::from_u64(3);
+        let returned = Returned { lsn: Lsn(3), location, delivery_count: 1, returns: 1, until: None };
+        let (settled, returned) =
+            if durable { (vec![one, three], vec![returned]) } else { Default::default() };
+        assert_eq!((&host.out.settled, &host.out.returned), (&settled, &returned));
     }
 }
 

@@ -10,26 +10,63 @@ use super::{AmqpSession, CLOSE_TIMEOUT, State};
 use crate::broker::Turn;
 use crate::model::ChannelId;
 use crate::session::departure::leave_queues;
+use crate::session::speaker::Speaker;
+
+/// What a connection ends with.
+#[derive(Debug)]
+pub(super) enum LastWords {
+    /// We end it.
+    Close(ConnectionClose),
+    /// The client has.
+    CloseOk,
+}
 
 impl AmqpSession {
     /// Ends the connection with a reason. What was read before the reason arose is carried out.
     pub(super) fn close(&mut self, fault: &Fault) {
-        if matches!(self.state, State::Closing { .. } | State::Finished) {
+        if matches!(self.state, State::Leaving { .. } | State::Closing { .. } | State::Finished) {
             return;
         }
         let text = fault.reply_text();
         tracing::info!(peer = %self.peer, code = fault.code.number(), %text, method = fault.method.name(), "closing connection");
+        self.leave(LastWords::Close(ConnectionClose {
+            reply_code: fault.code.number(),
+            reply_text: text,
+            class_id: fault.method.class,
+            method_id: fault.method.method,
+        }));
+    }
+
+    /// Gives everything back and says the last words, behind the answers and confirms that wait for the disk: a
+    /// publisher that closes in order still hears what became of its messages. If that takes too long, it does not.
+    pub(super) fn leave(&mut self, last_words: LastWords) {
+        let frame_max = self.frame_max().unwrap_or(self.options.login_frame_max);
+        self.flush();
+        self.hold_output();
         self.release();
-        self.say(
-            0,
-            Method::ConnectionClose(ConnectionClose {
-                reply_code: fault.code.number(),
-                reply_text: text,
-                class_id: fault.method.class,
-                method_id: fault.method.method,
-            }),
-        );
-        self.await_end(CLOSE_TIMEOUT, false);
+        if self.broker.log_stopped().is_some() {
+            self.out.forget_held();
+        }
+        let until = self.now.plus(CLOSE_TIMEOUT);
+        self.state = State::Leaving { until, frame_max, last_words };
+        if !self.out.is_held() {
+            self.end_leaving();
+        }
+    }
+
+    /// Ends the connection, if it only waits for that.
+    pub(super) fn end_leaving(&mut self) {
+        let State::Leaving { last_words, .. } = &mut self.state else { return };
+        match std::mem::replace(last_words, LastWords::CloseOk) {
+            LastWords::Close(close) => {
+                self.say_now(Method::ConnectionClose(close));
+                self.await_end(CLOSE_TIMEOUT, false);
+            }
+            LastWords::CloseOk => {
+                self.say_now(Method::ConnectionCloseOk(Default::default()));
+                self.finish();
+            }
+        }
     }
 
     /// Hears and says nothing for a while, then ends.
@@ -44,10 +81,11 @@ impl AmqpSession {
 
     /// Nothing more is heard; what is in the output is still written.
     pub(super) fn finish(&mut self) {
+        self.out.forget_held();
         self.state = State::Finished;
     }
 
-    /// Gives back everything that the connection holds.
+    /// Gives back everything that the connection holds. Its confirms wait in the output from here on.
     pub(super) fn release(&mut self) {
         if !matches!(self.state, State::Open(_)) {
             return;
@@ -66,6 +104,7 @@ impl AmqpSession {
             open.vhost.delete_exclusive_queues(open.id, turn);
         }
         self.sending = Default::default();
+        self.held.move_to(&mut self.out, &self.broker);
     }
 
     /// Closes a channel because of an error. The connection goes on.
@@ -95,7 +134,8 @@ impl AmqpSession {
     }
 
     /// Gives back everything that a channel holds: consumers end, unacked messages return, and what was neither
-    /// published nor committed is forgotten.
+    /// published nor committed is forgotten. Confirms that wait for the disk are not told any more: the client may open
+    /// another channel with the number.
     pub(super) fn release_channel(&mut self, number: ChannelId) {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
@@ -104,6 +144,7 @@ impl AmqpSession {
         open.consumers -= channel.tags.len();
         open.uncommitted -= channel.uncommitted();
         leave([channel], turn);
+        self.held.forget_channel(number);
         // Nothing more can arrive for it; what has arrived is back in its queue.
         self.forget_deliveries_of(number);
     }

@@ -18,6 +18,7 @@ use crate::broker::{LocalConsumer, QueueCell, REPLY_TO};
 use crate::model::{ChannelId, ConsumerTag, QueueType};
 use crate::queue::{ChannelWindow, ConsumerSpec};
 use crate::session::consumer_arguments;
+use crate::session::speaker::Speaker;
 
 impl AmqpSession {
     pub(super) fn qos(&mut self, number: ChannelId, qos: &BasicQos) -> Result<(), Refusal> {

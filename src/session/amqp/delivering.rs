@@ -1,4 +1,4 @@
-//! From the outbox to bytes.
+//! What this protocol's [`Speaker`] does of its own: from the outbox to bytes, and what is heard from there.
 //!
 //! A channel's delivery tags are given out here, where the order on the wire is decided. Once a consumer's deliveries
 //! have left the outbox, its queue is told, so that it may give more: in halves of the window, so that the queue is
@@ -7,89 +7,113 @@
 use std::borrow::Cow;
 
 use bytes::BufMut;
-use rialto_protocol::amqp::{FRAME_END, body_part_max, put_body, put_body_frame_head};
+use rialto_protocol::amqp::{
+    BasicCancel, FRAME_END, Method, MethodId, body_part_max, put_body, put_body_frame_head,
+};
 use rialto_protocol::types::ShortStr;
 
 use super::channel::{Channel, Consumer};
-use super::{AmqpSession, Open, State};
-use crate::broker::{DeliveryRun, Notice, QueueCell};
-use crate::model::{ChannelId, QueueType};
+use super::confirms::Confirm;
+use super::fault::{Fault, Refusal};
+use super::{AmqpSession, ChannelSlot, Open, State};
+use crate::broker::{LocalConsumer, Notice, QueueCell};
+use crate::model::QueueType;
 use crate::queue::Delivery;
-use crate::session::{OUTPUT_HIGH, SLICE_LEAST, WriteQueue};
-
-/// Deliveries taken from a run at a time, so that large messages do not fill the output far past its mark.
-const CHUNK_MAX: usize = 256;
+use crate::session::held_answers::{HeldAnswers, Told};
+use crate::session::speaker::{Parts, Speaker};
+use crate::session::{SLICE_LEAST, WriteQueue, publish_rules};
 
 /// The headers that tell a quorum queue's consumer how often a delivery of the message has failed, and how often it
 /// has come back.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 const ACQUIRED_COUNT: &str = "x-acquired-count";
 
-impl AmqpSession {
-    /// Encodes deliveries until enough waits to be written.
-    pub(super) fn fill_output(&mut self) {
-        loop {
-            while self.out.len() < OUTPUT_HIGH {
-                if !self.encode_some() {
-                    break;
+impl Speaker for AmqpSession {
+    type Answer = Confirm;
+
+    const DELIVERIES_MAX: usize = 256;
+
+    fn parts(&mut self) -> Parts<'_, Confirm> {
+        Parts {
+            broker: &self.broker,
+            outbox: &self.outbox,
+            turn: &mut self.turn.0,
+            out: &mut self.out,
+            sending: &mut self.sending,
+            held: &mut self.held,
+        }
+    }
+
+    fn waiting(&self) -> (&WriteQueue, &HeldAnswers<Confirm>) {
+        (&self.out, &self.held)
+    }
+
+    fn handle_notice(&mut self, notice: Notice) {
+        let State::Open(open) = &mut self.state else { return };
+        match notice {
+            Notice::PressureLifted(queue) => {
+                open.held_by.remove(&queue);
+                self.last_heard = self.now;
+                self.tell_blocked();
+            }
+            // The client is not told: what it says about them later is passed over.
+            Notice::MessagesTakenBack { consumer, cancelled } => {
+                self.after_settle(consumer.channel, consumer.number, cancelled);
+            }
+            Notice::ConsumerCancelled { consumer } => self.consumer_cancelled(consumer),
+            Notice::Close { reason } => self.close_wanted = Some(reason),
+        }
+    }
+
+    fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
+        let State::Open(open) = &mut self.state else { return };
+        let tell = open.client.consumer_cancel_notify;
+        let Some(channel) = open.channel_mut(consumer.channel) else { return };
+        let ended = channel.consumers.remove(&consumer.number);
+        // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
+        // it since.
+        if let Some(ended) = &ended
+            && ended.cancelled.is_none()
+        {
+            channel.tags.remove(&ended.tag);
+        }
+        let turn = &mut self.turn.0;
+        let Some(channel) = open.channel_mut(consumer.channel) else { return };
+        channel.has_room(turn);
+        let Some(ended) = ended.filter(|ended| ended.cancelled.is_none()) else { return };
+        open.consumers -= 1;
+        if tell {
+            let cancel = BasicCancel { consumer_tag: ended.tag, no_wait: true };
+            self.say(consumer.channel.0, Method::BasicCancel(cancel));
+        }
+    }
+
+    fn log_has_stopped(&mut self, why: &str) {
+        let mut closes = self.out.is_held();
+        self.out.forget_held();
+        let mut told = Told::new(self.out.buffer());
+        while let Some((_, channel, confirm)) = self.held.pop() {
+            match confirm {
+                Confirm::Acked { first, last } | Confirm::Nacked { first, last } => {
+                    told.put(channel, Confirm::Nacked { first, last });
                 }
+                Confirm::Committed => closes = true,
             }
-            if self.out.len() >= OUTPUT_HIGH || !self.take_outbox() {
-                return;
-            }
+        }
+        drop(told);
+        if closes {
+            let Refusal { code, text } = publish_rules::not_stored(why).into();
+            self.close(&Fault::new(code, text, MethodId::NONE));
         }
     }
 
-    /// Encodes everything that others have put into the outbox up to now, whatever its size: what follows must
-    /// come after it. The outbox is bounded by its consumers' windows.
-    pub(super) fn encode_sending(&mut self) {
-        while self.encode_some() {}
-        self.take_outbox();
-        while self.encode_some() {}
-    }
-
-    /// Forgets the deliveries of a channel and keeps the others.
-    pub(super) fn forget_deliveries_of(&mut self, channel: ChannelId) {
-        self.sending.forget_channel(channel);
-        let mut rest = Default::default();
-        if self.sending.is_empty() {
-            if self.take_outbox() {
-                self.sending.forget_channel(channel);
-            }
-        } else if self.outbox.take(&mut rest) {
-            rest.forget_channel(channel);
-            self.sending.runs.extend(rest.runs);
-            self.sending.deliveries.extend(rest.deliveries);
-            for notice in rest.notices {
-                self.handle_notice(notice);
-            }
-        }
-    }
-
-    /// Encodes a stretch of deliveries for one consumer, or which consumers are gone when all deliveries have been
-    /// encoded. False if there was nothing.
-    fn encode_some(&mut self) -> bool {
-        let Some(run) = self.sending.runs.front_mut() else {
-            let notices = std::mem::take(&mut self.sending.notices);
-            for notice in &notices {
-                if let Notice::ConsumerCancelled { consumer } = notice {
-                    self.consumer_cancelled(*consumer);
-                }
-            }
-            return !notices.is_empty();
-        };
-        let DeliveryRun { consumer: local, count } = *run;
-        let take = count.min(CHUNK_MAX);
-        run.count -= take;
-        if run.count == 0 {
-            self.sending.runs.pop_front();
-        }
-        let mut deliveries = self.sending.deliveries.drain(..take).peekable();
-        let State::Open(open) = &mut self.state else { return true };
+    fn encode_deliveries(&mut self, local: LocalConsumer, count: usize) {
+        let mut deliveries = self.sending.deliveries.drain(..count).peekable();
+        let State::Open(open) = &mut self.state else { return };
         let Open { channels, tuned, .. } = &mut **open;
-        let Some(super::ChannelSlot::Open(channel)) = channels.get_mut(&local.channel) else { return true };
+        let Some(ChannelSlot::Open(channel)) = channels.get_mut(&local.channel) else { return };
         let Channel { consumers, last_tag, unacked, .. } = &mut **channel;
-        let Some(consumer) = consumers.get_mut(&local.number) else { return true };
+        let Some(consumer) = consumers.get_mut(&local.number) else { return };
         // A queue numbers what one consumer gets without gaps.
         let own = deliveries.peek().map_or(0, |delivery| delivery.tag);
         let first = *last_tag + 1;
@@ -104,7 +128,10 @@ impl AmqpSession {
             let bytes = std::mem::take(&mut consumer.sent);
             consumer.queue.refill(consumer.id, bytes, &mut self.turn.0);
         }
-        true
+    }
+
+    fn say_last_words(&mut self) {
+        self.end_leaving();
     }
 }
 

@@ -1,10 +1,13 @@
 //! An AMQP 0-9-1 connection as a state machine, in RabbitMQ's dialect: same operations, same replies, same codes.
 //!
 //! ```text
-//! Handshake --connection.open--> Open --connection.close (either side)--> Closing --close-ok--> Finished
-//!     |                           |                                          |
-//!     +--refused, time, peer gone-+------------- peer gone ------------------+-- time, peer gone --> Finished
+//! Handshake --connection.open--> Open --connection.close (either side)--> Leaving --answers are safe, time--+
+//!     |                           |                                                                       |
+//!     |                           |                 Finished <--close-ok was theirs to say: Closing <-------+
+//!     +--refused, time, peer gone-+-- peer gone --> Finished <--close-ok was ours to say -------------------+
 //! ```
+//!
+//! Leaving is passed through at once unless something that was answered waits for the disk.
 //!
 //! Rooms: `handshake`, `channel` and `unacked` (state of a channel), `topology` (exchanges and queues), `publishing`,
 //! `transactions`, `consuming`, `settling`, `delivering` (outbox to bytes), `closing` (all ways to end), `fault`.
@@ -14,6 +17,7 @@
 
 mod channel;
 mod closing;
+mod confirms;
 mod consuming;
 mod delivering;
 mod fault;
@@ -34,25 +38,26 @@ use ahash::AHashMap;
 use bytes::{Buf, BytesMut};
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    BasicCancel, ChannelOpenOk, ConnectionBlocked, ContentError, ContentHeader, Frame, FrameKind, Method,
-    MethodId, put_heartbeat, split_frame,
+    ChannelOpenOk, ConnectionBlocked, ContentError, ContentHeader, Frame, FrameKind, Method, MethodId,
+    put_heartbeat, split_frame,
 };
 use rialto_protocol::types::ShortStr;
 
+use super::held_answers::HeldAnswers;
 use super::route_cache::RouteCache;
 use super::settles::PendingSettles;
+use super::speaker::Speaker;
 use super::turn_box::TurnBox;
-use super::{Session, SessionOptions, UNREAD_ANSWERS_MAX, WriteQueue};
-use crate::broker::{
-    Broker, ConnectionGuard, Hold, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Vhost,
-};
+use super::{Session, SessionOptions, WriteQueue};
+use crate::broker::{Broker, ConnectionGuard, Hold, Outbox, Outgoing, PublishBatch, Vhost};
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
 use channel::{Channel, ChannelSlot, Consumer, Mode};
+use closing::LastWords;
+use confirms::{Confirm, Tracked};
 use fault::{Fault, Refusal};
 use handshake::{Capabilities, Step, Tuned};
-use publishing::Tracked;
 
 /// See the module.
 #[derive(Debug)]
@@ -68,6 +73,8 @@ pub struct AmqpSession {
     now: Timestamp,
     last_heard: Timestamp,
     last_said: Timestamp,
+    /// Confirms that wait for the disk.
+    held: HeldAnswers<Confirm>,
     /// What is sent next; swapped with the outbox's when it is empty.
     sending: Outgoing,
     /// Whole frames may be left in the input: the output had become too long to carry them out.
@@ -84,6 +91,12 @@ enum State {
         step: Step,
     },
     Open(Box<Open>),
+    /// The connection is over, but answers in the output wait for the disk, and the last words come behind them.
+    Leaving {
+        until: Timestamp,
+        frame_max: u32,
+        last_words: LastWords,
+    },
     /// We have said `connection.close` and wait for `close-ok`; or say nothing, and wait for the time.
     Closing {
         until: Timestamp,
@@ -199,6 +212,7 @@ impl AmqpSession {
             now,
             last_heard: now,
             last_said: now,
+            held: HeldAnswers::default(),
             sending: Outgoing::default(),
             stalled: false,
             close_wanted: None,
@@ -218,7 +232,7 @@ impl Session for AmqpSession {
         let mut done = 0;
         loop {
             self.close_if_wanted();
-            if self.out.len() >= UNREAD_ANSWERS_MAX && !self.is_finished() {
+            if self.has_too_many_answers() && !self.is_finished() {
                 self.stalled = true;
                 break;
             }
@@ -259,10 +273,14 @@ impl Session for AmqpSession {
                 tracing::info!(peer = %self.peer, "connection closed: no login within the handshake timeout");
                 self.finish();
             }
+            State::Leaving { until, .. } if *until <= now => {
+                self.out.forget_held();
+                self.say_last_words();
+            }
             State::Closing { until, .. } if *until <= now => self.finish(),
             State::Open(open) => {
                 let heartbeat = open.tuned.heartbeat;
-                if !open.held_by.is_empty() {
+                if !open.held_by.is_empty() || (self.waits_for_disk() && self.has_too_many_answers()) {
                     // Its heartbeats may wait in the socket, which may not be read.
                     self.last_heard = now;
                 }
@@ -273,7 +291,7 @@ impl Session for AmqpSession {
                         self.finish();
                     } else if now.since(self.last_said) >= interval / 2 {
                         self.last_said = now;
-                        put_heartbeat(self.out.buffer());
+                        put_heartbeat(self.out.free_buffer());
                     }
                 }
             }
@@ -284,7 +302,9 @@ impl Session for AmqpSession {
 
     fn next_deadline(&self) -> Option<Timestamp> {
         match &self.state {
-            State::Handshake { until, .. } | State::Closing { until, .. } => Some(*until),
+            State::Handshake { until, .. } | State::Leaving { until, .. } | State::Closing { until, .. } => {
+                Some(*until)
+            }
             State::Open(open) => {
                 let interval = open.tuned.heartbeat?;
                 Some(self.last_said.plus(interval / 2).min(self.last_heard.plus(interval * 2)))
@@ -298,7 +318,7 @@ impl Session for AmqpSession {
         match self.state {
             State::Handshake { .. } => self.finish(),
             State::Open(_) => self.close(&Fault::new(ReplyCode::ConnectionForced, reason, MethodId::NONE)),
-            State::Closing { .. } | State::Finished => {}
+            State::Leaving { .. } | State::Closing { .. } | State::Finished => {}
         }
         self.turn.0.finish(&self.broker);
     }
@@ -311,6 +331,11 @@ impl Session for AmqpSession {
     }
 
     fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
+        if self.waits_for_disk() {
+            self.begin(now);
+            self.say_committed();
+            self.turn.0.finish(&self.broker);
+        }
         if matches!(self.state, State::Open(_)) {
             self.begin(now);
             self.hear_urgent();
@@ -326,7 +351,7 @@ impl Session for AmqpSession {
     }
 
     fn wants_input(&self) -> bool {
-        if self.out.len() >= UNREAD_ANSWERS_MAX {
+        if self.has_too_many_answers() {
             return false;
         }
         match &self.state {
@@ -336,7 +361,7 @@ impl Session for AmqpSession {
                 let exhausted = self.broker.memory_exhausted();
                 open.may_relieve(exhausted) || (open.held_allowance > 0 && !exhausted)
             }
-            State::Finished => false,
+            State::Leaving { .. } | State::Finished => false,
             _ => true,
         }
     }
@@ -362,7 +387,7 @@ impl AmqpSession {
         match &self.state {
             State::Handshake { .. } => Some(self.options.login_frame_max),
             State::Open(open) => Some(open.tuned.frame_max),
-            State::Closing { frame_max, .. } => Some(*frame_max),
+            State::Leaving { frame_max, .. } | State::Closing { frame_max, .. } => Some(*frame_max),
             State::Finished => None,
         }
     }
@@ -373,13 +398,19 @@ impl AmqpSession {
             State::Open(_) if number.0 == 0 => self.handle_connection_frame(frame),
             State::Open(_) => self.handle_channel_frame(number, frame, wire_len),
             State::Handshake { .. } => self.handle_early_frame(frame),
+            State::Leaving { last_words, .. } => {
+                if is_close(frame) {
+                    *last_words = LastWords::CloseOk;
+                }
+                Ok(())
+            }
             State::Closing { silent, .. } => {
                 let silent = *silent;
                 match MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && number.0 == 0)
                 {
                     Some(MethodId::CONNECTION_CLOSE_OK) if !silent => self.finish(),
                     Some(MethodId::CONNECTION_CLOSE) if !silent => {
-                        self.say(0, Method::ConnectionCloseOk(Default::default()));
+                        self.say_now(Method::ConnectionCloseOk(Default::default()));
                         self.finish();
                     }
                     _ => {}
@@ -417,9 +448,7 @@ impl AmqpSession {
         let method = Method::decode(frame.payload)?;
         match method {
             Method::ConnectionClose(_) => {
-                self.release();
-                self.say(0, Method::ConnectionCloseOk(Default::default()));
-                self.finish();
+                self.leave(LastWords::CloseOk);
                 Ok(())
             }
             Method::ConnectionUpdateSecret(_) => {
@@ -592,84 +621,25 @@ impl AmqpSession {
         self.tell_blocked();
     }
 
-    /// Hears what does not wait until everything before it has been sent.
-    fn hear_urgent(&mut self) {
-        for notice in self.outbox.take_urgent() {
-            self.handle_notice(notice);
-        }
-    }
-
-    /// Takes the outbox if everything taken before has been sent, and hears its notices.
-    fn take_outbox(&mut self) -> bool {
-        if !self.sending.is_empty() || !self.outbox.take(&mut self.sending) {
-            return false;
-        }
-        for notice in std::mem::take(&mut self.sending.notices) {
-            self.handle_notice(notice);
-        }
-        true
-    }
-
-    fn handle_notice(&mut self, notice: Notice) {
-        let State::Open(open) = &mut self.state else { return };
-        match notice {
-            Notice::PressureLifted(queue) => {
-                open.held_by.remove(&queue);
-                self.last_heard = self.now;
-                self.tell_blocked();
-            }
-            // The client is not told: what it says about them later is passed over.
-            Notice::MessagesTakenBack { consumer, cancelled } => {
-                self.after_settle(consumer.channel, consumer.number, cancelled);
-            }
-            // Told when what was sent to it before has gone out: see `encode_some`.
-            cancelled @ Notice::ConsumerCancelled { .. } => self.sending.notices.push(cancelled),
-            Notice::Close { reason } => self.close_wanted = Some(reason),
-        }
-    }
-
-    /// Forgets a consumer whose queue is gone, and tells the client if it wants to know.
-    fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
-        let State::Open(open) = &mut self.state else { return };
-        let tell = open.client.consumer_cancel_notify;
-        let Some(channel) = open.channel_mut(consumer.channel) else { return };
-        let ended = channel.consumers.remove(&consumer.number);
-        // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
-        // it since.
-        if let Some(ended) = &ended
-            && ended.cancelled.is_none()
-        {
-            channel.tags.remove(&ended.tag);
-        }
-        let turn = &mut self.turn.0;
-        let Some(channel) = open.channel_mut(consumer.channel) else { return };
-        channel.has_room(turn);
-        let Some(ended) = ended.filter(|ended| ended.cancelled.is_none()) else { return };
-        open.consumers -= 1;
-        if tell {
-            let cancel = BasicCancel { consumer_tag: ended.tag, no_wait: true };
-            self.say(consumer.channel.0, Method::BasicCancel(cancel));
-        }
-    }
-
     /// Tells a client that wants to know whether it is held back by a queue, or the broker, that is full. Who is only
     /// paced goes on in a moment, and nobody need read of it.
     fn tell_blocked(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let blocked = open.held_by.values().any(|hold| *hold == Hold::Full);
-        if blocked == open.told_blocked {
+        if open.held_by.is_empty() && !open.told_blocked {
             return;
         }
-        open.told_blocked = blocked;
+        let reason = self.broker.hold_text(open.held_by.values().copied());
+        if reason.is_some() == open.told_blocked {
+            return;
+        }
+        open.told_blocked = reason.is_some();
         if open.client.connection_blocked {
-            let reason = ShortStr::truncated("a queue published to is full for now");
-            self.say(
-                0,
-                match blocked {
-                    true => Method::ConnectionBlocked(ConnectionBlocked { reason }),
-                    false => Method::ConnectionUnblocked(Default::default()),
-                },
-            );
+            self.say_now(match reason {
+                Some(reason) => {
+                    Method::ConnectionBlocked(ConnectionBlocked { reason: ShortStr::truncated(reason) })
+                }
+                None => Method::ConnectionUnblocked(Default::default()),
+            });
         }
     }
 
@@ -679,8 +649,16 @@ impl AmqpSession {
         }
     }
 
+    /// Says it; if something that was done before it must be safe first, it is held until then, and with it whatever
+    /// comes behind.
     fn say(&mut self, channel: u16, method: Method) {
+        self.hold_output();
         method.encode(channel, self.out.buffer());
+    }
+
+    /// Says something about the connection that waits for nothing but what is held already.
+    fn say_now(&mut self, method: Method) {
+        method.encode(0, self.out.buffer());
     }
 
     /// [`AmqpSession::say`] unless the client wants no answer.
@@ -690,6 +668,12 @@ impl AmqpSession {
         }
     }
 
+    /// [`AmqpSession::answer`] to a change of the topology, which must be safe first.
+    fn answer_kept(&mut self, number: ChannelId, no_wait: bool, method: Method) {
+        self.turn.0.require(self.broker.catalog_commit());
+        self.answer(number, no_wait, method);
+    }
+
     /// The open connection.
     fn open(&mut self) -> &mut Open {
         match &mut self.state {
@@ -697,6 +681,12 @@ impl AmqpSession {
             _ => unreachable!("called from handlers of an open connection only"),
         }
     }
+}
+
+fn is_close(frame: &Frame<'_>) -> bool {
+    let method =
+        MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && frame.channel == 0);
+    method == Some(MethodId::CONNECTION_CLOSE)
 }
 
 fn unexpected_frame(text: impl Into<String>) -> Fault {

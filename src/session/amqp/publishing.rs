@@ -1,42 +1,23 @@
-//! Publishing: from frames to a batch, and from its fate to confirms.
+//! Publishing: from frames to a batch.
 //!
-//! A message that is whole in one read is copied once, into the batch. Confirms are cumulative: what a read has
-//! brought is confirmed with one `basic.ack` for each channel, unless a queue has refused something.
+//! A message that is whole in one read is copied once, into the batch. See `confirms` for what its publisher hears.
 
 use bytes::{Bytes, BytesMut};
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    Assembled, BasicAck, BasicNack, BasicPublishRef, BasicReturn, ContentAssembler, ContentHeader, Method,
-    MethodId, put_body, put_content_header,
+    Assembled, BasicPublishRef, BasicReturn, ContentAssembler, ContentHeader, Method, MethodId, put_body,
+    put_content_header,
 };
 use rialto_protocol::types::{RawProperties, ShortStr};
 
 use super::channel::{Channel, Mode};
+use super::confirms::{Fate, tell_confirms, track};
 use super::fault::{Fault, Refusal};
 use super::{AmqpSession, ChannelSlot, Open, State};
-use crate::broker::{Hold, PublishBatch, REPLY_TO};
+use crate::broker::{Commit, Hold, PublishBatch, REPLY_TO};
 use crate::model::{ChannelId, QueueId, expiration};
+use crate::queue::RejectReason;
 use crate::session::publish_rules;
-
-/// Neighbouring messages of one channel in confirm mode that share a fate, or will have one when the batch is
-/// published.
-#[derive(Debug)]
-pub(super) struct Tracked {
-    channel: ChannelId,
-    first: u64,
-    count: u32,
-    fate: Fate,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
-    /// In the batch, from this position on.
-    Batched { position: u32 },
-    /// No queue wants it, which is nobody's fault: it is confirmed, as in RabbitMQ.
-    Unroutable,
-    /// The broker cannot take it.
-    Refused,
-}
 
 impl AmqpSession {
     /// A publish begins; its content follows.
@@ -140,7 +121,7 @@ impl AmqpSession {
         if publish.immediate {
             return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
         }
-        let exhausted = self.broker.memory_exhausted();
+        let refused = self.refuses_publishes();
         let uncommitted_max = self.options.amqp.uncommitted_max;
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let Open {
@@ -162,9 +143,8 @@ impl AmqpSession {
         let mut resolved = slot.find(vhost, given, scratch)?;
         if resolved.duplicate && !batch.is_empty() {
             // Of a message that may be refused yet: that must be known before this one is confirmed.
-            self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
-            tell_confirms(tracked, rejected, self.out.buffer());
-            rejected.clear();
+            let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
+            tell_confirms(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
             resolved = slot.find(vhost, given, scratch)?;
         }
         publish_rules::check_user_id(&given, &guard.info().user)?;
@@ -175,15 +155,14 @@ impl AmqpSession {
             with_reply_queue = reply_to_queue(channel, properties)?;
             properties = &with_reply_queue;
         }
-        if exhausted {
+        if let Some(refusal) = refused {
             if let Mode::Confirm { next } = &mut channel.mode {
                 track(tracked, number, *next, Fate::Refused);
                 *next += 1;
                 return Ok(());
             }
             // Nobody waits for a confirm, so the connection says it: nothing is dropped silently.
-            let text = "the broker's memory is exhausted; publish again later";
-            return Err(Refusal::new(ReplyCode::ResourceError, text));
+            return Err(refusal);
         }
         let transaction = match &mut channel.mode {
             Mode::Transaction(transaction) => Some(&mut **transaction),
@@ -203,6 +182,9 @@ impl AmqpSession {
             }
             None => (batch, self.out.buffer()),
         };
+        if resolved.duplicate {
+            batch.leave_out_duplicate();
+        }
         let fate = if targets.queues.is_empty() {
             expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             if publish.mandatory && !resolved.duplicate {
@@ -227,26 +209,55 @@ impl AmqpSession {
         Ok(())
     }
 
+    /// Why the broker takes no messages at all now.
+    fn refuses_publishes(&self) -> Option<Refusal> {
+        if self.broker.memory_exhausted() {
+            let text = "the broker's memory is exhausted; publish again later";
+            return Some(Refusal::new(ReplyCode::ResourceError, text));
+        }
+        self.broker.log_stopped().map(|why| publish_rules::not_stored(&why).into())
+    }
+
     /// Publishes what was collected and confirms it.
     pub(super) fn flush_publishes(&mut self) {
         let window = self.options.publish_window;
         let State::Open(open) = &mut self.state else { return };
         let Open { batch, rejected, tracked, .. } = &mut **open;
-        self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
-        tell_confirms(tracked, rejected, self.out.buffer());
-        rejected.clear();
+        let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
+        tell_confirms(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
         open.hold_back(self.turn.0.take_congested(), window);
     }
 
-    /// Publishes one batch of a transaction. True if every queue took everything.
-    pub(super) fn publish_committed(&mut self, mut batch: PublishBatch) -> bool {
+    /// Publishes what a transaction has collected, each batch for itself. None if some queue refused something; else
+    /// what its commit waits for.
+    pub(super) fn publish_apart(&mut self, batches: Vec<PublishBatch>) -> Option<Commit> {
         let window = self.options.publish_window;
-        let State::Open(open) = &mut self.state else { return false };
-        self.broker.publish(&mut batch, &self.outbox, &mut open.rejected, &mut self.turn.0);
-        let all_taken = open.rejected.is_empty();
-        open.rejected.clear();
+        let State::Open(open) = &mut self.state else { return None };
+        let (mut all_taken, mut commit) = (true, Commit::NONE);
+        for mut batch in batches {
+            let of_batch =
+                self.broker.publish(&mut batch, &self.outbox, &mut open.rejected, &mut self.turn.0);
+            commit = commit.join(of_batch);
+            all_taken &= open.rejected.is_empty();
+            open.rejected.clear();
+            open.hold_back(self.turn.0.take_congested(), window);
+        }
+        all_taken.then_some(commit)
+    }
+
+    /// Publishes what a transaction has collected, as one with what the turn has settled: what its commit waits for, or
+    /// why something was not taken after all.
+    pub(super) fn publish_committed(&mut self, batches: Vec<PublishBatch>) -> Result<Commit, RejectReason> {
+        let window = self.options.publish_window;
+        let State::Open(open) = &mut self.state else { return Ok(Commit::NONE) };
+        let commit =
+            self.broker.publish_together(batches, &self.outbox, &mut open.rejected, &mut self.turn.0);
+        let refused = open.rejected.drain(..).next();
         open.hold_back(self.turn.0.take_congested(), window);
-        all_taken
+        match refused {
+            Some((_, reason)) => Err(reason),
+            None => Ok(commit),
+        }
     }
 
     pub(super) fn select_confirms(&mut self, number: ChannelId, no_wait: bool) -> Result<(), Refusal> {
@@ -321,81 +332,4 @@ fn put_return(
     Method::BasicReturn(returned).encode(channel.0, out);
     put_content_header(channel.0, body.len() as u64, properties, out);
     put_body(channel.0, body, frame_max, out);
-}
-
-fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, fate: Fate) {
-    if let Some(last) = tracked.last_mut()
-        && last.channel == channel
-    {
-        let together = match (last.fate, fate) {
-            (Fate::Batched { position }, Fate::Batched { position: next }) => position + last.count == next,
-            (Fate::Unroutable, Fate::Unroutable) | (Fate::Refused, Fate::Refused) => true,
-            _ => false,
-        };
-        if together {
-            last.count += 1;
-            return;
-        }
-    }
-    tracked.push(Tracked { channel, first: sequence, count: 1, fate });
-}
-
-/// Confirms in ranges, in order: a refused message ends a range and is told on its own.
-fn tell_confirms(
-    tracked: &mut Vec<Tracked>,
-    rejected: &[(u32, crate::queue::RejectReason)],
-    out: &mut BytesMut,
-) {
-    let mut rejected = rejected.iter().map(|(position, _)| *position).peekable();
-    let mut pending: Option<(ChannelId, u64, u64)> = None;
-    for Tracked { channel, first, count, fate } in tracked.drain(..) {
-        let last = first + u64::from(count) - 1;
-        let mut next = first;
-        if fate == Fate::Refused {
-            put_ack(pending.take(), out);
-            (first..=last).for_each(|refused| put_nack(channel, refused, out));
-            continue;
-        }
-        if let Fate::Batched { position } = fate {
-            // Those before belong to channels that do not want to know.
-            while rejected.next_if(|at| *at < position).is_some() {}
-            while let Some(at) = rejected.next_if(|at| *at < position + count) {
-                let refused = first + u64::from(at - position);
-                if refused > next {
-                    extend(&mut pending, channel, next, refused - 1, out);
-                }
-                put_ack(pending.take(), out);
-                put_nack(channel, refused, out);
-                next = refused + 1;
-            }
-        }
-        if next <= last {
-            extend(&mut pending, channel, next, last, out);
-        }
-    }
-    put_ack(pending, out);
-}
-
-fn extend(
-    pending: &mut Option<(ChannelId, u64, u64)>,
-    channel: ChannelId,
-    first: u64,
-    last: u64,
-    out: &mut BytesMut,
-) {
-    match pending {
-        Some((of, _, end)) if *of == channel && *end + 1 == first => *end = last,
-        _ => put_ack(pending.replace((channel, first, last)), out),
-    }
-}
-
-fn put_ack(range: Option<(ChannelId, u64, u64)>, out: &mut BytesMut) {
-    if let Some((channel, first, last)) = range {
-        Method::BasicAck(BasicAck { delivery_tag: last, multiple: last > first }).encode(channel.0, out);
-    }
-}
-
-fn put_nack(channel: ChannelId, delivery_tag: u64, out: &mut BytesMut) {
-    let nack = BasicNack { delivery_tag, multiple: false, requeue: false };
-    Method::BasicNack(nack).encode(channel.0, out);
 }

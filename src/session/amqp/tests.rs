@@ -1,5 +1,7 @@
 //! AMQP sessions without sockets: a hand-moved clock, several ends on one broker in one thread.
 
+mod waiting;
+
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ fn text(text: &str) -> ShortStr {
 /// A session and what its client would see.
 struct End {
     session: AmqpSession,
+    outbox: Arc<Outbox>,
     now: Timestamp,
     input: BytesMut,
 }
@@ -39,8 +42,8 @@ impl End {
     fn new(broker: &Broker, options: SessionOptions) -> End {
         let outbox = Arc::new(Outbox::new());
         let peer = SocketAddr::from(([127, 0, 0, 1], 5000));
-        let session = AmqpSession::new(broker.clone(), Arc::new(options), peer, outbox, START);
-        End { session, now: START, input: BytesMut::new() }
+        let session = AmqpSession::new(broker.clone(), Arc::new(options), peer, outbox.clone(), START);
+        End { session, outbox, now: START, input: BytesMut::new() }
     }
 
     /// Logged in as a client with these properties, channel 1 open, the answers read.

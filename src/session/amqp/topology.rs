@@ -31,7 +31,7 @@ impl AmqpSession {
             let flags = ExchangeFlags { durable, auto_delete, internal };
             vhost.declare_exchange_from(&name, &declare.kind, flags, declare.arguments)?;
         }
-        self.answer(number, declare.no_wait, Method::ExchangeDeclareOk(Default::default()));
+        self.answer_kept(number, declare.no_wait, Method::ExchangeDeclareOk(Default::default()));
         Ok(())
     }
 
@@ -42,7 +42,7 @@ impl AmqpSession {
     ) -> Result<(), Refusal> {
         let name = ExchangeName::from(clean(delete.exchange));
         self.open().vhost.delete_exchange(&name, delete.if_unused)?;
-        self.answer(number, delete.no_wait, Method::ExchangeDeleteOk(Default::default()));
+        self.answer_kept(number, delete.no_wait, Method::ExchangeDeleteOk(Default::default()));
         Ok(())
     }
 
@@ -50,7 +50,7 @@ impl AmqpSession {
         let source = ExchangeName::from(clean(bind.source));
         let destination = Destination::Exchange(ExchangeName::from(clean(bind.destination)));
         self.open().vhost.bind(&source, &destination, bind.routing_key.into(), &bind.arguments)?;
-        self.answer(number, bind.no_wait, Method::ExchangeBindOk(Default::default()));
+        self.answer_kept(number, bind.no_wait, Method::ExchangeBindOk(Default::default()));
         Ok(())
     }
 
@@ -63,7 +63,7 @@ impl AmqpSession {
         let destination = Destination::Exchange(ExchangeName::from(clean(unbind.destination)));
         let key = RoutingKey::from(unbind.routing_key);
         self.open().vhost.unbind(&source, &destination, &key, &unbind.arguments)?;
-        self.answer(number, unbind.no_wait, Method::ExchangeUnbindOk(Default::default()));
+        self.answer_kept(number, unbind.no_wait, Method::ExchangeUnbindOk(Default::default()));
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl AmqpSession {
         if let Some(channel) = self.open().channel_mut(number) {
             channel.last_queue = declared.queue.clone();
         }
-        self.answer(number, declare.no_wait, Method::QueueDeclareOk(declared));
+        self.answer_kept(number, declare.no_wait, Method::QueueDeclareOk(declared));
         Ok(())
     }
 
@@ -104,7 +104,7 @@ impl AmqpSession {
         let source = ExchangeName::from(clean(bind.exchange));
         let open = self.open();
         open.vhost.bind_queue(&source, &queue, key, bind.arguments, open.id)?;
-        self.answer(number, bind.no_wait, Method::QueueBindOk(Default::default()));
+        self.answer_kept(number, bind.no_wait, Method::QueueBindOk(Default::default()));
         Ok(())
     }
 
@@ -118,7 +118,7 @@ impl AmqpSession {
             Ok(()) | Err(BrokerError::NoQueue { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        self.say(number.0, Method::QueueUnbindOk(Default::default()));
+        self.answer_kept(number, false, Method::QueueUnbindOk(Default::default()));
         Ok(())
     }
 
@@ -137,7 +137,7 @@ impl AmqpSession {
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let messages = open.vhost.delete_queue(&name, delete.if_unused, delete.if_empty, open.id, turn)?;
         let message_count = count(messages);
-        self.answer(number, delete.no_wait, Method::QueueDeleteOk(QueueDeleteOk { message_count }));
+        self.answer_kept(number, delete.no_wait, Method::QueueDeleteOk(QueueDeleteOk { message_count }));
         Ok(())
     }
 

@@ -3,18 +3,22 @@
 //! Routes are found when a message is published, as in RabbitMQ; returns of unroutable messages wait for the commit.
 //! A rollback forgets the publishes and puts the acknowledged messages back among the unacknowledged ones: it does
 //! not requeue them.
+//!
+//! `tx.commit-ok` waits for the disk, as in RabbitMQ: the client is to wait for it before it goes on with the channel.
+//! If the disk fails, the connection is closed instead.
 
 use bytes::BytesMut;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::Method;
 
 use super::channel::Mode;
+use super::confirms::Confirm;
 use super::fault::Refusal;
 use super::unacked::Taken;
 use super::{AmqpSession, State};
-use crate::broker::PublishBatch;
+use crate::broker::{Commit, PublishBatch};
 use crate::model::ChannelId;
-use crate::queue::Settle;
+use crate::queue::{RejectReason, Settle};
 
 /// What waits for the commit.
 #[derive(Debug, Default)]
@@ -56,22 +60,35 @@ impl AmqpSession {
 
     pub(super) fn commit(&mut self, number: ChannelId) -> Result<(), Refusal> {
         let Transaction { batches, returns, settles, bytes: _ } = self.take_transaction(number)?;
-        let mut all_taken = true;
-        for batch in batches {
-            all_taken &= self.publish_committed(batch);
-        }
-        if !all_taken {
-            // As RabbitMQ when a queue refuses (`x-overflow`): nothing is acknowledged, what was comes back.
-            return Err(Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion"));
-        }
-        self.out.buffer().extend_from_slice(&returns);
+        let partly = || Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion");
+        let mut commit = Commit::NONE;
+        let batches = match self.broker.would_take(&batches) {
+            true => batches,
+            false => {
+                // As in RabbitMQ when a queue refuses (`x-overflow`): nothing is acknowledged, what was taken stays.
+                commit = self.publish_apart(batches).ok_or_else(partly)?;
+                Vec::new()
+            }
+        };
         if let State::Open(open) = &mut self.state {
             for (taken, settlement) in settles {
                 open.collect_settle(number, taken, &settlement);
             }
         }
         self.flush_settles();
-        self.say(number.0, Method::TxCommitOk(Default::default()));
+        match self.publish_committed(batches) {
+            Ok(together) => commit = commit.join(together),
+            // Another publisher was quicker since.
+            Err(RejectReason::MaxLength) => return Err(partly()),
+            Err(reason) => return Err(Refusal::new(ReplyCode::InternalError, reason.to_string())),
+        }
+        self.out.buffer().extend_from_slice(&returns);
+        let commit = commit.join(self.turn.0.take_commit());
+        if self.held.may_pass(&commit, &self.broker) {
+            self.say(number.0, Method::TxCommitOk(Default::default()));
+        } else {
+            self.held.push(commit, number, Confirm::Committed);
+        }
         Ok(())
     }
 

@@ -10,28 +10,69 @@ use crate::broker::QueueCell;
 use crate::model::{ChannelId, ConsumerId};
 use crate::session::SessionOptions;
 use crate::session::departure::leave_queues;
+use crate::session::speaker::Speaker;
+
+/// What a connection ends with.
+#[derive(Debug)]
+pub(super) enum LastWords {
+    /// We end it.
+    Close(Closing),
+    /// The client has.
+    CloseOk,
+}
 
 impl NativeSession {
     /// Ends the connection with a reason. What was read before the reason arose is carried out.
     pub(super) fn close(&mut self, closing: Closing) {
         match self.state {
-            State::Closing { .. } | State::Finished => return,
+            State::Leaving { .. } | State::Closing { .. } | State::Finished => return,
             State::Login { .. } | State::Open(_) => {}
         }
         tracing::info!(peer = %self.peer, code = closing.code, text = %closing.text, "closing connection");
+        self.leave(LastWords::Close(closing));
+    }
+
+    /// Gives everything back and says the last words, behind the answers and outcomes that wait for the disk: a
+    /// publisher that closes in order still hears what became of its messages. If that takes too long, it does not.
+    pub(super) fn leave(&mut self, last_words: LastWords) {
         let Some(frame_max) = self.frame_max() else { return };
+        self.flush();
+        self.hold_output();
         self.release();
-        Command::Close(closing).encode(0, self.out.buffer());
+        if self.broker.log_stopped().is_some() {
+            self.out.forget_held();
+        }
         let until = self.now.plus(SessionOptions::CLOSE_TIMEOUT);
-        self.state = State::Closing { until, frame_max };
+        self.state = State::Leaving { until, frame_max, last_words };
+        if !self.out.is_held() {
+            self.end_leaving();
+        }
+    }
+
+    /// Ends the connection, if it only waits for that.
+    pub(super) fn end_leaving(&mut self) {
+        let State::Leaving { last_words, frame_max, .. } = &mut self.state else { return };
+        let frame_max = *frame_max;
+        match std::mem::replace(last_words, LastWords::CloseOk) {
+            LastWords::Close(closing) => {
+                Command::Close(closing).encode(0, self.out.buffer());
+                let until = self.now.plus(SessionOptions::CLOSE_TIMEOUT);
+                self.state = State::Closing { until, frame_max };
+            }
+            LastWords::CloseOk => {
+                Command::CloseOk.encode(0, self.out.buffer());
+                self.finish();
+            }
+        }
     }
 
     /// Nothing more is heard; what is in the output is still written.
     pub(super) fn finish(&mut self) {
+        self.out.forget_held();
         self.state = State::Finished;
     }
 
-    /// Gives back everything that the connection holds.
+    /// Gives back everything that the connection holds. Its outcomes wait in the output from here on.
     pub(super) fn release(&mut self) {
         if !matches!(self.state, State::Open(_)) {
             return;
@@ -51,6 +92,7 @@ impl NativeSession {
             open.vhost.delete_exclusive_queues(open.id, turn);
         }
         self.sending = Default::default();
+        self.held.move_to(&mut self.out, &self.broker);
     }
 
     /// Closes a channel because of an error. The connection goes on.
@@ -67,7 +109,8 @@ impl NativeSession {
         Command::ChannelClosed(closing).encode(number.0, self.out.buffer());
     }
 
-    /// Gives back everything that a channel holds: consumers end, unacked messages return.
+    /// Gives back everything that a channel holds: consumers end, unacked messages return. Outcomes that wait for the
+    /// disk are not told any more: the client may open another channel with the number.
     pub(super) fn release_channel(&mut self, number: ChannelId) {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
@@ -76,6 +119,7 @@ impl NativeSession {
         let channel = std::mem::replace(&mut **channel, Channel::new());
         open.consumers -= channel.consumers.values().filter(|consumer| consumer.cancelled.is_none()).count();
         leave_queues(consumers_of(channel), turn);
+        self.held.forget_channel(number);
         // Nothing more can arrive for it; what has arrived is back in its queue.
         self.forget_deliveries_of(number);
     }

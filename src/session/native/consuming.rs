@@ -14,6 +14,7 @@ use crate::broker::{BrokerError, LocalConsumer, Settled};
 use crate::model::{ChannelId, ConsumerTag};
 use crate::queue::{self, ChannelWindow, ConsumerSpec, Credit, Delivery, SettleError};
 use crate::session::consumer_arguments;
+use crate::session::speaker::Speaker;
 
 impl NativeSession {
     pub(super) fn handle_settle(&mut self, place: Place, settle: Settle) -> Result<(), Fault> {

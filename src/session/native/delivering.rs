@@ -1,89 +1,104 @@
-//! From the outbox to bytes.
+//! What this protocol's [`Speaker`] does of its own: from the outbox to bytes, and what is heard from there.
 //!
 //! Neighbouring messages of a batch are copied (or, when large, sent) as one slice. Once a consumer's deliveries
 //! have left the outbox, its queue is told, so that it may give more: in halves of the window, so that the
 //! queue is locked rarely.
 
-use rialto_protocol::native::DeliverWriter;
+use rialto_protocol::native::{Command, DeliverWriter};
+use rialto_protocol::types::ShortStr;
 
 use super::channel::ChannelSlot;
 use super::consuming::entry_flags;
-use super::{NativeSession, State};
-use crate::broker::{DeliveryRun, LocalConsumer, Notice};
-use crate::model::{ChannelId, Message, MessageRoute};
+use super::outcomes::Outcomes;
+use super::{NOWHERE, NativeSession, State, fault_closing};
+use crate::broker::{LocalConsumer, Notice};
+use crate::model::{Message, MessageRoute};
 use crate::queue::Delivery;
-use crate::session::{OUTPUT_HIGH, SLICE_LEAST, WriteQueue};
+use crate::session::held_answers::{HeldAnswers, Told};
+use crate::session::speaker::{Parts, Speaker};
+use crate::session::{SLICE_LEAST, WriteQueue, publish_rules};
 
 /// A delivery frame is ended when it has become this long: the client can start on it.
 const FRAME_TARGET: usize = 128 << 10;
 
-/// Deliveries taken from a run at a time, so that large messages do not fill the output far past its mark.
-const CHUNK_MAX: usize = 1024;
+impl Speaker for NativeSession {
+    type Answer = Outcomes;
+
+    const DELIVERIES_MAX: usize = 1024;
+
+    fn parts(&mut self) -> Parts<'_, Outcomes> {
+        Parts {
+            broker: &self.broker,
+            outbox: &self.outbox,
+            turn: &mut self.turn.0,
+            out: &mut self.out,
+            sending: &mut self.sending,
+            held: &mut self.held,
+        }
+    }
+
+    fn waiting(&self) -> (&WriteQueue, &HeldAnswers<Outcomes>) {
+        (&self.out, &self.held)
+    }
+
+    fn handle_notice(&mut self, notice: Notice) {
+        let State::Open(open) = &mut self.state else { return };
+        match notice {
+            Notice::PressureLifted(queue) => {
+                open.held_by.remove(&queue);
+                self.grant_credit();
+            }
+            // The client is not told: what it says about them later is passed over.
+            Notice::MessagesTakenBack { consumer, cancelled } => {
+                self.after_settle(consumer.channel, consumer.number, cancelled);
+            }
+            Notice::ConsumerCancelled { consumer } => self.consumer_cancelled(consumer),
+            Notice::Close { reason } => self.close_wanted = Some(reason),
+        }
+    }
+
+    fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
+        let State::Open(open) = &mut self.state else { return };
+        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
+        let ended = channel.consumers.remove(&consumer.number);
+        // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
+        // it since.
+        channel.has_room(&mut self.turn.0);
+        let Some(ended) = ended else { return };
+        if ended.cancelled.is_some() {
+            return;
+        }
+        open.consumers -= 1;
+        let reason = ShortStr::truncated(format!("queue '{}' was deleted", ended.queue.name()));
+        let cancelled = Command::ConsumerCancelled { consumer: consumer.number, reason };
+        cancelled.encode(consumer.channel.0, self.out.buffer());
+    }
+
+    fn log_has_stopped(&mut self, why: &str) {
+        let closes = self.out.is_held();
+        self.out.forget_held();
+        let error = publish_rules::not_stored(why);
+        let mut told = Told::new(self.out.buffer());
+        while let Some((_, channel, outcomes)) = self.held.pop() {
+            told.put(channel, outcomes.not_confirmed(&error));
+        }
+        drop(told);
+        if closes {
+            self.close(fault_closing(error.reply_code(), error.to_string(), NOWHERE));
+        }
+    }
+
+    fn encode_deliveries(&mut self, consumer: LocalConsumer, count: usize) {
+        let bytes = encode(consumer, self.sending.deliveries.drain(..count), &mut self.out);
+        self.sent(consumer, bytes);
+    }
+
+    fn say_last_words(&mut self) {
+        self.end_leaving();
+    }
+}
 
 impl NativeSession {
-    /// Encodes deliveries until enough waits to be written.
-    pub(super) fn fill_output(&mut self) {
-        loop {
-            while self.out.len() < OUTPUT_HIGH {
-                if !self.encode_some() {
-                    break;
-                }
-            }
-            if self.out.len() >= OUTPUT_HIGH || !self.take_outbox() {
-                return;
-            }
-        }
-    }
-
-    /// Encodes everything that others have put into the outbox up to now, whatever its size: what follows must
-    /// come after it. The outbox is bounded by its consumers' windows.
-    pub(super) fn encode_sending(&mut self) {
-        while self.encode_some() {}
-        self.take_outbox();
-        while self.encode_some() {}
-    }
-
-    /// Forgets the deliveries of a channel and keeps the others.
-    pub(super) fn forget_deliveries_of(&mut self, channel: ChannelId) {
-        self.sending.forget_channel(channel);
-        let mut rest = Default::default();
-        if self.sending.is_empty() {
-            if self.take_outbox() {
-                self.sending.forget_channel(channel);
-            }
-        } else if self.outbox.take(&mut rest) {
-            rest.forget_channel(channel);
-            self.sending.runs.extend(rest.runs);
-            self.sending.deliveries.extend(rest.deliveries);
-            for notice in rest.notices {
-                self.handle_notice(notice);
-            }
-        }
-    }
-
-    /// Encodes a stretch of deliveries for one consumer, or which consumers are gone when all deliveries have been
-    /// encoded. False if there was nothing.
-    fn encode_some(&mut self) -> bool {
-        let Some(run) = self.sending.runs.front_mut() else {
-            let notices = std::mem::take(&mut self.sending.notices);
-            for notice in &notices {
-                if let Notice::ConsumerCancelled { consumer } = notice {
-                    self.consumer_cancelled(*consumer);
-                }
-            }
-            return !notices.is_empty();
-        };
-        let DeliveryRun { consumer, count } = *run;
-        let take = count.min(CHUNK_MAX);
-        run.count -= take;
-        if run.count == 0 {
-            self.sending.runs.pop_front();
-        }
-        let bytes = encode(consumer, self.sending.deliveries.drain(..take), &mut self.out);
-        self.sent(consumer, bytes);
-        true
-    }
-
     /// Counts what has left the outbox for a consumer, and tells its queue when it is enough.
     fn sent(&mut self, consumer: LocalConsumer, bytes: u64) {
         let State::Open(open) = &mut self.state else { return };

@@ -1,10 +1,13 @@
 //! A native connection as a state machine. `protocol/SPEC.md` says what may be said when; this does it.
 //!
 //! ```text
-//! Login --good Login--> Open --Close (either side)--> Closing --CloseOk--> Finished
-//!   |                     |                              |
-//!   +--bad login, time----+------- peer gone ------------+-- time, peer gone --> Finished
+//! Login --good Login--> Open --Close (either side)--> Leaving --answers are safe, time-----------------+
+//!   |                     |                                                                            |
+//!   |                     |                 Finished <--CloseOk, time-- Closing <--Close was ours------+
+//!   +--bad login, time----+-- peer gone --> Finished <--Close was theirs-------------------------------+
 //! ```
+//!
+//! Leaving is passed through at once unless something that was answered waits for the disk.
 //!
 //! Rooms: `login`, `channel` (state of a channel), `requests` (topology and lists), `publishing`, `consuming`,
 //! `delivering` (outbox to bytes), `closing` (all ways to end).
@@ -16,6 +19,7 @@ mod closing;
 mod consuming;
 mod delivering;
 mod login;
+mod outcomes;
 mod publishing;
 mod requests;
 #[cfg(test)]
@@ -31,18 +35,19 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Closing, Command, FrameError, Kind, Place, RawFrame, Sender, decode_frame};
 use rialto_protocol::types::ShortStr;
 
+use super::held_answers::HeldAnswers;
 use super::route_cache::RouteCache;
 use super::settles::PendingSettles;
+use super::speaker::Speaker;
 use super::turn_box::TurnBox;
-use super::{Session, SessionOptions, UNREAD_ANSWERS_MAX, WriteQueue};
-use crate::broker::{
-    Broker, ConnectionGuard, Hold, LocalConsumer, Notice, Outbox, Outgoing, PublishBatch, Vhost,
-};
+use super::{Session, SessionOptions, WriteQueue};
+use crate::broker::{Broker, ConnectionGuard, Hold, Outbox, Outgoing, PublishBatch, Vhost};
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
 use channel::{Channel, ChannelSlot};
-use publishing::Tracked;
+use closing::LastWords;
+use outcomes::{Outcomes, Tracked};
 
 /// See the module.
 #[derive(Debug)]
@@ -58,6 +63,8 @@ pub struct NativeSession {
     now: Timestamp,
     last_heard: Timestamp,
     last_said: Timestamp,
+    /// Outcomes that wait for the disk.
+    held: HeldAnswers<Outcomes>,
     /// What is sent next; swapped with the outbox's when it is empty.
     sending: Outgoing,
     /// Whole frames may be left in the input: the output had become too long to carry them out.
@@ -73,6 +80,12 @@ enum State {
         until: Timestamp,
     },
     Open(Box<Open>),
+    /// The connection is over, but answers in the output wait for the disk, and the last words come behind them.
+    Leaving {
+        until: Timestamp,
+        frame_max: u32,
+        last_words: LastWords,
+    },
     /// We have said `Close` and wait for `CloseOk`.
     Closing {
         until: Timestamp,
@@ -147,6 +160,7 @@ impl NativeSession {
             now,
             last_heard: now,
             last_said: now,
+            held: HeldAnswers::default(),
             sending: Outgoing::default(),
             stalled: false,
             close_wanted: None,
@@ -163,7 +177,7 @@ impl Session for NativeSession {
         self.hear_urgent();
         loop {
             self.close_if_wanted();
-            if self.out.len() >= UNREAD_ANSWERS_MAX && !self.is_finished() {
+            if self.has_too_many_answers() && !self.is_finished() {
                 self.stalled = true;
                 break;
             }
@@ -197,16 +211,25 @@ impl Session for NativeSession {
         self.begin(now);
         match &self.state {
             State::Login { until } if *until <= now => self.finish(),
+            State::Leaving { until, .. } if *until <= now => {
+                self.out.forget_held();
+                self.say_last_words();
+            }
             State::Closing { until, .. } if *until <= now => self.finish(),
             State::Open(open) => {
-                if let Some(interval) = open.heartbeat {
+                let interval = open.heartbeat;
+                if self.waits_for_disk() && self.has_too_many_answers() {
+                    // Its heartbeats may wait in the socket, which may not be read.
+                    self.last_heard = now;
+                }
+                if let Some(interval) = interval {
                     if now.since(self.last_heard) >= interval * 2 {
                         tracing::info!(peer = %self.peer, "no heartbeat for two intervals: the peer is gone");
                         self.release();
                         self.finish();
                     } else if now.since(self.last_said) >= interval {
                         self.last_said = now;
-                        Command::Heartbeat.encode(0, self.out.buffer());
+                        Command::Heartbeat.encode(0, self.out.free_buffer());
                     }
                 }
             }
@@ -217,7 +240,9 @@ impl Session for NativeSession {
 
     fn next_deadline(&self) -> Option<Timestamp> {
         match &self.state {
-            State::Login { until } | State::Closing { until, .. } => Some(*until),
+            State::Login { until } | State::Leaving { until, .. } | State::Closing { until, .. } => {
+                Some(*until)
+            }
             State::Open(open) => {
                 let interval = open.heartbeat?;
                 Some(self.last_said.plus(interval).min(self.last_heard.plus(interval * 2)))
@@ -234,7 +259,7 @@ impl Session for NativeSession {
                 let text = format!("{} - {reason}", ReplyCode::ConnectionForced);
                 self.close(closing(ReplyCode::ConnectionForced, text, 0, 0));
             }
-            State::Closing { .. } | State::Finished => {}
+            State::Leaving { .. } | State::Closing { .. } | State::Finished => {}
         }
         self.turn.0.finish(&self.broker);
     }
@@ -247,6 +272,11 @@ impl Session for NativeSession {
     }
 
     fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue {
+        if self.waits_for_disk() {
+            self.begin(now);
+            self.say_committed();
+            self.turn.0.finish(&self.broker);
+        }
         if matches!(self.state, State::Open(_)) {
             self.begin(now);
             self.hear_urgent();
@@ -262,7 +292,7 @@ impl Session for NativeSession {
     }
 
     fn wants_input(&self) -> bool {
-        !matches!(self.state, State::Finished) && self.out.len() < UNREAD_ANSWERS_MAX
+        !matches!(self.state, State::Leaving { .. } | State::Finished) && !self.has_too_many_answers()
     }
 
     fn has_stalled_input(&self) -> bool {
@@ -287,7 +317,7 @@ impl NativeSession {
         match &self.state {
             State::Login { .. } => Some(self.options.login_frame_max),
             State::Open(open) => Some(open.frame_max),
-            State::Closing { frame_max, .. } => Some(*frame_max),
+            State::Leaving { frame_max, .. } | State::Closing { frame_max, .. } => Some(*frame_max),
             State::Finished => None,
         }
     }
@@ -303,6 +333,12 @@ impl NativeSession {
         let fault = match &mut self.state {
             State::Open(_) => self.handle_command(place, wire_len, command),
             State::Login { .. } => self.handle_login(place, command),
+            State::Leaving { last_words, .. } => {
+                if let Command::Close(_) = command {
+                    *last_words = LastWords::CloseOk;
+                }
+                Ok(())
+            }
             State::Closing { .. } => {
                 match command {
                     Command::CloseOk => self.finish(),
@@ -350,9 +386,7 @@ impl NativeSession {
                 self.handle_credit(place, consumer, messages, bytes)
             }
             Command::Close(_) => {
-                self.release();
-                Command::CloseOk.encode(0, self.out.buffer());
-                self.finish();
+                self.leave(LastWords::CloseOk);
                 Ok(())
             }
             other => Err(unexpected(place, &other)),
@@ -411,59 +445,6 @@ impl NativeSession {
         self.grant_credit();
     }
 
-    /// Hears what does not wait until everything before it has been sent.
-    fn hear_urgent(&mut self) {
-        for notice in self.outbox.take_urgent() {
-            self.handle_notice(notice);
-        }
-    }
-
-    /// Takes the outbox if everything taken before has been sent, and hears its notices.
-    fn take_outbox(&mut self) -> bool {
-        if !self.sending.is_empty() || !self.outbox.take(&mut self.sending) {
-            return false;
-        }
-        for notice in std::mem::take(&mut self.sending.notices) {
-            self.handle_notice(notice);
-        }
-        true
-    }
-
-    fn handle_notice(&mut self, notice: Notice) {
-        let State::Open(open) = &mut self.state else { return };
-        match notice {
-            Notice::PressureLifted(queue) => {
-                open.held_by.remove(&queue);
-                self.grant_credit();
-            }
-            // The client is not told: what it says about them later is passed over.
-            Notice::MessagesTakenBack { consumer, cancelled } => {
-                self.after_settle(consumer.channel, consumer.number, cancelled);
-            }
-            // Told when what was sent to it before has gone out: see `encode_some`.
-            cancelled @ Notice::ConsumerCancelled { .. } => self.sending.notices.push(cancelled),
-            Notice::Close { reason } => self.close_wanted = Some(reason),
-        }
-    }
-
-    /// Tells the client that its consumer is gone.
-    fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
-        let State::Open(open) = &mut self.state else { return };
-        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
-        let ended = channel.consumers.remove(&consumer.number);
-        // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
-        // it since.
-        channel.has_room(&mut self.turn.0);
-        let Some(ended) = ended else { return };
-        if ended.cancelled.is_some() {
-            return;
-        }
-        open.consumers -= 1;
-        let reason = ShortStr::truncated(format!("queue '{}' was deleted", ended.queue.name()));
-        let cancelled = Command::ConsumerCancelled { consumer: consumer.number, reason };
-        cancelled.encode(consumer.channel.0, self.out.buffer());
-    }
-
     fn close_if_wanted(&mut self) {
         if let Some(reason) = self.close_wanted.take() {
             let text = format!("{} - {reason}", ReplyCode::ConnectionForced);
@@ -471,7 +452,10 @@ impl NativeSession {
         }
     }
 
+    /// Answers a request; if something that was done must be safe first, the answer is held until then, and with it
+    /// whatever comes behind.
     fn respond(&mut self, channel: ChannelId, correlation: u32, response: rialto_protocol::native::Response) {
+        self.hold_output();
         Command::Response { correlation, response }.encode(channel.0, self.out.buffer());
     }
 
@@ -514,6 +498,9 @@ impl From<FrameError> for Fault {
         Fault::Connection(error.closing())
     }
 }
+
+/// The place of what no frame has led to.
+const NOWHERE: Place = Place { kind: 0, channel: 0, correlation: 0 };
 
 /// The place of a frame of this kind, for faults that are found after it was dealt with.
 fn place_of(kind: Kind, channel: ChannelId) -> Place {

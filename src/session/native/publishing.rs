@@ -1,47 +1,19 @@
-//! Publishing over the native protocol: from frames to a batch, and from its fate to outcomes.
+//! Publishing over the native protocol: from frames to a batch. See `outcomes` for what its publisher hears.
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{
-    Command, DeliveredRun, Entry, FrameError, Outcome, OutcomeRange, Place, Publish, PublishRunRef, Returned,
-    RouteRef,
+    Command, DeliveredRun, Entry, FrameError, Place, Publish, PublishRunRef, Returned, RouteRef,
 };
 use rialto_protocol::types::{RawProperties, ShortStr};
 
 use super::channel::ChannelSlot;
+use super::outcomes::{Fate, tell_outcomes, track};
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
-use crate::broker::{BrokerError, Hold, Resolved};
+use crate::broker::Resolved;
 use crate::model::{ChannelId, MessageRoute};
-use crate::queue::RejectReason;
 use crate::routing::CopyKeys;
 use crate::session::route_cache::RouteSlot;
 use crate::session::{SessionOptions, publish_rules};
-
-/// Most ranges in one `Outcomes` frame: with a reason of 255 bytes each they stay far below every frame limit.
-const OUTCOMES_MAX: usize = 1024;
-
-/// Neighbouring messages of one channel that share a fate, or will have one when the batch is published.
-#[derive(Debug)]
-pub(super) struct Tracked {
-    channel: ChannelId,
-    first: u64,
-    count: u32,
-    wanted: bool,
-    fate: Fate,
-}
-
-#[derive(Debug)]
-enum Fate {
-    /// In the batch, from this position on.
-    Batched {
-        position: u32,
-    },
-    Unroutable,
-    Duplicate,
-    Rejected {
-        code: ReplyCode,
-        reason: String,
-    },
-}
 
 impl NativeSession {
     pub(super) fn handle_define_route(
@@ -137,6 +109,7 @@ impl NativeSession {
             }
         };
         let exhausted = self.broker.memory_exhausted();
+        let stopped = self.broker.log_stopped().map(|why| publish_rules::not_stored(&why));
         // Looked up once for the run, unless it depends on each message's headers.
         let mut fixed = None;
         // The count is bounded by the entries' bytes, as the run's reader has checked.
@@ -147,6 +120,8 @@ impl NativeSession {
             *sequence += 1;
             let fate = if let Some(fate) = refused_itself(&entry, &properties, message_size_max, user) {
                 fate
+            } else if let Some(error) = &stopped {
+                Fate::refused(error)
             } else if exhausted {
                 let reason = "the broker's memory is exhausted; publish again later".to_owned();
                 Fate::Rejected { code: ReplyCode::ResourceError, reason }
@@ -168,7 +143,10 @@ impl NativeSession {
                 };
                 match targets {
                     Err(error) => Fate::refused(error),
-                    Ok(_) if duplicate => Fate::Duplicate,
+                    Ok(_) if duplicate => {
+                        batch.leave_out_duplicate();
+                        Fate::Duplicate
+                    }
                     Ok(targets) if targets.queues.is_empty() => Fate::Unroutable,
                     Ok(targets) => {
                         let position = batch.len() as u32;
@@ -206,46 +184,9 @@ impl NativeSession {
     pub(super) fn flush_publishes(&mut self) {
         let State::Open(open) = &mut self.state else { return };
         let Open { batch, rejected, tracked, held_by, .. } = &mut **open;
-        self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
+        let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
         held_by.extend(self.turn.0.take_congested());
-        if tracked.is_empty() {
-            rejected.clear();
-            return;
-        }
-        let mut rejections = rejected.drain(..).peekable();
-        let mut outcomes: Vec<OutcomeRange> = Vec::new();
-        let mut channel = tracked[0].channel;
-        for fate in tracked.drain(..) {
-            if fate.channel != channel {
-                tell(&mut outcomes, channel, &mut self.out);
-                channel = fate.channel;
-            }
-            let last = fate.first + u64::from(fate.count) - 1;
-            match fate.fate {
-                Fate::Unroutable => add(&mut outcomes, fate.wanted, fate.first, last, || Outcome::Unroutable),
-                Fate::Duplicate => add(&mut outcomes, fate.wanted, fate.first, last, || Outcome::Duplicate),
-                Fate::Rejected { code, reason } => {
-                    add(&mut outcomes, fate.wanted, fate.first, last, || rejected_outcome(code, &reason));
-                }
-                Fate::Batched { position } => {
-                    let mut next = fate.first;
-                    let end = position + fate.count;
-                    while let Some((at, reason)) = rejections.next_if(|(at, _)| *at < end) {
-                        let this = fate.first + u64::from(at - position);
-                        if this > next {
-                            add(&mut outcomes, fate.wanted, next, this - 1, || Outcome::Confirmed);
-                        }
-                        add(&mut outcomes, fate.wanted, this, this, || queue_rejected(&reason));
-                        next = this + 1;
-                    }
-                    if next <= last {
-                        add(&mut outcomes, fate.wanted, next, last, || Outcome::Confirmed);
-                    }
-                }
-            }
-        }
-        drop(rejections);
-        tell(&mut outcomes, channel, &mut self.out);
+        tell_outcomes(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
     }
 
     /// Gives publish credit back, unless a queue holds this connection's publishes back.
@@ -253,12 +194,12 @@ impl NativeSession {
         let State::Open(open) = &mut self.state else { return };
         let held = !open.held_by.is_empty();
         // Who is only paced goes on in a moment, and nobody need read of it.
-        let blocked = open.held_by.values().any(|hold| *hold == Hold::Full);
-        if blocked != open.told_blocked {
-            open.told_blocked = blocked;
-            let told = match blocked {
-                true => Command::Blocked(ShortStr::truncated("a queue published to is full for now")),
-                false => Command::Unblocked,
+        let reason = if held { self.broker.hold_text(open.held_by.values().copied()) } else { None };
+        if reason.is_some() != open.told_blocked {
+            open.told_blocked = reason.is_some();
+            let told = match reason {
+                Some(reason) => Command::Blocked(ShortStr::truncated(reason)),
+                None => Command::Unblocked,
             };
             told.encode(0, self.out.buffer());
         }
@@ -268,12 +209,6 @@ impl NativeSession {
             open.publish_credit += i64::from(credit);
             Command::PublishCredit(credit).encode(0, self.out.buffer());
         }
-    }
-}
-
-impl Fate {
-    fn refused(error: &BrokerError) -> Self {
-        Fate::Rejected { code: error.reply_code(), reason: error.to_string() }
     }
 }
 
@@ -310,54 +245,4 @@ fn returned(sequence: u64, route: &MessageRoute, entry: &[u8]) -> Command {
             entries: bytes::Bytes::copy_from_slice(entry),
         },
     })
-}
-
-fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, wanted: bool, fate: Fate) {
-    if let Some(last) = tracked.last_mut()
-        && last.channel == channel
-        && last.wanted == wanted
-    {
-        let together = match (&last.fate, &fate) {
-            (Fate::Batched { position }, Fate::Batched { position: next }) => position + last.count == *next,
-            (Fate::Unroutable, Fate::Unroutable) | (Fate::Duplicate, Fate::Duplicate) => true,
-            _ => false,
-        };
-        if together {
-            last.count += 1;
-            return;
-        }
-    }
-    tracked.push(Tracked { channel, first: sequence, count: 1, wanted, fate });
-}
-
-fn add(
-    outcomes: &mut Vec<OutcomeRange>,
-    wanted: bool,
-    first: u64,
-    last: u64,
-    outcome: impl FnOnce() -> Outcome,
-) {
-    if !wanted {
-        return;
-    }
-    let outcome = outcome();
-    match outcomes.last_mut() {
-        Some(range) if range.last + 1 == first && range.outcome == outcome => range.last = last,
-        _ => outcomes.push(OutcomeRange { first, last, outcome }),
-    }
-}
-
-fn tell(outcomes: &mut Vec<OutcomeRange>, channel: ChannelId, out: &mut crate::session::WriteQueue) {
-    while !outcomes.is_empty() {
-        let rest = outcomes.split_off(outcomes.len().min(OUTCOMES_MAX));
-        Command::Outcomes(std::mem::replace(outcomes, rest)).encode(channel.0, out.buffer());
-    }
-}
-
-fn rejected_outcome(code: ReplyCode, reason: &str) -> Outcome {
-    Outcome::Rejected { code: code.number(), reason: ShortStr::truncated(reason) }
-}
-
-fn queue_rejected(reason: &RejectReason) -> Outcome {
-    rejected_outcome(ReplyCode::PreconditionFailed, &reason.to_string())
 }

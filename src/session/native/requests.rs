@@ -69,10 +69,12 @@ impl NativeSession {
             Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
                 let (name, flags) = (QueueName::from(name), QueueFlags { durable, exclusive, auto_delete });
                 let queue = vhost.declare_queue_from(&name, flags, &arguments, by, turn)?.queue;
+                turn.require(self.broker.catalog_commit());
                 return Ok(declared(&queue));
             }
             Request::DeleteQueue { name, if_unused, if_empty } => {
                 let messages = vhost.delete_queue(&name, if_unused, if_empty, by, turn)?;
+                turn.require(self.broker.catalog_commit());
                 return Ok(Response::Count(messages));
             }
             Request::PurgeQueue { name } => {
@@ -95,6 +97,7 @@ impl NativeSession {
                 unreachable!("carried out above")
             }
         }
+        turn.require(self.broker.catalog_commit());
         Ok(Response::Done)
     }
 }

@@ -1,4 +1,4 @@
-"""A broker process on a free port, in a folder of its own that goes with it."""
+"""A broker process on a free port, with a data folder of its own that goes with it."""
 
 import os
 import subprocess
@@ -7,10 +7,10 @@ import threading
 
 ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 
-# A queue may hold little, so that a scenario can see its publishers blocked without gigabytes.
+# Queues keep few bodies in memory, so that what comes back from disk is seen by every client.
 SETTINGS = """
 [memory]
-queue_budget = "16 MiB"
+queue_bodies = "256 KiB"
 """
 
 
@@ -26,12 +26,13 @@ def binary(profile="debug"):
 class Broker:
     """Use it as a context: `with Broker(binary()) as broker`, then `broker.url`."""
 
-    def __init__(self, program, settings=SETTINGS):
+    def __init__(self, program, settings=SETTINGS, in_memory=False):
+        store = ["--in-memory"] if in_memory else ["--data-dir", "data"]
         self.folder = tempfile.TemporaryDirectory(prefix="rialto-conformance-")
         with open(os.path.join(self.folder.name, "broker.toml"), "w", encoding="utf-8") as file:
             file.write(settings)
         self.process = subprocess.Popen(
-            [program, "serve", "--listen", "127.0.0.1:0"], cwd=self.folder.name, stderr=subprocess.PIPE, text=True
+            [program, "serve", "--listen", "127.0.0.1:0", *store], cwd=self.folder.name, stderr=subprocess.PIPE, text=True
         )
         self.log = []
         self.url = None

@@ -3,6 +3,7 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use hdrhistogram::Histogram;
 use rialto_protocol::amqp::{ChannelClose, ConnectionClose, MethodId};
 use rialto_protocol::types::ShortStr;
 
@@ -136,6 +137,16 @@ impl traffic::Publisher for Publisher {
         self.connection.send(0, close)?;
         self.await_method(MethodId::CONNECTION_CLOSE_OK)?;
         Ok(self.answers)
+    }
+
+    fn begin_window(&mut self) {
+        if let Some(unconfirmed) = &mut self.unconfirmed {
+            unconfirmed.times.clear();
+        }
+    }
+
+    fn confirm_times(&self) -> Option<&Histogram<u64>> {
+        Some(self.unconfirmed.as_ref()?.times.histogram())
     }
 
     fn socket(&self) -> &TcpStream {

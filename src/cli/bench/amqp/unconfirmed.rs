@@ -4,23 +4,26 @@
 //! those that were answered before.
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
+use super::super::confirm_times::ConfirmTimes;
 use super::super::error::{BenchError, BenchResult};
 
 #[derive(Debug)]
 pub(super) struct Unconfirmed {
     max: u64,
     count: u64,
-    /// The tag of the first in `answered`. Tags begin with 1.
+    /// The tag of the first in `sent`. Tags begin with 1.
     first: u64,
-    /// From the oldest message without an answer to the newest: which have one.
-    answered: VecDeque<bool>,
+    /// From the oldest message without an answer to the newest: when each was sent, if it still has none.
+    sent: VecDeque<Option<Instant>>,
+    pub(super) times: ConfirmTimes,
 }
 
 impl Unconfirmed {
     /// A window of so many messages.
     pub(super) fn new(max: u64) -> Self {
-        Unconfirmed { max, count: 0, first: 1, answered: VecDeque::new() }
+        Unconfirmed { max, count: 0, first: 1, sent: VecDeque::new(), times: ConfirmTimes::new() }
     }
 
     /// Whether so many more may be published.
@@ -35,7 +38,7 @@ impl Unconfirmed {
     /// So many messages are published.
     pub(super) fn published(&mut self, count: u32) {
         self.count += u64::from(count);
-        self.answered.resize(self.answered.len() + count as usize, false);
+        self.sent.resize(self.sent.len() + count as usize, Some(Instant::now()));
     }
 
     /// Takes an answer for a message, or for all up to it, and says how many it answers.
@@ -43,26 +46,29 @@ impl Unconfirmed {
         let unknown = || BenchError::Protocol(format!("an answer for {tag}, which does not wait for one"));
         let end = match (tag, multiple) {
             // "All outstanding messages" (AMQP 0-9-1, basic.ack).
-            (0, true) => self.answered.len(),
+            (0, true) => self.sent.len(),
             // All of them may have been answered one by one.
             (tag, true) if tag < self.first => return Ok(0),
             (tag, _) => tag.checked_sub(self.first).ok_or_else(unknown)? as usize + 1,
         };
-        let count = if multiple {
-            if end > self.answered.len() {
+        let now = Instant::now();
+        let mut count = 0;
+        if multiple {
+            if end > self.sent.len() {
                 return Err(unknown());
             }
             self.first += end as u64;
-            self.answered.drain(..end).filter(|answered| !answered).count() as u64
-        } else {
-            let answered = self.answered.get_mut(end - 1).ok_or_else(unknown)?;
-            if std::mem::replace(answered, true) {
-                return Err(unknown());
+            for sent in self.sent.drain(..end).flatten() {
+                self.times.record(sent, now, 1);
+                count += 1;
             }
-            1
-        };
-        while self.answered.front() == Some(&true) {
-            self.answered.pop_front();
+        } else {
+            let sent = self.sent.get_mut(end - 1).and_then(Option::take).ok_or_else(unknown)?;
+            self.times.record(sent, now, 1);
+            count = 1;
+        }
+        while self.sent.front() == Some(&None) {
+            self.sent.pop_front();
             self.first += 1;
         }
         self.count -= count;

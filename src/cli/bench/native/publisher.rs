@@ -2,9 +2,11 @@
 
 use std::net::TcpStream;
 
+use hdrhistogram::Histogram;
 use rialto_protocol::native::{Closing, Command};
 use rialto_protocol::types::ShortStr;
 
+use super::super::confirm_times::{ConfirmTimes, InOrder};
 use super::super::error::{BenchError, BenchResult};
 use super::super::traffic::{self, Answers, Due};
 use super::block::Block;
@@ -21,6 +23,8 @@ pub(super) struct Publisher {
     /// Unconfirmed messages, and how many there may be.
     window: Option<(u64, u64)>,
     answers: Answers,
+    waiting: InOrder,
+    times: ConfirmTimes,
 }
 
 impl Publisher {
@@ -40,6 +44,8 @@ impl Publisher {
             next: 1,
             window: confirms.map(|max| (0, max.into())),
             answers: Answers::default(),
+            waiting: InOrder::default(),
+            times: ConfirmTimes::new(),
         }
     }
 
@@ -66,6 +72,7 @@ impl Publisher {
         self.answers.confirmed += confirmed;
         self.answers.rejected += rejected;
         if let Some((unconfirmed, _)) = &mut self.window {
+            self.waiting.answered(confirmed + rejected, &mut self.times);
             *unconfirmed = unconfirmed
                 .checked_sub(confirmed + rejected)
                 .ok_or_else(|| BenchError::Protocol("more outcomes than messages".to_owned()))?;
@@ -88,6 +95,7 @@ impl traffic::Publisher for Publisher {
         self.next += u64::from(count);
         self.route = self.route % self.routes + 1;
         if let Some((unconfirmed, _)) = &mut self.window {
+            self.waiting.published(count.into());
             *unconfirmed += u64::from(count);
         }
         Ok(())
@@ -106,6 +114,14 @@ impl traffic::Publisher for Publisher {
                 event => self.hear(event)?,
             }
         }
+    }
+
+    fn begin_window(&mut self) {
+        self.times.clear();
+    }
+
+    fn confirm_times(&self) -> Option<&Histogram<u64>> {
+        Some(self.times.histogram())
     }
 
     fn socket(&self) -> &TcpStream {

@@ -1,13 +1,17 @@
 """Handshake, tuning, heartbeats, and the errors that end a connection."""
 
 import struct
+from contextlib import closing
 
 import pika
 from pika import spec
 from pika.exceptions import ProbableAccessDeniedError, ProbableAuthenticationError
 
+from broker import Broker, binary
+
 from . import check, ours, scenario
 from .raw import HEADER, BODY, HEARTBEAT, METHOD, PROTOCOL_HEADER, Raw, envelope, short
+from .world import World
 
 CAPABILITIES = [
     "publisher_confirms",
@@ -318,7 +322,14 @@ def an_unknown_mechanism_is_refused(w):
 
 
 @ours
-def publishers_are_told_when_they_are_blocked_and_when_they_may_go_on(w):
+def publishers_are_told_when_they_are_blocked_and_when_they_may_go_on(_):
+    # Of queues on disk only a full disk blocks publishers; in memory it takes no more than a setting.
+    settings = '[memory]\nqueue_budget = "16 MiB"\n'
+    with Broker(binary(), settings, in_memory=True) as broker, closing(World(broker.url)) as w:
+        _publishers_are_told(w)
+
+
+def _publishers_are_told(w):
     events = []
     publisher = w.connect()
     publisher.add_on_connection_blocked_callback(lambda _, frame: events.append(("blocked", frame.method.reason)))
@@ -326,7 +337,7 @@ def publishers_are_told_when_they_are_blocked_and_when_they_may_go_on(w):
     channel = publisher.channel()
     queue = w.queue()
     body = b"x" * (1 << 20)
-    for _ in range(40):  # beyond the 16 MiB that `run` gives a queue
+    for _ in range(40):  # beyond the 16 MiB that a queue may hold
         if events:
             break
         channel.basic_publish("", queue, body)

@@ -28,7 +28,8 @@ class Inbox(list):
 
 
 class World:
-    def __init__(self):
+    def __init__(self, url=None):
+        self.url = url or broker_url()
         self.connections = []
         self.queues = []
         self.exchanges = []
@@ -39,7 +40,7 @@ class World:
     # --- connections and channels
 
     def parameters(self, **changes):
-        parameters = pika.URLParameters(broker_url())
+        parameters = pika.URLParameters(self.url)
         parameters.socket_timeout = parameters.stack_timeout = DEADLINE_SECONDS
         parameters.blocked_connection_timeout = 60
         for key, value in changes.items():

@@ -1,0 +1,4 @@
+//! See `rialto_fuzz::journal_recovery`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rialto_fuzz::journal_recovery(data));

@@ -1,0 +1,77 @@
+//! For tests of both sessions: a broker whose log and catalog commit when a test says so, and whether an outbox was
+//! woken.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use crate::broker::{Broker, Commit, Outbox};
+use crate::store::testing::HeldLog;
+use crate::store::{Catalog, CatalogPumped, Position, SimDisk};
+
+/// A commit of the journal alone.
+pub(super) fn journal(position: u64) -> Commit {
+    Commit { journal: Position(position), catalog: 0 }
+}
+
+/// A log that commits nothing yet, and a broker that appends to it.
+pub(super) fn held_log() -> (Arc<HeldLog>, Broker) {
+    let log = HeldLog::new();
+    let broker = Broker::in_memory().log(log.clone()).build();
+    (log, broker)
+}
+
+/// What a broker waits for: publishes for the log, declares for the catalog.
+pub(super) struct HeldDisk {
+    log: Arc<HeldLog>,
+    catalog: Arc<Catalog>,
+    disk: SimDisk,
+}
+
+/// A disk that commits nothing yet, and a broker on it.
+pub(super) fn held_disk() -> (HeldDisk, Broker) {
+    let disk = SimDisk::without_history();
+    let (catalog, contents) = Catalog::open(Arc::new(disk.clone())).unwrap();
+    let (log, catalog) = (HeldLog::new(), Arc::new(catalog));
+    let broker = Broker::in_memory().restore(log.clone(), catalog.clone(), contents).unwrap();
+    (HeldDisk { log, catalog, disk }, broker)
+}
+
+impl HeldDisk {
+    /// How many records the log has.
+    pub(super) fn appended(&self) -> u64 {
+        self.log.appended()
+    }
+
+    /// Commits what was published up to this record.
+    pub(super) fn commit(&self, position: u64) {
+        self.log.commit(position);
+    }
+
+    /// Commits what was declared.
+    pub(super) fn commit_declares(&self) {
+        self.catalog.pump();
+    }
+
+    /// Commits everything.
+    pub(super) fn commit_all(&self) {
+        self.commit_declares();
+        self.log.commit_all();
+    }
+
+    /// The log takes and commits nothing more.
+    pub(super) fn stop(&self, why: &str) {
+        self.log.stop(why);
+    }
+
+    /// The catalog fails with what was declared, and takes nothing more.
+    pub(super) fn stop_catalog(&self) {
+        self.disk.fail_syncs(1);
+        assert_eq!(self.catalog.pump(), CatalogPumped::Stopped);
+    }
+}
+
+/// Whether the outbox was woken since this was asked last.
+pub(super) fn was_woken(outbox: &Outbox) -> bool {
+    pin!(outbox.woken()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+}

@@ -1,0 +1,129 @@
+//! A data folder, opened: the catalog, the journal, and what they found.
+//!
+//! Order: the catalog says which queues there are; recovery says what they hold; the folder is mended; the journal goes
+//! on in a new segment. Until then nothing in the folder has changed but the catalog's own repairs.
+
+use std::io;
+use std::sync::Arc;
+
+use ahash::{AHashMap, AHashSet};
+use thiserror::Error;
+
+use super::journal::{Journal, JournalOptions};
+use super::recovery::{
+    Cut, Damage, OnDamage, Progress, RecoveryError, RecoveryOptions, RestoredQueue, recover,
+};
+use super::{Catalog, CatalogContents, CatalogError, Change, Disk, VhostRow};
+use crate::model::{Clock, QueueId, VhostName};
+
+/// A file that is there while a process uses the folder, or was killed when it did.
+const RUNNING: &str = "running";
+
+/// How a data folder is used.
+#[derive(Clone, Debug, Default)]
+pub struct StoreOptions {
+    /// How the journal is written.
+    pub journal: JournalOptions,
+    /// What to do about damage.
+    pub on_damage: OnDamage,
+}
+
+/// See the module.
+pub struct Store {
+    /// The messages.
+    pub journal: Arc<Journal>,
+    /// What was declared.
+    pub catalog: Arc<Catalog>,
+    /// What is in the catalog.
+    pub contents: CatalogContents,
+    /// Whether the last process ended without [`Store::note_end`].
+    pub was_killed: bool,
+    /// What the queues held.
+    pub held: AHashMap<QueueId, RestoredQueue>,
+    /// Damage that was found and is gone without.
+    pub damage: Vec<Damage>,
+    /// The torn tail, if there was one: nothing in it was confirmed.
+    pub cut: Option<Cut>,
+}
+
+/// Why a data folder cannot be opened.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The catalog cannot.
+    #[error(transparent)]
+    Catalog(#[from] CatalogError),
+    /// The journal cannot.
+    #[error(transparent)]
+    Journal(#[from] RecoveryError),
+    /// Somebody took the catalog away.
+    #[error(
+        "there is a journal ({file}) but no catalog, which says whose messages these are: put catalog.redb back, or start \
+         with an empty folder"
+    )]
+    NoCatalog {
+        /// A file of the journal.
+        file: String,
+    },
+    /// The disk fails.
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+}
+
+impl Store {
+    /// Opens a data folder.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub fn open(
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        options: StoreOptions,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Store, StoreError> {
+        let (catalog, contents) = Catalog::open(disk.clone())?;
+        let catalog = Arc::new(catalog);
+        if catalog.is_new()
+            && let Some((file, _)) = disk.list()?.into_iter().find(|(name, _)| name.ends_with(".seg"))
+        {
+            return Err(StoreError::NoCatalog { file });
+        }
+        let was_killed = disk.list()?.iter().any(|(name, _)| name == RUNNING);
+        if !was_killed {
+            disk.create(RUNNING)?;
+            disk.sync_folder()?;
+        }
+        let queues: AHashSet<_> = contents.queues.iter().map(|row| row.id).collect();
+        let recovery =
+            RecoveryOptions { on_damage: options.on_damage, exists: &|queue| queues.contains(&queue) };
+        let mut recovered = recover(&*disk, &recovery, progress)?;
+        recovered.mend(&*disk)?;
+        let journal = Arc::new(Journal::start(disk, clock, options.journal, &recovered)?);
+        Ok(Store {
+            journal,
+            catalog,
+            contents,
+            was_killed,
+            held: recovered.queues,
+            damage: recovered.damage,
+            cut: recovered.cut,
+        })
+    }
+
+    /// Notes that a process ends in good order: what its consumers had is in the journal, as returned. To be called
+    /// when the journal is closed.
+    ///
+    /// # Errors
+    /// The disk fails; the next start then takes it for killed.
+    pub fn note_end(disk: &dyn Disk) -> io::Result<()> {
+        disk.remove(RUNNING)?;
+        disk.sync_folder()
+    }
+
+    /// Notes vhosts that are to be there.
+    pub fn keep_vhosts(&self, names: impl IntoIterator<Item = VhostName>) -> Result<(), CatalogError> {
+        let is_new = |name: &VhostName| !self.contents.vhosts.iter().any(|row| row.name == *name);
+        let rows = names.into_iter().filter(is_new);
+        let rows = rows.map(|name| Change::PutVhost(VhostRow { name, metadata: Default::default() }));
+        self.catalog.change_all(rows).map(drop)
+    }
+}
