@@ -5,7 +5,7 @@
 //! left to that, which knows what to say of it. Not here: whether a publish may come now (the caller's question).
 
 use super::content::ContentHeader;
-use super::frame::{Frame, FrameKind, split_frame};
+use super::frame::{FRAME_END, FRAME_HEADER_LEN, Frame, FrameKind, split_frame};
 use super::method::MethodId;
 
 /// The frames of one `basic.publish`, borrowed from the input.
@@ -19,15 +19,16 @@ pub struct WholePublish<'a> {
     pub header: ContentHeader<'a>,
     /// The body: as long as the header says.
     pub body: &'a [u8],
+    /// All that stands in front of the body, the head of its frame included.
+    head: &'a [u8],
 }
 
 impl<'a> WholePublish<'a> {
-    /// Cuts a message off the beginning of `input`: its frames, and how many bytes they take of `input`. `None`: what
-    /// comes there is to be read frame by frame.
+    /// The message that `input` begins with. `None`: what comes there is to be read frame by frame.
     ///
     /// `frame_max` is the one of [`split_frame`].
     #[inline]
-    pub fn split(input: &'a [u8], frame_max: u32) -> Option<(Self, usize)> {
+    pub fn read(input: &'a [u8], frame_max: u32) -> Option<Self> {
         let (method, method_len) = split_frame(input, frame_max).ok()??;
         let channel = method.channel;
         if method.kind != FrameKind::Method || MethodId::of(method.payload) != Some(MethodId::BASIC_PUBLISH) {
@@ -40,13 +41,30 @@ impl<'a> WholePublish<'a> {
             _ => None,
         };
         let (Frame { payload: header, .. }, body_at) = next(method_len, FrameKind::Header)?;
-        let (Frame { payload: body, .. }, len) = next(body_at, FrameKind::Body)?;
+        let (Frame { payload: body, .. }, _) = next(body_at, FrameKind::Body)?;
         let header = ContentHeader::decode(header).ok()?;
         let is_ordinary = header.class == MethodId::BASIC_PUBLISH.class
             && header.weight == 0
             && header.body_size != 0
             && header.body_size == body.len() as u64;
-        is_ordinary.then_some((Self { channel, method: method.payload, header, body }, len))
+        let head = &input[..body_at + FRAME_HEADER_LEN];
+        is_ordinary.then_some(Self { channel, method: method.payload, header, body, head })
+    }
+
+    /// The message that `input` begins with, if it differs from this one in nothing but what its body says: mostly so
+    /// when a publisher goes on with the same route, and much cheaper to find out than to read it.
+    #[inline]
+    pub fn again(&self, input: &'a [u8]) -> Option<Self> {
+        let (head, rest) = input.split_at_checked(self.head.len())?;
+        let (body, rest) = rest.split_at_checked(self.body.len())?;
+        let is_like_this = head == self.head && rest.first() == Some(&FRAME_END);
+        is_like_this.then_some(Self { body, ..*self })
+    }
+
+    /// Bytes that its frames take of the input.
+    #[inline]
+    pub fn wire_len(&self) -> usize {
+        self.head.len() + self.body.len() + 1
     }
 }
 
@@ -95,17 +113,17 @@ mod tests {
         let mut input = published(b"body", 4, FRAME_MAX);
         let len = input.len();
         input.extend_from_slice(b"what follows");
-        let (publish, taken) = WholePublish::split(&input, FRAME_MAX).unwrap();
+        let publish = WholePublish::read(&input, FRAME_MAX).unwrap();
         let read = (publish.method.to_vec(), publish.header.property_bytes.to_vec(), publish.body.to_vec());
         assert_eq!(Some(read), assembled(&input));
-        assert_eq!((publish.channel, publish.body, taken), (7, &b"body"[..], len));
+        assert_eq!((publish.channel, publish.body, publish.wire_len()), (7, &b"body"[..], len));
     }
 
     #[test]
     fn what_is_not_all_there_or_comes_in_other_pieces_is_left() {
         let whole = published(b"body", 4, FRAME_MAX);
         for end in 0..whole.len() {
-            assert_eq!(WholePublish::split(&whole[..end], FRAME_MAX), None, "cut at {end}");
+            assert_eq!(WholePublish::read(&whole[..end], FRAME_MAX), None, "cut at {end}");
         }
         for (what, input) in [
             ("no body", published(b"", 0, FRAME_MAX)),
@@ -118,7 +136,7 @@ mod tests {
                 [&out[..], &whole].concat()
             }),
         ] {
-            assert_eq!(WholePublish::split(&input, FRAME_MAX), None, "{what}");
+            assert_eq!(WholePublish::read(&input, FRAME_MAX), None, "{what}");
         }
     }
 
@@ -129,10 +147,32 @@ mod tests {
             for octet in 0..=255 {
                 let mut input = whole.clone();
                 input[at] = octet;
-                let Some((publish, _)) = WholePublish::split(&input, FRAME_MAX) else { continue };
+                let Some(publish) = WholePublish::read(&input, FRAME_MAX) else { continue };
                 let read =
                     (publish.method.to_vec(), publish.header.property_bytes.to_vec(), publish.body.to_vec());
                 assert_eq!(Some(read), assembled(&input), "octet {at} is {octet}");
+            }
+        }
+    }
+
+    #[test]
+    fn one_is_again_another_if_reading_it_would_give_the_same_but_for_the_body() {
+        let first = published(b"body", 4, FRAME_MAX);
+        let like = WholePublish::read(&first, FRAME_MAX).unwrap();
+        let mut next = published(b"next", 4, FRAME_MAX);
+        next.extend_from_slice(b"what follows");
+        let again = like.again(&next).unwrap();
+        assert_eq!((Some(again), again.body), (WholePublish::read(&next, FRAME_MAX), &b"next"[..]));
+        let len = again.wire_len();
+        for end in 0..len {
+            assert_eq!(like.again(&next[..end]), None, "cut at {end}");
+        }
+        for at in 0..len {
+            for octet in 0..=255 {
+                let mut input = next.clone();
+                input[at] = octet;
+                let Some(again) = like.again(&input) else { continue };
+                assert_eq!(Some(again), WholePublish::read(&input, FRAME_MAX), "octet {at} is {octet}");
             }
         }
     }

@@ -11,21 +11,18 @@ use rialto_protocol::amqp::{Assembled, BasicPublishRef, MethodId, WholePublish};
 use super::channel::{Channel, Mode};
 use super::confirms::{Fate, track};
 use super::{AmqpSession, ChannelSlot, Open, State};
-use crate::broker::{PublishBatch, REPLY_TO, Targets};
+use crate::broker::{PublishBatch, REPLY_TO, Targets, Vhost};
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::CopyKeys;
 use crate::session::publish_rules;
-
-/// Bytes at the beginning of a message that are the same in all that one publisher sends to one route: the header of
-/// the method's frame and the method's id.
-const ALIKE: usize = 11;
+use crate::session::route_cache::RouteCache;
 
 impl AmqpSession {
     /// Publishes the messages that `input` begins with, as far as they are whole, and says how many bytes they take.
     /// 0: what comes there is to be read frame by frame.
     pub(super) fn take_publishes(&mut self, input: &[u8]) -> usize {
         let State::Open(open) = &mut self.state else { return 0 };
-        let Some((first, len)) = WholePublish::split(input, open.tuned.frame_max) else { return 0 };
+        let Some(first) = WholePublish::read(input, open.tuned.frame_max) else { return 0 };
         let (number, room) = (ChannelId(first.channel), open.room(self.options.amqp.uncommitted_max));
         let size_max = u64::from(self.options.message_size_max);
         let fits = |publish: &WholePublish<'_>| {
@@ -45,11 +42,12 @@ impl AmqpSession {
         if BasicPublishRef::decode(first.method).is_err() {
             return 0;
         }
-        self.open().spend_allowance(len);
-        let WholePublish { channel: _, method, header, body } = first;
-        let outcome = self.publish(number, &Assembled { method, properties: header.property_bytes, body });
+        self.open().spend_allowance(first.wire_len());
+        let content =
+            Assembled { method: first.method, properties: first.header.property_bytes, body: first.body };
+        let outcome = self.publish(number, &content);
         self.conclude(number, outcome.map_err(|refusal| refusal.at(MethodId::BASIC_PUBLISH)));
-        len
+        first.wire_len()
     }
 
     /// Publishes messages of this channel up to the first that is not to be put into the batch just like that.
@@ -62,43 +60,47 @@ impl AmqpSession {
         let State::Open(open) = &mut self.state else { return 0 };
         let Open { vhost, guard, tuned, channels, routes, batch, tracked, .. } = &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return 0 };
-        let mut taken = 0;
-        let mut way: Option<(&[u8], &MessageRoute, &Arc<Targets>)> = None;
-        while let Some((publish, len)) = WholePublish::split(&input[taken..], tuned.frame_max) {
+        let user = &guard.info().user;
+        let is_ordinary = |publish: &WholePublish<'_>| {
             let properties = &publish.header.properties;
-            let is_ordinary = publish.channel == number.0
-                && fits(&publish)
+            publish.channel == number.0
+                && fits(publish)
                 && !CopyKeys::are_in(properties)
                 && properties.reply_to() != Some(REPLY_TO)
-                && publish_rules::check_user_id(properties, &guard.info().user).is_ok();
-            if !is_ordinary {
-                break;
-            }
-            let (_, route, targets) = match way {
-                Some(way) if way.0 == publish.method => way,
-                _ => {
-                    let Ok(read) = BasicPublishRef::decode(publish.method) else { break };
-                    let slot = routes.slot(read.exchange, read.routing_key);
-                    let Some(targets) = slot.known_targets(vhost) else { break };
-                    if read.immediate || targets.queues.is_empty() {
-                        break;
-                    }
-                    (publish.method, &slot.route, targets)
+                && publish_rules::check_user_id(properties, user).is_ok()
+        };
+        let mut taken = 0;
+        let mut last: Option<(WholePublish<'_>, Way<'_>)> = None;
+        loop {
+            let rest = &input[taken..];
+            let again = last.and_then(|(last, way)| Some((last.again(rest)?, way)));
+            let (publish, way) = match again {
+                Some(again) => again,
+                None => {
+                    let read = WholePublish::read(rest, tuned.frame_max);
+                    let Some(publish) = read.filter(&is_ordinary) else { break };
+                    let known = match last {
+                        Some((last, way)) if last.method == publish.method => Some(way),
+                        _ => find_way(publish.method, routes, vhost),
+                    };
+                    let Some(way) = known else { break };
+                    (publish, way)
                 }
             };
-            way = Some((publish.method, route, targets));
-            if batch.is_empty() {
-                reserve(batch, &input[taken..], &publish, len);
-            }
+            last = Some((publish, way));
+            let (route, targets) = way;
             let position = batch.len() as u32;
             if batch.push_content(route, targets, publish.header.property_bytes, publish.body).is_err() {
                 break;
+            }
+            if position == 0 {
+                reserve(batch, rest, &publish);
             }
             if let Mode::Confirm { next } = &mut channel.mode {
                 track(tracked, number, *next, Fate::Batched { position });
                 *next += 1;
             }
-            taken += len;
+            taken += publish.wire_len();
             if batch.is_full() {
                 break;
             }
@@ -127,13 +129,23 @@ impl Channel {
     }
 }
 
-/// Makes room for the messages that `input` consists of, if they are all like the first. What is reserved is less than
-/// the input, as an entry is shorter than its frames.
-fn reserve(batch: &mut PublishBatch, input: &[u8], first: &WholePublish<'_>, len: usize) {
-    let count = input.len() / len;
-    let last = &input[(count - 1) * len..];
-    if last[..ALIKE] == input[..ALIKE] {
+/// Where messages go, which is known.
+type Way<'a> = (&'a MessageRoute, &'a Arc<Targets>);
+
+/// Where the messages of this `basic.publish` go, if some queue gets them and no header changes that.
+fn find_way<'a>(method: &[u8], routes: &'a mut RouteCache, vhost: &Vhost) -> Option<Way<'a>> {
+    let publish = BasicPublishRef::decode(method).ok().filter(|publish| !publish.immediate)?;
+    let slot = routes.slot(publish.exchange, publish.routing_key);
+    let targets = slot.known_targets(vhost)?;
+    (!targets.queues.is_empty()).then_some((&slot.route, targets))
+}
+
+/// Makes room for the messages behind the first, if the last one is like it: then they all are, most likely. What is
+/// reserved is less than the input, as an entry is shorter than its frames.
+fn reserve(batch: &mut PublishBatch, input: &[u8], first: &WholePublish<'_>) {
+    let more = input.len() / first.wire_len() - 1;
+    if first.again(&input[more * first.wire_len()..]).is_some() {
         let entry = PublishBatch::content_len(first.header.property_bytes.len(), first.body.len());
-        batch.reserve(count, count * entry);
+        batch.reserve(more, more * entry);
     }
 }
