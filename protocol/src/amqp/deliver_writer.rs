@@ -74,4 +74,14 @@ impl DeliverWriter {
         out.put_u8(FRAME_END);
         put_content_header(self.channel, body_size as u64, property_bytes, out);
     }
+
+    /// Writes another delivery tag into what [`DeliverWriter::put_head`] of this writer has written: messages that
+    /// follow each other often differ in nothing else.
+    ///
+    /// # Panics
+    /// If `head` is anything shorter.
+    #[inline]
+    pub fn set_tag(&self, delivery_tag: u64, head: &mut [u8]) {
+        head[self.prefix.len()..][..8].copy_from_slice(&delivery_tag.to_be_bytes());
+    }
 }

@@ -134,6 +134,8 @@ struct Open {
     settles: PendingSettles,
     routes: RouteCache,
     scratch: Routed,
+    /// What stands in front of the body that was delivered last: made again only when it changes.
+    head: BytesMut,
 }
 
 impl Open {
@@ -162,6 +164,7 @@ impl Open {
             settles: PendingSettles::default(),
             routes: RouteCache::default(),
             scratch: Routed::default(),
+            head: BytesMut::new(),
         }
     }
 
