@@ -85,3 +85,23 @@ impl DeliverWriter {
         head[self.prefix.len()..][..8].copy_from_slice(&delivery_tag.to_be_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_with_another_tag_set_is_the_head_that_would_be_written_for_it() {
+        for consumer_tag in ["", "c", "a longer consumer tag"] {
+            let writer = DeliverWriter::new(3, consumer_tag);
+            let head = |tag| {
+                let mut out = BytesMut::new();
+                writer.put_head(tag, true, "exchange", "key", 5, &[0x10, 0, 2], &mut out);
+                out
+            };
+            let mut again = head(1);
+            writer.set_tag(u64::MAX - 7, &mut again);
+            assert_eq!(again, head(u64::MAX - 7));
+        }
+    }
+}
