@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use ahash::AHashMap;
 use bytes::Bytes;
+use rialto_protocol::native::ENTRY_HEADER_LEN;
 use rialto_protocol::types::RawProperties;
 
 use super::deduplication::{Claim, Seen};
@@ -135,6 +136,11 @@ impl PublishBatch {
             Some(run) if Arc::ptr_eq(&run.targets, targets) => run.count += 1,
             _ => self.runs.push(TargetRun { targets: targets.clone(), count: 1 }),
         }
+    }
+
+    /// Bytes that [`PublishBatch::push_content`] takes for a message with so many bytes of properties and body.
+    pub const fn content_len(properties: usize, body: usize) -> usize {
+        ENTRY_HEADER_LEN + properties + body
     }
 
     /// Makes room for a run of messages that are about to be added, if they are like those before them.

@@ -206,12 +206,15 @@ impl Message {
         self.persistent
     }
 
+    /// Whether `other` is of the same batch, and there of the same run of messages with one exchange and key.
+    pub fn has_route_of(&self, other: &Message) -> bool {
+        Arc::ptr_eq(&self.batch, &other.batch) && self.route == other.route
+    }
+
     /// Whether `next` stands right behind this message in the same batch, with the same exchange and key:
     /// then both can be sent as one slice.
     pub fn is_followed_by(&self, next: &Message) -> bool {
-        Arc::ptr_eq(&self.batch, &next.batch)
-            && self.offset + self.len == next.offset
-            && self.route == next.route
+        self.has_route_of(next) && self.offset + self.len == next.offset
     }
 
     /// The entries from this message to `last`, which must follow it in an unbroken chain of

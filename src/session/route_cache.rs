@@ -36,7 +36,7 @@ impl RouteSlot {
         properties: RawProperties<'_>,
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
-        match self.known_targets(vhost) {
+        match self.known_targets(vhost).cloned() {
             Some(targets) if !CopyKeys::are_in(&properties) => {
                 Ok(Resolved { targets, generation: Some(vhost.generation()), stored: None, duplicate: false })
             }
@@ -60,9 +60,9 @@ impl RouteSlot {
     }
 
     /// The queues, if they are known. Not for messages with [`CopyKeys`].
-    fn known_targets(&self, vhost: &Vhost) -> Option<Arc<Targets>> {
+    pub(super) fn known_targets(&self, vhost: &Vhost) -> Option<&Arc<Targets>> {
         let (generation, targets) = self.known.as_ref()?;
-        (*generation == vhost.generation()).then(|| targets.clone())
+        (*generation == vhost.generation()).then_some(targets)
     }
 }
 

@@ -74,4 +74,34 @@ impl DeliverWriter {
         out.put_u8(FRAME_END);
         put_content_header(self.channel, body_size as u64, property_bytes, out);
     }
+
+    /// Writes another delivery tag into what [`DeliverWriter::put_head`] of this writer has written: messages that
+    /// follow each other often differ in nothing else.
+    ///
+    /// # Panics
+    /// If `head` is anything shorter.
+    #[inline]
+    pub fn set_tag(&self, delivery_tag: u64, head: &mut [u8]) {
+        head[self.prefix.len()..][..8].copy_from_slice(&delivery_tag.to_be_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_with_another_tag_set_is_the_head_that_would_be_written_for_it() {
+        for consumer_tag in ["", "c", "a longer consumer tag"] {
+            let writer = DeliverWriter::new(3, consumer_tag);
+            let head = |tag| {
+                let mut out = BytesMut::new();
+                writer.put_head(tag, true, "exchange", "key", 5, &[0x10, 0, 2], &mut out);
+                out
+            };
+            let mut again = head(1);
+            writer.set_tag(u64::MAX - 7, &mut again);
+            assert_eq!(again, head(u64::MAX - 7));
+        }
+    }
 }

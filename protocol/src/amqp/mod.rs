@@ -2,8 +2,8 @@
 //!
 //! Rooms: `protocol_header` (the first eight bytes), `frame` (cutting frames, writing them), `method` (THE table
 //! of methods, their fields, the forms that are read without allocating), `content` (content headers and bodies),
-//! `assembler` (method, header and bodies of one message back together), `deliver_writer` (what a consumer
-//! is sent per message), `error`, `limits`.
+//! `assembler` (method, header and bodies of one message back together), `whole_publish` (a message that comes in one
+//! piece), `deliver_writer` (what a consumer is sent per message), `error`, `limits`.
 //! Invariants: nothing panics on what a peer sends; what is decoded costs a small multiple of its bytes, which
 //! `limits` bound; what was decoded encodes to bytes that decode to the same. Properties stay as they were
 //! received, bit by bit. Not here: which method is legal when, negotiation, heartbeat times (the broker's
@@ -17,6 +17,7 @@ mod frame;
 mod limits;
 mod method;
 mod protocol_header;
+mod whole_publish;
 
 pub use assembler::{Assembled, ContentAssembler};
 pub use content::{ContentHeader, body_part_max, put_body, put_body_frame_head, put_content_header};
@@ -29,3 +30,4 @@ pub use limits::{
 };
 pub use method::*;
 pub use protocol_header::{HeaderCheck, PROTOCOL_HEADER, check_protocol_header};
+pub use whole_publish::WholePublish;

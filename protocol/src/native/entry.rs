@@ -133,9 +133,10 @@ pub fn put_entry_head(
     body_len: usize,
     out: &mut BytesMut,
 ) {
-    out.put_u8(flags.bits());
-    out.put_u32(properties_len as u32);
-    out.put_u32(body_len as u32);
+    let ([p3, p2, p1, p0], [b3, b2, b1, b0]) =
+        ((properties_len as u32).to_be_bytes(), (body_len as u32).to_be_bytes());
+    // Written at once: a buffer checks its room for each piece.
+    out.put_slice(&[flags.bits(), p3, p2, p1, p0, b3, b2, b1, b0]);
     if flags.contains(EntryFlags::DELIVERY_COUNT) {
         out.put_u32(delivery_count);
     }

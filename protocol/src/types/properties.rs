@@ -313,12 +313,13 @@ impl<'a> RawProperties<'a> {
     /// Walks over the fields in front of `until` (0: all of them).
     fn walk(&self, until: u16, check: bool) -> Parsed<'a, ()> {
         let mut input = self.fields;
-        let mut flag = CONTENT_TYPE;
-        while flag > UNUSED && flag != until {
-            if self.flags & flag != 0 {
-                (input, ()) = skip_field(flag, input, check)?;
-            }
-            flag >>= 1;
+        // Fields stand in the order of their flags, the highest bit first. Most messages have one or two.
+        let higher = if until == 0 { !(UNUSED | CONTINUED) } else { !(until | (until - 1)) };
+        let mut flags = self.flags & higher;
+        while flags != 0 {
+            let flag = CONTENT_TYPE >> flags.leading_zeros();
+            (input, ()) = skip_field(flag, input, check)?;
+            flags &= !flag;
         }
         Ok((input, ()))
     }

@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 use rialto_protocol::amqp::{
-    BasicCancel, FRAME_END, Method, MethodId, body_part_max, put_body, put_body_frame_head,
+    BasicCancel, FRAME_END, FRAME_OVERHEAD, Method, MethodId, body_part_max, put_body, put_body_frame_head,
 };
 use rialto_protocol::types::ShortStr;
 
@@ -27,6 +27,9 @@ use crate::session::{SLICE_LEAST, WriteQueue, publish_rules};
 /// has come back.
 const DELIVERY_COUNT: &str = "x-delivery-count";
 const ACQUIRED_COUNT: &str = "x-acquired-count";
+
+/// Room that is kept for the heads of deliveries, in bytes: properties can be long.
+const HEAD_KEPT_MAX: usize = 1024;
 
 impl Speaker for AmqpSession {
     type Answer = Confirm;
@@ -110,16 +113,26 @@ impl Speaker for AmqpSession {
     fn encode_deliveries(&mut self, local: LocalConsumer, count: usize) {
         let mut deliveries = self.sending.deliveries.drain(..count).peekable();
         let State::Open(open) = &mut self.state else { return };
-        let Open { channels, tuned, .. } = &mut **open;
+        let Open { channels, tuned, head, .. } = &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&local.channel) else { return };
         let Channel { consumers, last_tag, unacked, .. } = &mut **channel;
         let Some(consumer) = consumers.get_mut(&local.number) else { return };
         // A queue numbers what one consumer gets without gaps.
         let own = deliveries.peek().map_or(0, |delivery| delivery.tag);
         let first = *last_tag + 1;
+        let mut last: Option<Delivery> = None;
         for delivery in deliveries {
             *last_tag += 1;
-            consumer.sent += encode(consumer, *last_tag, &delivery, tuned.frame_max, &mut self.out);
+            match &last {
+                Some(last) if has_same_head(last, &delivery) => consumer.writer.set_tag(*last_tag, head),
+                _ => make_head(consumer, *last_tag, &delivery, head),
+            }
+            put_delivery(consumer, head, &delivery, tuned.frame_max, &mut self.out);
+            consumer.sent += delivery.message.len() as u64;
+            last = Some(delivery);
+        }
+        if head.capacity() > HEAD_KEPT_MAX {
+            *head = BytesMut::new();
         }
         if !consumer.auto_ack {
             unacked.delivered(local.number, (first, *last_tag), own);
@@ -135,25 +148,44 @@ impl Speaker for AmqpSession {
     }
 }
 
-/// Encodes one delivery and says how many bytes of the outbox it was.
-fn encode(consumer: &Consumer, tag: u64, delivery: &Delivery, frame_max: u32, out: &mut WriteQueue) -> u64 {
-    let message = &delivery.message;
-    let channel = consumer.writer.channel();
-    let body_len = message.body_len();
-    let route = message.route();
+/// Whether these differ in nothing but what their bodies say and in their delivery tags.
+fn has_same_head(one: &Delivery, other: &Delivery) -> bool {
+    let (message, next) = (&one.message, &other.message);
+    message.has_route_of(next)
+        && message.len() == next.len()
+        && message.properties_bytes() == next.properties_bytes()
+        && one.redelivered == other.redelivered
+        // Those that came back are told how often, in their properties.
+        && (one.returns, other.returns) == (0, 0)
+}
+
+/// Makes what stands in front of a delivery's body.
+fn make_head(consumer: &Consumer, tag: u64, delivery: &Delivery, head: &mut BytesMut) {
+    let route = delivery.message.route();
+    head.clear();
     consumer.writer.put_head(
         tag,
         delivery.redelivered,
         &route.exchange,
         &route.routing_key,
-        body_len,
+        delivery.message.body_len(),
         &delivered_properties(delivery, &consumer.queue),
-        out.buffer(),
+        head,
     );
-    if body_len < SLICE_LEAST {
-        put_body(channel, message.body(), frame_max, out.buffer());
+}
+
+/// Writes one delivery, which has this head.
+fn put_delivery(consumer: &Consumer, head: &[u8], delivery: &Delivery, frame_max: u32, out: &mut WriteQueue) {
+    let channel = consumer.writer.channel();
+    let body = delivery.message.body();
+    let buffer = out.buffer();
+    if body.len() < SLICE_LEAST {
+        buffer.reserve(head.len() + FRAME_OVERHEAD + body.len());
+        buffer.put_slice(head);
+        put_body(channel, body, frame_max, buffer);
     } else {
-        let mut body = message.body_bytes();
+        buffer.put_slice(head);
+        let mut body = delivery.message.body_bytes();
         while !body.is_empty() {
             let part = body.split_to(body.len().min(body_part_max(frame_max)));
             put_body_frame_head(channel, part.len(), out.buffer());
@@ -161,7 +193,6 @@ fn encode(consumer: &Consumer, tag: u64, delivery: &Delivery, frame_max: u32, ou
             out.buffer().put_u8(FRAME_END);
         }
     }
-    message.len() as u64
 }
 
 /// The properties a message is delivered with: as published, but a quorum queue says how often it came back, as in

@@ -9,8 +9,8 @@
 //!
 //! Leaving is passed through at once unless something that was answered waits for the disk.
 //!
-//! Rooms: `handshake`, `channel` and `unacked` (state of a channel), `topology` (exchanges and queues), `publishing`,
-//! `transactions`, `consuming`, `settling`, `delivering` (outbox to bytes), `closing` (all ways to end), `fault`.
+//! Rooms: `handshake`, `channel` and `unacked` (state of a channel), `topology` (exchanges and queues), `publishing`
+//! (frame by frame) and `whole_publishes` (the ordinary case), `transactions`, `consuming`, `settling`, `delivering` (outbox to bytes), `closing` (all ways to end), `fault`.
 //! Invariants: everything one read brought is carried out before the next; publishes and settlements of a read are
 //! collected and carried out together, before any other method. Not here: the protocol header (`server`), the rules
 //! of exchanges and queues (`broker`).
@@ -29,6 +29,7 @@ mod tests;
 mod topology;
 mod transactions;
 mod unacked;
+mod whole_publishes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -133,6 +134,8 @@ struct Open {
     settles: PendingSettles,
     routes: RouteCache,
     scratch: Routed,
+    /// What stands in front of the body that was delivered last: made again only when it changes.
+    head: BytesMut,
 }
 
 impl Open {
@@ -161,6 +164,7 @@ impl Open {
             settles: PendingSettles::default(),
             routes: RouteCache::default(),
             scratch: Routed::default(),
+            head: BytesMut::new(),
         }
     }
 
@@ -240,6 +244,11 @@ impl Session for AmqpSession {
                 done = input.len();
                 break;
             };
+            let taken = self.take_publishes(&input[done..]);
+            if taken > 0 {
+                done += taken;
+                continue;
+            }
             match split_frame(&input[done..], frame_max) {
                 Ok(Some((frame, len))) => {
                     done += len;
@@ -419,6 +428,11 @@ impl AmqpSession {
             }
             State::Finished => Ok(()),
         };
+        self.conclude(number, outcome);
+    }
+
+    /// Closes what a fault ends, and does what a frame has left to do.
+    fn conclude(&mut self, number: ChannelId, outcome: Result<(), Fault>) {
         match outcome {
             Ok(()) => {}
             Err(fault) if fault.ends_connection() || number.0 == 0 => self.close(&fault),

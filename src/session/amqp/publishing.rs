@@ -1,4 +1,4 @@
-//! Publishing: from frames to a batch.
+//! Publishing: from frames to a batch, frame by frame. The ordinary case has a shorter way: `whole_publishes`.
 //!
 //! A message that is whole in one read is copied once, into the batch. See `confirms` for what its publisher hears.
 
@@ -115,7 +115,7 @@ impl AmqpSession {
         }
     }
 
-    fn publish(&mut self, number: ChannelId, content: &Assembled<'_>) -> Result<(), Refusal> {
+    pub(super) fn publish(&mut self, number: ChannelId, content: &Assembled<'_>) -> Result<(), Refusal> {
         let publish = BasicPublishRef::decode(content.method)
             .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
         if publish.immediate {
@@ -210,7 +210,7 @@ impl AmqpSession {
     }
 
     /// Why the broker takes no messages at all now.
-    fn refuses_publishes(&self) -> Option<Refusal> {
+    pub(super) fn refuses_publishes(&self) -> Option<Refusal> {
         if self.broker.memory_exhausted() {
             let text = "the broker's memory is exhausted; publish again later";
             return Some(Refusal::new(ReplyCode::ResourceError, text));
@@ -289,7 +289,7 @@ fn too_much_uncommitted(max: u64) -> Refusal {
 }
 
 impl Open {
-    fn spend_allowance(&mut self, wire_len: usize) {
+    pub(super) fn spend_allowance(&mut self, wire_len: usize) {
         if !self.held_by.is_empty() {
             self.held_allowance = self.held_allowance.saturating_sub(wire_len as u32);
         }

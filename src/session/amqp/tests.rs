@@ -1,6 +1,7 @@
 //! AMQP sessions without sockets: a hand-moved clock, several ends on one broker in one thread.
 
 mod waiting;
+mod whole_publishes;
 
 use std::io::IoSlice;
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rialto_protocol::amqp::*;
-use rialto_protocol::types::{FieldTable, Properties, ShortStr};
+use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};
 
 use super::AmqpSession;
 use crate::broker::{Broker, Limits, Outbox, Turn};

@@ -5,6 +5,8 @@
 //! letters to the turn's work list. No other queue is locked and nothing waits meanwhile.
 //! Once closed, a cell refuses everything; who still holds it sees a queue deleted just now.
 
+mod holding;
+
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -12,12 +14,12 @@ use std::sync::{Arc, Weak};
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 
-use super::deduplication::Windows;
-use super::outbox::{LocalConsumer, Notice, Outbox};
-use super::pressure::Hold;
-use super::purpose::Purpose;
-use super::vhost::Vhost;
-use super::{Core, Turn};
+use crate::broker::deduplication::Windows;
+use crate::broker::outbox::{LocalConsumer, Notice, Outbox};
+use crate::broker::pressure::Hold;
+use crate::broker::purpose::Purpose;
+use crate::broker::vhost::Vhost;
+use crate::broker::{Core, Turn};
 use crate::model::{
     ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Returned,
     StoredRun, Timestamp,
@@ -27,9 +29,6 @@ use crate::queue::{
     RemoveMode, Settle, SettleError, Verdict,
 };
 use crate::store::RestoredQueue;
-
-/// From so many waiting publishers on, those that have gone are looked for.
-const WAITING_SWEEP: usize = 64;
 
 /// A queue as the rest of the broker sees it.
 pub struct QueueCell {
@@ -46,7 +45,7 @@ pub struct QueueCell {
     vhost: Weak<Vhost>,
     core: Arc<Core>,
     /// Microseconds since the epoch: see [`QueueCell::load`].
-    pub(super) unreadable_until: AtomicU64,
+    pub(in crate::broker) unreadable_until: AtomicU64,
     hosted: Mutex<Hosted>,
 }
 
@@ -86,7 +85,7 @@ pub struct Settled {
 }
 
 impl QueueCell {
-    pub(super) fn new(
+    pub(in crate::broker) fn new(
         id: QueueId,
         queue: Queue,
         purpose: Purpose,
@@ -150,7 +149,7 @@ impl QueueCell {
     }
 
     /// Whether the journal has its messages: it is durable, and does not go with a connection.
-    pub(super) fn is_journalled(&self) -> bool {
+    pub(in crate::broker) fn is_journalled(&self) -> bool {
         self.journalled
     }
 
@@ -175,25 +174,25 @@ impl QueueCell {
     }
 
     /// The version of the catalog that has it.
-    pub(super) fn kept_at(&self) -> u64 {
+    pub(in crate::broker) fn kept_at(&self) -> u64 {
         self.kept_at.load(Ordering::Relaxed)
     }
 
     /// The catalog was told of it, as this version. Before anybody can publish to it.
-    pub(super) fn set_kept_at(&self, version: u64) {
+    pub(in crate::broker) fn set_kept_at(&self, version: u64) {
         self.kept_at.store(version, Ordering::Relaxed);
     }
 
     /// Takes what the journal had of it when it was closed.
-    pub(super) fn take_left(&self) -> Vec<StoredRun> {
+    pub(in crate::broker) fn take_left(&self) -> Vec<StoredRun> {
         std::mem::take(&mut self.hosted.lock().left)
     }
 
-    pub(super) fn core(&self) -> &Core {
+    pub(in crate::broker) fn core(&self) -> &Core {
         &self.core
     }
 
-    pub(super) fn vhost(&self) -> Option<Arc<Vhost>> {
+    pub(in crate::broker) fn vhost(&self) -> Option<Arc<Vhost>> {
         self.vhost.upgrade()
     }
 
@@ -218,19 +217,19 @@ impl QueueCell {
     }
 
     /// Whether it is a queue that refuses what exceeds its limits.
-    pub(super) fn may_refuse(&self) -> bool {
+    pub(in crate::broker) fn may_refuse(&self) -> bool {
         let options = self.effective.read();
         options.overflow != OverflowRule::DropHead && options.has_max_length()
     }
 
     /// Whether so many messages with so many bytes of bodies would be taken now.
-    pub(super) fn has_room_for(&self, messages: u64, body_bytes: u64) -> bool {
+    pub(in crate::broker) fn has_room_for(&self, messages: u64, body_bytes: u64) -> bool {
         self.hosted.lock().queue.has_room_for(messages, body_bytes)
     }
 
     /// Takes messages, in order. `rejected` gets the positions of those that the queue refuses.
     /// The publisher's outbox is told when a queue that held it back takes messages again.
-    pub(super) fn publish(
+    pub(in crate::broker) fn publish(
         self: &Arc<Self>,
         publications: impl Iterator<Item = (u32, Publication)>,
         publisher: Option<&Arc<Outbox>>,
@@ -259,26 +258,8 @@ impl QueueCell {
             }
         }
         self.carry_out(&mut hosted, turn);
-        let Some(publisher) = publisher else { return };
-        let limited = hosted.queue.is_limited_by_outboxes();
-        let hold = match self.waits_for_disk() {
-            true => Some(Hold::Disk),
-            false => self.core.pressure.hold(self.weight(&hosted), limited),
-        };
-        if let Some(hold) = hold {
-            hosted.hold = hosted.hold.max(Some(hold));
-            if hosted.waiting.is_empty() {
-                self.core.watch_pressure(self);
-            }
-            let publisher = Arc::downgrade(publisher);
-            if !hosted.waiting.iter().any(|waiting| waiting.ptr_eq(&publisher)) {
-                // Those that have gone would add up for as long as the queue is full.
-                if hosted.waiting.len() >= WAITING_SWEEP && hosted.waiting.len().is_power_of_two() {
-                    hosted.waiting.retain(|waiting| waiting.strong_count() > 0);
-                }
-                hosted.waiting.push(publisher);
-            }
-            turn.congested.push((self.id, hold));
+        if let Some(publisher) = publisher {
+            self.hold_back(&mut hosted, publisher, turn);
         }
     }
 
@@ -437,12 +418,12 @@ impl QueueCell {
     }
 
     /// A redeclare counts as use: the queue's idle time starts again.
-    pub(super) fn touch(self: &Arc<Self>, turn: &mut Turn) {
+    pub(in crate::broker) fn touch(self: &Arc<Self>, turn: &mut Turn) {
         self.run(turn, |queue, now, _| queue.touch(now));
     }
 
     /// The timer that was armed for this moment has fired.
-    pub(super) fn tick(self: &Arc<Self>, at: Timestamp, turn: &mut Turn) {
+    pub(in crate::broker) fn tick(self: &Arc<Self>, at: Timestamp, turn: &mut Turn) {
         let mut hosted = self.hosted.lock();
         if hosted.closed {
             return;
@@ -469,7 +450,7 @@ impl QueueCell {
     }
 
     /// Closes the queue if `allowed` agrees with its figures; the caller takes it out of the vhost.
-    pub(super) fn close_if<E>(
+    pub(in crate::broker) fn close_if<E>(
         self: &Arc<Self>,
         turn: &mut Turn,
         allowed: impl FnOnce(&QueueStats) -> Result<(), E>,
@@ -488,19 +469,8 @@ impl QueueCell {
         Some(Ok(stats.ready + stats.delayed))
     }
 
-    /// Looks again whether waiting publishers may go on; those that are only paced may. True while some wait.
-    pub(super) fn review_pressure(&self, turn: &mut Turn) -> bool {
-        let mut hosted = self.hosted.lock();
-        match hosted.hold {
-            Some(Hold::Paced) => self.tell_waiting(&mut hosted, turn),
-            Some(Hold::Full | Hold::Disk) => self.lift_pressure(&mut hosted, turn),
-            None => {}
-        }
-        !hosted.waiting.is_empty()
-    }
-
     /// Takes a closed queue out of its vhost. Not under a queue's lock.
-    pub(super) fn leave_vhost(self: &Arc<Self>) {
+    pub(in crate::broker) fn leave_vhost(self: &Arc<Self>) {
         if let Some(vhost) = self.vhost() {
             vhost.forget_queue(self);
         }
@@ -509,7 +479,7 @@ impl QueueCell {
     /// Gives an empty queue what it held when the broker stopped.
     /// Exchanges that drop duplicates know again what is still there: `windows`.
     /// If it was killed, any of them may have been with a consumer: then they are flagged as delivered before.
-    pub(super) fn restore(
+    pub(in crate::broker) fn restore(
         self: &Arc<Self>,
         held: RestoredQueue,
         was_killed: bool,
@@ -540,7 +510,7 @@ impl QueueCell {
     }
 
     /// Lets pass what passed while the broker was not there: what should have expired does so, and timers are armed.
-    pub(super) fn catch_up(self: &Arc<Self>, turn: &mut Turn) {
+    pub(in crate::broker) fn catch_up(self: &Arc<Self>, turn: &mut Turn) {
         self.run(turn, |queue, now, effects| queue.tick(now, effects));
     }
 
@@ -600,50 +570,6 @@ impl QueueCell {
         self.core.timers.disarm(hosted.armed, self.id);
         self.weigh(hosted);
         self.tell_waiting(hosted, turn);
-    }
-
-    fn weigh(&self, hosted: &mut Hosted) {
-        let memory = hosted.queue.memory_bytes();
-        let messages = hosted.queue.messages() - hosted.queue.paged();
-        self.core.pressure.weigh(hosted.memory, memory);
-        self.core.pressure.count(hosted.messages, messages);
-        hosted.memory = memory;
-        hosted.messages = messages;
-    }
-
-    /// What counts for holding publishers back. Messages that wait for their time are not drained by holding up who
-    /// publishes more: only the broker's budget limits them.
-    fn weight(&self, hosted: &Hosted) -> u64 {
-        match self.purpose {
-            Purpose::Delays => 0,
-            Purpose::Ordinary | Purpose::Replies => hosted.memory,
-        }
-    }
-
-    fn lift_pressure(&self, hosted: &mut Hosted, turn: &mut Turn) {
-        let limited = hosted.queue.is_limited_by_outboxes();
-        let lifts = match hosted.hold {
-            None => false,
-            Some(Hold::Disk) => !self.waits_for_disk(),
-            Some(hold) => self.core.pressure.lifts(hold, self.weight(hosted), limited),
-        };
-        if lifts {
-            self.tell_waiting(hosted, turn);
-        }
-    }
-
-    /// Whether publishers wait until the disk has room again.
-    fn waits_for_disk(&self) -> bool {
-        self.journalled && self.core.commits.disk_is_full()
-    }
-
-    fn tell_waiting(&self, hosted: &mut Hosted, turn: &mut Turn) {
-        hosted.hold = None;
-        for outbox in hosted.waiting.drain(..).filter_map(|waiting| waiting.upgrade()) {
-            if outbox.notify(Notice::PressureLifted(self.id)) {
-                turn.wakes.push(outbox);
-            }
-        }
     }
 }
 

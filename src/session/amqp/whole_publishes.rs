@@ -1,0 +1,151 @@
+//! Publishing, the ordinary case: messages whose frames are all there, one message behind the other.
+//!
+//! A stretch of them is carried out with one look at the channel, the route and the broker. Invariant: what becomes of
+//! a message is what `publishing` makes of it frame by frame; whatever is out of the ordinary, or wrong, is left to
+//! that, before anything of the message is done.
+
+use std::sync::Arc;
+
+use rialto_protocol::amqp::{Assembled, BasicPublishRef, MethodId, WholePublish};
+
+use super::channel::{Channel, Mode};
+use super::confirms::{Fate, track};
+use super::{AmqpSession, ChannelSlot, Open, State};
+use crate::broker::{PublishBatch, REPLY_TO, Targets, Vhost};
+use crate::model::{ChannelId, MessageRoute};
+use crate::routing::CopyKeys;
+use crate::session::publish_rules;
+use crate::session::route_cache::RouteCache;
+
+impl AmqpSession {
+    /// Publishes the messages that `input` begins with, as far as they are whole, and says how many bytes they take.
+    /// 0: what comes there is to be read frame by frame.
+    pub(super) fn take_publishes(&mut self, input: &[u8]) -> usize {
+        let State::Open(open) = &mut self.state else { return 0 };
+        let Some(first) = WholePublish::read(input, open.tuned.frame_max) else { return 0 };
+        let (number, room) = (ChannelId(first.channel), open.room(self.options.amqp.uncommitted_max));
+        let size_max = u64::from(self.options.message_size_max);
+        let fits = |publish: &WholePublish<'_>| {
+            publish.header.body_size <= size_max && publish.header.property_bytes.len() as u64 <= room
+        };
+        let Some(channel) = open.channel_mut(number) else { return 0 };
+        if !fits(&first) || !channel.takes_whole_publishes() {
+            return 0;
+        }
+        channel.arriving.trim();
+        if self.refuses_publishes().is_none() {
+            let taken = self.take_ordinary(number, input, fits);
+            if taken > 0 {
+                return taken;
+            }
+        }
+        if BasicPublishRef::decode(first.method).is_err() {
+            return 0;
+        }
+        self.open().spend_allowance(first.wire_len());
+        let content =
+            Assembled { method: first.method, properties: first.header.property_bytes, body: first.body };
+        let outcome = self.publish(number, &content);
+        self.conclude(number, outcome.map_err(|refusal| refusal.at(MethodId::BASIC_PUBLISH)));
+        first.wire_len()
+    }
+
+    /// Publishes messages of this channel up to the first that is not to be put into the batch just like that.
+    fn take_ordinary(
+        &mut self,
+        number: ChannelId,
+        input: &[u8],
+        fits: impl Fn(&WholePublish<'_>) -> bool,
+    ) -> usize {
+        let State::Open(open) = &mut self.state else { return 0 };
+        let Open { vhost, guard, tuned, channels, routes, batch, tracked, .. } = &mut **open;
+        let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return 0 };
+        let user = &guard.info().user;
+        let is_ordinary = |publish: &WholePublish<'_>| {
+            let properties = &publish.header.properties;
+            publish.channel == number.0
+                && fits(publish)
+                && !CopyKeys::are_in(properties)
+                && properties.reply_to() != Some(REPLY_TO)
+                && publish_rules::check_user_id(properties, user).is_ok()
+        };
+        let mut taken = 0;
+        let mut last: Option<(WholePublish<'_>, Way<'_>)> = None;
+        loop {
+            let rest = &input[taken..];
+            let again = last.and_then(|(last, way)| Some((last.again(rest)?, way)));
+            let (publish, way) = match again {
+                Some(again) => again,
+                None => {
+                    let read = WholePublish::read(rest, tuned.frame_max);
+                    let Some(publish) = read.filter(&is_ordinary) else { break };
+                    let known = match last {
+                        Some((last, way)) if last.method == publish.method => Some(way),
+                        _ => find_way(publish.method, routes, vhost),
+                    };
+                    let Some(way) = known else { break };
+                    (publish, way)
+                }
+            };
+            last = Some((publish, way));
+            let (route, targets) = way;
+            let position = batch.len() as u32;
+            if batch.push_content(route, targets, publish.header.property_bytes, publish.body).is_err() {
+                break;
+            }
+            if position == 0 {
+                reserve(batch, rest, &publish);
+            }
+            if let Mode::Confirm { next } = &mut channel.mode {
+                track(tracked, number, *next, Fate::Batched { position });
+                *next += 1;
+            }
+            taken += publish.wire_len();
+            if batch.is_full() {
+                break;
+            }
+        }
+        let is_full = batch.is_full();
+        open.spend_allowance(taken);
+        if is_full {
+            self.flush_publishes();
+            self.turn.0.follow_up(&self.broker);
+        }
+        taken
+    }
+}
+
+impl Open {
+    /// Bytes that a message may have while it arrives, before the limit is passed.
+    fn room(&self, uncommitted_max: u64) -> u64 {
+        uncommitted_max.saturating_sub(self.uncommitted)
+    }
+}
+
+impl Channel {
+    /// Whether a publish may come now, and needs no more than to be put into the batch.
+    fn takes_whole_publishes(&self) -> bool {
+        self.arriving.is_idle() && !matches!(self.mode, Mode::Transaction(_))
+    }
+}
+
+/// Where messages go, which is known.
+type Way<'a> = (&'a MessageRoute, &'a Arc<Targets>);
+
+/// Where the messages of this `basic.publish` go, if some queue gets them and no header changes that.
+fn find_way<'a>(method: &[u8], routes: &'a mut RouteCache, vhost: &Vhost) -> Option<Way<'a>> {
+    let publish = BasicPublishRef::decode(method).ok().filter(|publish| !publish.immediate)?;
+    let slot = routes.slot(publish.exchange, publish.routing_key);
+    let targets = slot.known_targets(vhost)?;
+    (!targets.queues.is_empty()).then_some((&slot.route, targets))
+}
+
+/// Makes room for the messages behind the first, if the last one is like it: then they all are, most likely. What is
+/// reserved is less than the input, as an entry is shorter than its frames.
+fn reserve(batch: &mut PublishBatch, input: &[u8], first: &WholePublish<'_>) {
+    let more = input.len() / first.wire_len() - 1;
+    if first.again(&input[more * first.wire_len()..]).is_some() {
+        let entry = PublishBatch::content_len(first.header.property_bytes.len(), first.body.len());
+        batch.reserve(more, more * entry);
+    }
+}
