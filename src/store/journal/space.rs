@@ -186,10 +186,16 @@ impl Space {
             }
             space.segments.insert(found.id, segment);
         }
+        let is_whole: BTreeSet<_> =
+            recovered.segments.iter().filter(|found| !found.is_half_copied).map(|found| found.id).collect();
         for found in &recovered.segments {
             for about in &found.about {
-                if let Some(segment) = space.segments.get_mut(about) {
-                    segment.noted_in.insert(found.id);
+                // What is gone, or was being copied, is said of messages that may stand in any newer segment by now.
+                let may_have_moved = !is_whole.contains(about);
+                for (id, segment) in &mut space.segments {
+                    if *id != found.id && (id == about || may_have_moved && id > about) {
+                        segment.noted_in.insert(found.id);
+                    }
                 }
             }
             let Some(segment) = space.segments.get_mut(&found.id) else { continue };
@@ -379,8 +385,9 @@ impl Space {
         self.dead(synced, false).find_map(|segment| {
             let snapshots: Vec<_> = self.depending(segment).collect();
             let cost: u64 = snapshots.iter().map(|id| self.snapshot_bytes(*id)).sum();
-            let bytes = self.segments.get(&segment)?.bytes;
-            (!snapshots.is_empty() && cost <= bytes / 2).then_some(snapshots)
+            let Segment { bytes, is_half_copied, .. } = *self.segments.get(&segment)?;
+            // All others wait for one that was half copied, whatever it costs.
+            (!snapshots.is_empty() && (cost <= bytes / 2 || is_half_copied)).then_some(snapshots)
         })
     }
 
