@@ -56,6 +56,8 @@ pub struct PublishBatch {
     passing: BatchBuilder,
     /// Of messages that it gets: their bytes are its record.
     stored: BatchBuilder,
+    /// Which of the two the last message went to, in this batch or the one before: the next is most likely alike.
+    last_was_stored: bool,
     /// What it gets.
     entering: StoredBatch,
     facts: Vec<Facts>,
@@ -131,6 +133,7 @@ impl PublishBatch {
     }
 
     fn add(&mut self, targets: &Arc<Targets>, facts: Facts) {
+        self.last_was_stored = facts.stored;
         self.facts.push(facts);
         match self.runs.last_mut() {
             Some(run) if Arc::ptr_eq(&run.targets, targets) => run.count += 1,
@@ -145,9 +148,9 @@ impl PublishBatch {
 
     /// Makes room for a run of messages that are about to be added, if they are like those before them.
     pub fn reserve(&mut self, messages: usize, bytes: usize) {
-        match self.stored.is_empty() {
-            true => self.passing.reserve(messages, bytes),
-            false => self.stored.reserve(messages, bytes),
+        match self.last_was_stored {
+            false => self.passing.reserve(messages, bytes),
+            true => self.stored.reserve(messages, bytes),
         }
         self.facts.reserve(messages);
     }
