@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::space::Copied;
 use crate::model::{Location, Lsn, MessageBatch, QueueId, Returned, SegmentId, StoredRun};
-use crate::store::record::{PublishFields, RecordKind, RecordTooLong, RecordWriter};
+use crate::store::record::{RecordKind, RecordTooLong, RecordWriter};
 use crate::store::segment::RECORDS_START;
 use crate::store::{Part, Position, PublishPart};
 
@@ -109,14 +109,7 @@ impl Unit {
         for part in parts {
             match part {
                 Part::Publish(part) => {
-                    let routes = part.batch.routes().iter();
-                    record.publish(PublishFields {
-                        at: part.at,
-                        producer: None,
-                        routes: routes.map(|route| (route.exchange.as_str(), route.routing_key.as_str())),
-                        messages: part.messages,
-                        targets: part.targets,
-                    });
+                    record.publish_part(part);
                     entries.push(Entries::Batch(part.batch.clone()));
                     put_pairs(part, &mut pairs);
                 }

@@ -15,7 +15,7 @@ mod writer;
 use thiserror::Error;
 
 pub use reader::{MetaPart, MetaReader, MetaScratch, PublishedPart, RouteRow, Routes};
-pub use writer::{EncodedRecord, PublishFields, RecordTooLong, RecordWriter, encode_unit};
+pub use writer::{EncodedRecord, PublishFields, RecordTooLong, RecordWriter};
 
 /// Bytes of a record in front of its metadata.
 pub const HEADER_LEN: usize = 32;

@@ -7,6 +7,21 @@ use crate::model::{
 };
 use crate::store::{Part, PublishPart, StoredMessage, StoredTarget};
 
+/// The head of a unit with these parts.
+fn encode_unit(shard: u16, parts: &[Part<'_>], out: &mut BytesMut) -> Result<EncodedRecord, RecordTooLong> {
+    let mut record = RecordWriter::new(RecordKind::Unit, shard, out);
+    for part in parts {
+        match part {
+            Part::Publish(part) => {
+                record.publish_part(part);
+            }
+            Part::Settle { queue, runs } => record.settle(*queue, runs.iter().copied()),
+            Part::Return { queue, returned } => record.returned(*queue, *returned),
+        }
+    }
+    record.finish()
+}
+
 const NONCE: Nonce = Nonce::new(0xfeed_beef_0123_4567);
 
 fn route(exchange: &str, key: &str) -> MessageRoute {

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{HEADER_LEN, PART_MESSAGES_MAX, RECORD_LEN_MAX, RecordHeader, RecordKind, varint};
 use crate::model::{QueueId, Returned, SegmentId, StoredRun, Timestamp};
-use crate::store::{Part, StoredMessage, StoredTarget};
+use crate::store::{PublishPart, StoredMessage, StoredTarget};
 
 /// Tags of parts.
 pub(super) const PUBLISH: u8 = 1;
@@ -86,6 +86,18 @@ impl<'a> RecordWriter<'a> {
         let start = out.len();
         out.put_bytes(0, HEADER_LEN);
         RecordWriter { out, start, kind, shard, entries_len: 0, too_many: false }
+    }
+
+    /// Adds published messages as the broker appends them. The bytes of their batch must follow the record's head.
+    pub fn publish_part(&mut self, part: &PublishPart<'_>) -> u32 {
+        let routes = part.batch.routes().iter();
+        self.publish(PublishFields {
+            at: part.at,
+            producer: None,
+            routes: routes.map(|route| (route.exchange.as_str(), route.routing_key.as_str())),
+            messages: part.messages,
+            targets: part.targets,
+        })
     }
 
     /// Adds published messages. Their entries must follow the record's head in the order of the publish parts. Returns
@@ -205,36 +217,6 @@ impl<'a> RecordWriter<'a> {
         self.out[self.start..][..HEADER_LEN].copy_from_slice(&header);
         Ok(EncodedRecord { head_len: head_len as u32, entries_len })
     }
-}
-
-/// Appends the header and metadata of a unit with these parts to `out`. Its entries are the bytes of the publish parts'
-/// batches, one after the other.
-///
-/// # Errors
-/// The record would be too long; nothing was appended.
-pub fn encode_unit(
-    shard: u16,
-    parts: &[Part<'_>],
-    out: &mut BytesMut,
-) -> Result<EncodedRecord, RecordTooLong> {
-    let mut record = RecordWriter::new(RecordKind::Unit, shard, out);
-    for part in parts {
-        match part {
-            Part::Publish(part) => {
-                let routes = part.batch.routes().iter();
-                record.publish(PublishFields {
-                    at: part.at,
-                    producer: None,
-                    routes: routes.map(|route| (route.exchange.as_str(), route.routing_key.as_str())),
-                    messages: part.messages,
-                    targets: part.targets,
-                });
-            }
-            Part::Settle { queue, runs } => record.settle(*queue, runs.iter().copied()),
-            Part::Return { queue, returned } => record.returned(*queue, *returned),
-        }
-    }
-    record.finish()
 }
 
 fn put_lsns(out: &mut BytesMut, messages: &[StoredMessage]) {
