@@ -2,7 +2,7 @@
 //!
 //! The log holds outcomes, not commands: "published into these queues", "settled here". Who folds it
 //! reaches the same durable state without a clock. [`MemoryLog`] keeps nothing and commits at once;
-//! a journal on disk (and later a replicated log) stand behind the same four calls.
+//! the journal on disk (and later a replicated log) stand behind the same calls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,8 +1,10 @@
-//! What will outlive the broker. Today: the seam that a journal will fill, and its in-memory stand-in, which the
-//! broker asks for identities ([`Log::reserve`]) and nothing else.
+//! What outlives the broker: messages in the journal, what was declared in the catalog, both in one data folder.
 //!
-//! Invariant, from the journal on: a confirm or a declare of something durable is answered only when
-//! [`Log::committed`] has passed the position of its record. Not here: what queues do with messages.
+//! The broker sees the journal as a [`Log`]; [`MemoryLog`] stands in where nothing is to outlive it. `FORMAT.md`, beside this
+//! file, is the normative description of the journal's bytes. Disks stand behind [`Disk`], real and simulated.
+//!
+//! Invariant: a confirm or a declare of something durable is answered only when [`Log::committed`] has passed the
+//! position of its record, and [`Catalog::committed`] the version of its change. Not here: what queues do with messages.
 
 pub mod backup;
 mod catalog;
