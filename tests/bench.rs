@@ -259,6 +259,9 @@ fn jetstream_stands_beside_us_in_one_report() {
         assert_eq!(count(result, 0, "confirmed"), published, "{arguments:?}");
         assert!(result["median"]["broker_cpu_us_per_message"].is_number(), "{arguments:?}");
     }
+    let output = bench(&["throughput", "--against=jetstream", "--size=2MiB", "--duration=100ms"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("max_payload"), "{errors}");
 }
 
 /// Where the system cannot do it for an old server, that is said, not passed over.

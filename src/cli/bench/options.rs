@@ -28,7 +28,7 @@ generator's; --url measures a running one. Exit code 1 if a message is missing.
 
 With --persistent brokers write to the folder for temporary files, which TMPDIR names. jetstream then
 syncs each message before it confirms it, which NATS servers do not by default; jetstream-unsynced is
-that default, and promises less than Rialto does.
+that default, and promises less than Rialto does, as may a server at jetstream=HOST:PORT.
 
 In the tables µs are CPU time per message (in those of percentiles: time), cores are CPU time per
 second, and × says how many times the first line's figure this one is.";

@@ -23,6 +23,8 @@ pub(super) struct Connection {
     stream: TcpStream,
     walker: Walker,
     pongs: u64,
+    /// Bytes of the largest body that the server takes, as its greeting says.
+    max_payload: Option<u64>,
 }
 
 impl Connection {
@@ -30,7 +32,7 @@ impl Connection {
         let stream = TcpStream::connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
         stream.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).doing(timeout_failed)?;
-        let mut connection = Connection { stream, walker: Walker::new(), pongs: 0 };
+        let mut connection = Connection { stream, walker: Walker::new(), pongs: 0, max_payload: None };
         connection.write(CONNECT.as_bytes())?;
         connection.flush()?;
         Ok(connection)
@@ -39,6 +41,16 @@ impl Connection {
     /// Requests are over: from now on silence means that there is nothing to say.
     pub(super) fn begin_traffic(&mut self) -> BenchResult<()> {
         self.stream.set_read_timeout(None).doing(timeout_failed)
+    }
+
+    /// Checks that bodies of this size are taken: the server would end the connection, not answer.
+    pub(super) fn takes(&self, size: usize) -> BenchResult<()> {
+        match self.max_payload {
+            Some(max) if size as u64 > max => Err(BenchError::Options(format!(
+                "this NATS server takes bodies of up to {max} bytes (its max_payload)"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -117,7 +129,13 @@ impl Connection {
                 Arrived::Line(line) if line.starts_with(b"-ERR") => {
                     return Err(BenchError::Refused(String::from_utf8_lossy(line).into_owned()));
                 }
-                Arrived::Line(_) => {}
+                Arrived::Line(line) => {
+                    if let Some(info) = line.strip_prefix(b"INFO ")
+                        && let Ok(info) = serde_json::from_slice::<serde_json::Value>(info)
+                    {
+                        self.max_payload = info["max_payload"].as_u64();
+                    }
+                }
             }
         }
         for _ in 0..pings {

@@ -42,7 +42,7 @@ pub(super) fn connect(endpoint: &str, plan: &Plan) -> BenchResult<Ends> {
     for number in 0..plan.publishers {
         let mut connection = Connection::open(endpoint)?;
         connection.begin_traffic()?;
-        ends.publishers.push(Box::new(Publisher::new(connection, plan, &subject(0), None, number)));
+        ends.publishers.push(Box::new(Publisher::new(connection, plan, &subject(0), None, number)?));
     }
     Ok(ends)
 }

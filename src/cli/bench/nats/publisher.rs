@@ -50,7 +50,8 @@ impl Publisher {
         subject: &str,
         answered: Option<(&str, u32)>,
         number: u32,
-    ) -> Self {
+    ) -> BenchResult<Self> {
+        connection.takes(plan.size)?;
         let queues = if plan.fanout { 1 } else { plan.queues };
         let confirms = answered.map(|(_, max)| Confirms {
             max: max.into(),
@@ -60,14 +61,14 @@ impl Publisher {
             times: ConfirmTimes::new(),
             run: (0, 0),
         });
-        Publisher {
+        Ok(Publisher {
             connection,
             block: Block::new(plan, subject, answered.map(|(reply, _)| reply)),
             queues,
             turn: number % queues,
             confirms,
             listened_at: Instant::now(),
-        }
+        })
     }
 }
 

@@ -177,7 +177,7 @@ mod tests {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(
-            b"HMSG d 4 f.c 20 22\r\nNATS/1.0 100 Flow\r\n\r\nhi\r\nHMSG d 4 12 12\r\nNATS/1.0\r\n\r\n\r\n",
+            b"HMSG d 4 f.c 21 23\r\nNATS/1.0 100 Flow\r\n\r\nhi\r\nHMSG d 4 12 12\r\nNATS/1.0\r\n\r\n\r\n",
         );
         out.extend_from_slice(b"PONG\r\n");
         out
@@ -216,7 +216,7 @@ mod tests {
                 "a 1 - 0 10",
                 "b 22 r.e 0 300",
                 "c 3 - 0 0",
-                "d 4 f.c 20 2",
+                "d 4 f.c 21 2",
                 "d 4 - 12 0",
                 "PONG",
             ];

@@ -81,7 +81,7 @@ pub(in super::super) fn connect(endpoint: &str, plan: &Plan, unsynced: Option<&P
         connection.begin_traffic()?;
         let reply = subject::numbered(&inbox, 0);
         let answered = plan.confirms.map(|max| (&*reply, max));
-        let publisher = Publisher::new(connection, plan, &subject::of_queue(0), answered, number);
+        let publisher = Publisher::new(connection, plan, &subject::of_queue(0), answered, number)?;
         ends.publishers.push(Box::new(publisher));
     }
     if let Some(folder) = unsynced {
