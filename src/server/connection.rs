@@ -173,10 +173,17 @@ impl Driver<'_> {
         // What the timer is set for.
         let mut rings_at = Timestamp::NEVER;
         let mut now = self.shared.now();
+        let mut reads_on = false;
         loop {
             let blocked = self.write(now)?;
             if self.session.is_finished() {
                 return self.part(blocked).await;
+            }
+            if std::mem::take(&mut reads_on) {
+                // Who publishes without end must not keep the thread from those that it publishes to: they were woken
+                // and stand behind it, and while they wait their queues outgrow the caches.
+                tokio::task::yield_now().await;
+                now = self.shared.now();
             }
             if self.session.has_stalled_input() {
                 self.carry_out(now);
@@ -209,7 +216,10 @@ impl Driver<'_> {
             now = self.shared.now();
             match awoken.read {
                 Some(0) => return Ok(()),
-                Some(_) => self.carry_out(now),
+                Some(read) => {
+                    reads_on = self.input.is_chunk(read);
+                    self.carry_out(now);
+                }
                 None => {}
             }
             if awoken.outbox {

@@ -57,6 +57,11 @@ impl ReadBuffer {
         read
     }
 
+    /// Whether so much was read that there may be more.
+    pub(super) fn is_chunk(&self, read: usize) -> bool {
+        read >= self.read_chunk
+    }
+
     /// Makes room for a chunk.
     fn borrow(&mut self) {
         if !self.is_shared && self.bytes.len() <= Self::MOVED_MAX {
