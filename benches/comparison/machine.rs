@@ -60,7 +60,7 @@ impl Machine {
     pub(crate) fn has(&self, peer: Peer) -> bool {
         match peer {
             Peer::RabbitMq => self.rabbitmq.is_some(),
-            Peer::Nats | Peer::JetStream => self.nats.is_some(),
+            Peer::Nats | Peer::JetStream | Peer::JetStreamUnsynced => self.nats.is_some(),
             Peer::Limit | Peer::Disk => true,
         }
     }

@@ -73,7 +73,7 @@ const PICTURES: [Picture; 23] = [
     bars("latency-20000.svg", "AMQP, 20,000 messages per second: latency", "latency", "7-amqp-20000"),
     bars("backlog-fill.svg", "Backlog: messages per second in", "fill_per_s", "8-"),
     bars("backlog-drain.svg", "Backlog: messages per second out", "drain_per_s", "8-"),
-    bars("backlog-memory.svg", "Backlog: bytes of memory per message", "anonymous_bytes_per_message", "8-"),
+    bars("backlog-memory.svg", "Backlog: bytes of memory per message", "held_bytes_per_message", "8-"),
     bars("churn.svg", "Connect, channel, declare, delete, close: times per second", "cycles_per_s", "10-"),
     bars("parallel-rate.svg", "4 publishers, 4 consumers, 4 queues: messages per second", RATE, "11-"),
     curve("queues-cpu.svg", "Broker CPU per message over queues", CPU, "12-queues-", "queues"),

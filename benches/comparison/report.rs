@@ -206,16 +206,3 @@ fn collect(figures: &Value, within: &str, names: &mut Vec<String>) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ratios_are_written_as_people_say_them() {
-        assert_eq!(
-            [17.04, 15.0, 1.5, 0.4, 0.15, 0.04].map(times),
-            ["17×", "15×", "1.50×", "0.40×", "0.15×", "1/25"]
-        );
-    }
-}

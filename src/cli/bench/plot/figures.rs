@@ -22,11 +22,11 @@ const KNOWN: [(&str, &str, &str); 14] = [
     ("generator_cpu_us_per_message", "generator CPU time per message, µs", " µs"),
     ("generator_cpu_cores", "generator CPU, cores", ""),
     ("broker_rss_mib", "broker memory, MiB", " MiB"),
-    ("filled_per_s", "messages per second into a backlog", "/s"),
-    ("drained_per_s", "messages per second out of a backlog", "/s"),
-    ("connections_per_s", "connections per second", "/s"),
+    ("fill_per_s", "messages per second into a backlog", "/s"),
+    ("drain_per_s", "messages per second out of a backlog", "/s"),
+    ("held_bytes_per_message", "broker memory per message of a backlog, bytes", " B"),
+    ("resident_kib_each", "broker memory per idle connection, KiB", " KiB"),
     ("cycles_per_s", "cycles per second", "/s"),
-    ("p50_us", "median latency, µs", " µs"),
 ];
 
 /// Something to draw.
