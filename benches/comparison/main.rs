@@ -31,19 +31,19 @@ type Failure = Box<dyn std::error::Error>;
 
 const EXAMPLES: &str = "\
 Examples:
-  benches/compare                          # all that has not been measured yet, then the page and its pictures
-  benches/compare --only 1,7               # rows 1 and 7 of the table
+  benches/compare                       # what has not been measured yet, then the page
+  benches/compare --only 1,7            # rows 1 and 7 of the table
   benches/compare --only 1-128B --again
-  benches/compare --rounds 1 --duration 500ms --out /tmp/quick    # a look at whether everything works
-  benches/compare --report                 # the page again, from what was measured
+  benches/compare --report              # the page again, from what was measured
+  benches/compare --rounds 1 --duration 500ms --out /tmp/quick --docs /tmp/quick
   RIALTO_COMPARE_AMQP=lavinmq=guest:guest@127.0.0.1:5673 benches/compare
 
-Peers are those of Debian's packages rabbitmq-server and nats-server; what is not installed is left out.
-Leave the machine alone meanwhile: rates of one round in a busy minute are not those of the next.";
+Peers are Debian's rabbitmq-server and nats-server; what is not installed is left out. Leave the
+machine alone meanwhile. Exit code 1 if something could not be measured.";
 
 /// Rialto beside its peers, in one run: measures, then writes docs/performance.md and its pictures
 #[derive(Debug, Parser)]
-#[command(name = "benches/compare", after_help = EXAMPLES)]
+#[command(bin_name = "benches/compare", after_help = EXAMPLES)]
 struct Options {
     /// Rounds of each scenario, its contenders in turn; medians are shown
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]

@@ -104,7 +104,8 @@ pub(crate) fn draw(program: &Path, runs_in: &Path, to: &Path, runs: &Runs) -> Re
         let mut command = Command::new(program);
         command.args(["bench", "plot", "--figure", picture.figure, "--title", picture.title]);
         if let Some(setting) = picture.over {
-            command.args(["--over", setting]);
+            // A growth is seen beside itself: peers are measured at one point only.
+            command.args(["--over", setting, "--contenders", "rialto amqp"]);
         }
         command.arg("--output").arg(to.join(picture.file));
         for scenario in shown {

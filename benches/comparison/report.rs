@@ -81,7 +81,7 @@ fn line(aim: &Aim, what: &str, standing: Option<Standing>) -> String {
                 Beside::Nothing => beside,
                 Beside::Peer(peer) => format!("{peer} {beside}"),
                 Beside::Own(scenario) => format!("{beside} in {scenario}"),
-                Beside::Figure(_) => format!("the first {beside}"),
+                Beside::Figure(_) => format!("first tenth {beside}"),
             };
             let ratio = standing.beside.map(|_| times(standing.compared)).unwrap_or_default();
             let met = if standing.met { "yes" } else { "**no**" };

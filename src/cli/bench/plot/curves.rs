@@ -20,6 +20,9 @@ const LEGEND_HEIGHT: i32 = 28;
 const TITLE_SIZE: u32 = 16;
 const TEXT_SIZE: u32 = 13;
 
+/// So many numbers have room below an axis.
+const NAMED_MAX: f64 = 8.0;
+
 /// Percentiles and where each stands: by its nines, and the highest value behind them.
 const PERCENTILES: [(&str, f64); 6] =
     [("p50", 0.301), ("p90", 1.0), ("p99", 2.0), ("p99.9", 3.0), ("p99.99", 4.0), ("max", 5.0)];
@@ -98,7 +101,7 @@ pub(super) fn over(
     let across = |place: f64| grouped(x.value(place));
     let up = |place: f64| short(y.value(place));
     let (name, what) = (setting.replace('_', " "), figure.title());
-    let across = Side { name: &name, places: widened(x.places()), named: x.named(), label: &across };
+    let across = Side { name: &name, places: widened(x.places()), named: named(&x, &xs), label: &across };
     let up = Side { name: &what, places: y.places(), named: y.named(), label: &up };
     Ok(draw(title, &curves, &across, &up))
 }
@@ -139,6 +142,18 @@ pub(super) fn percentiles(title: &str, runs: &[Run]) -> BenchResult<Result<Strin
     let across = Side { name: "percentile of messages", places, named, label: &across };
     let up = Side { name: LATENCY, places: y.places(), named: y.named(), label: &up };
     Ok(draw(title, &curves, &across, &up))
+}
+
+/// What is named of a setting's axis: the values that were measured, unless they are many or close to each other.
+fn named(axis: &Axis, values: &[f64]) -> Vec<f64> {
+    let mut places: Vec<f64> = values.iter().map(|&value| axis.place(value)).collect();
+    places.sort_by(f64::total_cmp);
+    places.dedup();
+    let (first, last) = axis.places();
+    match places.windows(2).all(|pair| pair[1] - pair[0] >= (last - first) / NAMED_MAX) {
+        true => places,
+        false => axis.named(),
+    }
 }
 
 /// Room for the first and the last point.
