@@ -20,6 +20,15 @@ const WARM_UP_MS: u32 = 1000;
 /// A round of a contender beside its window and its start: connecting, draining, counting.
 const AROUND_MS: u32 = 200;
 
+/// How `rialto` ends when it does not understand what it is told: an older one, without the scenario.
+const EXIT_USAGE: i32 = 2;
+
+/// Why a scenario could not be measured.
+struct NotMeasured {
+    said: String,
+    is_usage: bool,
+}
+
 /// How scenarios are measured.
 pub(crate) struct Measuring<'a> {
     /// `rialto`.
@@ -83,11 +92,16 @@ impl Measuring<'_> {
             let left = clock(left.mul_f64(pace));
             eprint!("{:>2}/{} {:55} {left:>6} left ", n + 1, todo.len(), scenario.what);
             let started = Instant::now();
-            let result = self.measure(scenario)?;
+            let mut result = self.measure(scenario)?;
+            if matches!(&result, Err(NotMeasured { is_usage: false, .. })) {
+                // A broker that did not start in time may do so the next time.
+                eprint!("once more ");
+                result = self.measure(scenario)?;
+            }
             eprintln!(
                 "{:>6}  {}",
                 clock(started.elapsed()),
-                result.as_ref().err().map_or("", String::as_str)
+                result.as_ref().err().map_or("", |error| error.said.as_str())
             );
             complete &= result.is_ok();
             expected += self.takes(scenario);
@@ -96,13 +110,13 @@ impl Measuring<'_> {
     }
 
     /// Measures a scenario, or says why it could not be.
-    fn measure(&self, scenario: &Scenario) -> Result<Result<(), String>, Failure> {
+    fn measure(&self, scenario: &Scenario) -> Result<Result<(), NotMeasured>, Failure> {
         let mut command = Command::new(self.program);
         command.arg("bench").args(scenario.arguments.split_whitespace());
         command.arg("--rounds").arg(self.rounds.to_string()).arg("--json");
         if let Some(window) = self.window(scenario) {
             let window = humantime::format_duration(window).to_string();
-            let warm_up = format!("{WARM_UP_MS}ms");
+            let warm_up = format!("{}ms", warm_up_ms(scenario));
             command.args(["--duration", &window.replace(' ', ""), "--warm-up", &warm_up]);
         }
         let peers = self.peers(scenario);
@@ -113,7 +127,8 @@ impl Measuring<'_> {
         if !output.status.success() {
             let said = String::from_utf8_lossy(&output.stderr);
             let said = said.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason said");
-            return Ok(Err(format!("not measured: {said}")));
+            let is_usage = output.status.code() == Some(EXIT_USAGE);
+            return Ok(Err(NotMeasured { said: format!("not measured: {said}"), is_usage }));
         }
         let mut run: Value = serde_json::from_slice(&output.stdout)?;
         self.complete(&mut run);
@@ -156,7 +171,9 @@ impl Measuring<'_> {
 
     fn window(&self, scenario: &Scenario) -> Option<Duration> {
         match scenario.length {
-            Length::Window(ms) => Some(self.duration.unwrap_or(Duration::from_millis(ms.into()))),
+            Length::Window(ms) | Length::Warmed(ms) => {
+                Some(self.duration.unwrap_or(Duration::from_millis(ms.into())))
+            }
             Length::Work(_) => None,
         }
     }
@@ -164,8 +181,10 @@ impl Measuring<'_> {
     /// About how long it takes, all rounds and contenders.
     fn takes(&self, scenario: &Scenario) -> Duration {
         let each = match (self.window(scenario), scenario.length) {
-            (Some(window), _) => window + Duration::from_millis(u64::from(WARM_UP_MS + AROUND_MS)),
-            (None, Length::Work(ms) | Length::Window(ms)) => Duration::from_millis(ms.into()),
+            (Some(window), _) => window + Duration::from_millis(u64::from(warm_up_ms(scenario) + AROUND_MS)),
+            (None, Length::Work(ms) | Length::Window(ms) | Length::Warmed(ms)) => {
+                Duration::from_millis(ms.into())
+            }
         };
         let peers = scenario.peers.iter().filter(|peer| self.machine.has(**peer));
         let peers = peers.map(|peer| each + Duration::from_millis(peer.start_ms().into()));
@@ -178,6 +197,13 @@ impl Measuring<'_> {
 
     fn file(&self, scenario: &Scenario) -> PathBuf {
         self.folder.join(scenario.id).with_extension("json")
+    }
+}
+
+fn warm_up_ms(scenario: &Scenario) -> u32 {
+    match scenario.length {
+        Length::Warmed(_) => 3 * WARM_UP_MS,
+        Length::Window(_) | Length::Work(_) => WARM_UP_MS,
     }
 }
 

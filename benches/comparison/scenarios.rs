@@ -26,6 +26,8 @@ pub(crate) struct Scenario {
 pub(crate) enum Length {
     /// So many milliseconds are measured.
     Window(u32),
+    /// The same, after a longer warm-up: thousands of threads have to begin.
+    Warmed(u32),
     /// As long as the work takes: about so many milliseconds.
     Work(u32),
 }
@@ -92,7 +94,7 @@ impl FromStr for AmqpPeer {
     }
 }
 
-use Length::{Window, Work};
+use Length::{Warmed, Window, Work};
 use Peer::{Disk, JetStream, JetStreamUnsynced, Limit, Nats, RabbitMq};
 
 /// All of them, in the order of the table.
@@ -464,7 +466,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         label: "2 connections",
         arguments: "throughput --protocol amqp --publishers 1 --consumers 1 --queues 1 --rate 20000 --auto-ack --confirms 0",
         peers: &[],
-        length: Window(3000),
+        length: Warmed(3000),
     },
     Scenario {
         row: 12,
@@ -473,7 +475,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         label: "10 connections",
         arguments: "throughput --protocol amqp --publishers 5 --consumers 5 --queues 5 --rate 20000 --auto-ack --confirms 0",
         peers: &[],
-        length: Window(3000),
+        length: Warmed(3000),
     },
     Scenario {
         row: 12,
@@ -482,7 +484,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         label: "100 connections",
         arguments: "throughput --protocol amqp --publishers 50 --consumers 50 --queues 50 --rate 20000 --auto-ack --confirms 0",
         peers: &[],
-        length: Window(3000),
+        length: Warmed(3000),
     },
     Scenario {
         row: 12,
@@ -491,7 +493,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         label: "1,000 connections",
         arguments: "throughput --protocol amqp --publishers 50 --consumers 950 --queues 950 --rate 20000 --auto-ack --confirms 0",
         peers: &[],
-        length: Window(3000),
+        length: Warmed(3000),
     },
     Scenario {
         row: 12,
@@ -500,6 +502,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         label: "5,000 connections",
         arguments: "throughput --protocol amqp --publishers 50 --consumers 4950 --queues 4950 --rate 20000 --auto-ack --confirms 0",
         peers: &[],
-        length: Window(3000),
+        length: Warmed(3000),
     },
 ];
