@@ -10,7 +10,7 @@ mod runs;
 mod scenarios;
 
 use aims::{AIMS, Beside};
-use scenarios::{Peer, SCENARIOS};
+use scenarios::{AmqpPeer, Peer, SCENARIOS};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -49,5 +49,16 @@ fn every_row_of_the_evidence_has_scenarios_and_aims() {
     for row in 1..=12 {
         assert!(SCENARIOS.iter().any(|scenario| scenario.row == row), "{row}");
         assert!(AIMS.iter().any(|aim| aim.row == row), "{row}");
+    }
+}
+
+#[test]
+fn a_running_broker_is_known_by_where_it_listens() {
+    for address in ["127.0.0.1:5673", "ann:secret@127.0.0.1:5673", "ann:secret@127.0.0.1:5673/shop"] {
+        let peer: AmqpPeer = format!("lavinmq={address}").parse().unwrap();
+        assert_eq!((peer.name.as_str(), peer.endpoint()), ("lavinmq", "127.0.0.1:5673"));
+    }
+    for wrong in ["lavinmq", "=127.0.0.1:5673", "lavinmq=here"] {
+        assert!(wrong.parse::<AmqpPeer>().is_err(), "{wrong}");
     }
 }

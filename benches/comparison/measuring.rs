@@ -146,8 +146,7 @@ impl Measuring<'_> {
             else {
                 continue;
             };
-            let known =
-                self.amqp.iter().find(|peer| peer.address == at || peer.address.ends_with(&format!("@{at}")));
+            let known = self.amqp.iter().find(|peer| peer.endpoint() == at);
             if let Some(peer) = known {
                 result["contender"] = peer.name.clone().into();
             }

@@ -80,6 +80,14 @@ pub(crate) struct AmqpPeer {
     pub(crate) address: String,
 }
 
+impl AmqpPeer {
+    /// Host and port alone.
+    pub(crate) fn endpoint(&self) -> &str {
+        let behind_user = self.address.rsplit('@').next().unwrap_or_default();
+        behind_user.split('/').next().unwrap_or_default()
+    }
+}
+
 /// `NAME=HOST:PORT`
 impl FromStr for AmqpPeer {
     type Err = String;

@@ -11,6 +11,10 @@ pub(super) const LATENCY: &str = "latency";
 /// Where they stand in the JSON.
 pub(super) const LATENCY_FIELD: &str = "latency_us";
 
+/// What measurements are usually drawn by: the first that they have.
+const USUAL: [&str; 5] =
+    ["received_per_s", "published_per_s", "cycles_per_s", "drain_per_s", "resident_kib_each"];
+
 /// What a figure's name says, and its unit, if it has one.
 const KNOWN: [(&str, &str, &str); 14] = [
     (LATENCY, "latency from when a message was due until it was received", ""),
@@ -44,9 +48,13 @@ impl Figure {
 
     /// What runs are usually drawn by.
     pub(super) fn of(runs: &[Run]) -> Figure {
-        let mut all = runs.iter().flat_map(|run| &run.results);
-        let latencies = all.all(|reached| reached.latency("p50").is_some());
-        Figure::named(if latencies { LATENCY } else { "received_per_s" })
+        let all = || runs.iter().flat_map(|run| &run.results);
+        if all().all(|reached| reached.latency("p50").is_some()) {
+            return Figure::named(LATENCY);
+        }
+        // Zero is what nobody did: consumers that were not there received nothing.
+        let has = |name: &&&str| all().any(|reached| reached.figure(name).is_some_and(|value| value > 0.0));
+        Figure::named(USUAL.iter().find(has).unwrap_or(&USUAL[0]))
     }
 
     fn known(&self) -> Option<&'static (&'static str, &'static str, &'static str)> {

@@ -26,7 +26,7 @@ pub(super) const EXAMPLES: &str = "\
 Examples:
   rialto bench throughput --protocol amqp --against rabbitmq --json > run.json
   rialto bench plot run.json -o rates.svg
-  rialto bench plot '16 B=small.json' '1 KiB=large.json' --figure broker_cpu_us_per_message -o cpu.svg
+  rialto bench plot '16 B=small.json' '1 KiB=large.json' --figure broker_rss_mib -o rss.svg
   rialto bench plot latency.json -o latency.svg                  # percentiles
   rialto bench plot q*.json --over queues --figure broker_cpu_us_per_message -o scale.svg
 
@@ -42,7 +42,7 @@ pub(in super::super) struct Plot {
     #[arg(long, short, value_name = "FILE.svg")]
     output: PathBuf,
     /// A figure of the JSON's medians, or `latency` for all its percentiles
-    /// [default: latency if the runs have it, or received_per_s]
+    /// [default: latency if the runs have it, or else their rate]
     #[arg(long, value_name = "NAME")]
     figure: Option<String>,
     /// Curves over a setting of the JSON's scenario, such as queues, instead of bars
@@ -145,6 +145,20 @@ mod tests {
         let picture = plot(None, None).picture(&[run("a", json)]).unwrap();
         for said in ["p50", "p99.9", "max", "latency", "1 ms", "100 µs"] {
             assert!(picture.contains(said), "{said}: {picture}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_flow_is_drawn_by_its_own_rate() {
+        let json = |figures: &str| {
+            format!(r#"{{"scenario":{{}},"results":[{{"contender":"rialto","median":{{{figures}}}}}]}}"#)
+        };
+        for (figures, title) in [
+            (r#""p50_us":3,"cycles_per_s":5"#, "cycles per second"),
+            (r#""published_per_s":3,"received_per_s":0"#, "messages published per second"),
+        ] {
+            let picture = plot(None, None).picture(&[run("a", &json(figures))]).unwrap();
+            assert!(picture.contains(title), "{picture}");
         }
     }
 
