@@ -20,6 +20,8 @@ Examples:
   rialto bench throughput --persistent --confirms 1000 --protocol amqp --against rabbitmq,disk
   rialto bench throughput --persistent --confirms 1000 --against jetstream,jetstream-unsynced
   rialto bench fanout --queues 100
+  rialto bench idle --connections 5000 --protocol amqp --against rabbitmq
+  rialto bench churn --protocol amqp --against rabbitmq
   rialto bench limit --size '1 KiB'                 # what this machine could do at most
   rialto bench throughput --json > run.json
 
@@ -52,6 +54,12 @@ pub(in super::super) enum Options {
     /// One publisher, many queues: copies per second
     #[command(after_help = "Example:\n  rialto bench fanout --queues 100 --size 128 --against limit,nats")]
     Fanout(Fanout),
+    /// Connections that do nothing: memory of each, CPU of all
+    #[command(after_help = super::idle::EXAMPLES)]
+    Idle(super::idle::Idle),
+    /// Clients that come and go: connect, channel, declare, delete, close
+    #[command(after_help = super::churn::EXAMPLES)]
+    Churn(super::churn::Churn),
     /// A bare TCP relay of the same bytes: what no broker on this machine can pass
     #[command(after_help = "Example:\n  rialto bench limit --size 128")]
     Limit(Limit),
@@ -440,14 +448,14 @@ fn parse_body_size(text: &str) -> Result<Size, String> {
     }
 }
 
-fn parse_span(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         duration if duration < Duration::from_millis(100) => Err("100ms at least".to_owned()),
         duration => Ok(duration),
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())
         .map_err(|_| "write a duration with its unit, like 500ms, 30s or 5m".to_owned())
 }

@@ -30,7 +30,12 @@ impl Meter {
 
     /// Resident memory in bytes.
     pub(super) fn rss(&self) -> Option<u64> {
-        resident(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
+        kib_of("VmRSS:", &fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
+    }
+
+    /// Resident memory in bytes that is no file's: what the process has allocated, and its stacks.
+    pub(super) fn anonymous(&self) -> Option<u64> {
+        kib_of("RssAnon:", &fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
     }
 }
 
@@ -43,8 +48,9 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// A line of `/proc/<pid>/status`, in bytes.
+fn kib_of(name: &str, status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
@@ -61,7 +67,8 @@ mod tests {
 
     #[test]
     fn resident_memory_is_read_in_bytes() {
-        assert_eq!(resident("Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t     3 kB\n"), Some(3072));
-        assert_eq!(resident("Name:\tx\n"), None);
+        let status = "Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t     3 kB\nRssAnon:\t 2 kB\n";
+        assert_eq!((kib_of("VmRSS:", status), kib_of("RssAnon:", status)), (Some(3072), Some(2048)));
+        assert_eq!(kib_of("VmRSS:", "Name:\tx\n"), None);
     }
 }
