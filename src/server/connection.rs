@@ -199,7 +199,7 @@ impl Driver<'_> {
                 timer.as_mut().reset(Instant::now() + deadline.since(now));
             }
             let waits = Waits { input: self.session.wants_input(), room: blocked, stop: !stopping };
-            let mut timer = deadline.is_some().then(|| timer.as_mut());
+            let mut timer = deadline.is_some().then_some(timer.as_mut());
             let (outbox, shared) = (&*self.outbox, self.shared);
             let awoken = match waits {
                 // A socket with nothing to write is always writable: to wait for that would be to spin, and a thread

@@ -25,7 +25,7 @@ impl Greeting {
     /// Announces a `product` and its `version`. Some clients behave differently towards `RabbitMQ`.
     pub fn new(product: &str, version: &str) -> Greeting {
         let capabilities =
-            SERVER_CAPABILITIES.iter().fold(FieldTable::new(), |table, name| table.with(*name, true));
+            SERVER_CAPABILITIES.iter().fold(FieldTable::new(), |table, name| table.with(name, true));
         let server_properties = FieldTable::new()
             .with("capabilities", capabilities)
             .with("cluster_name", "rialto@localhost")
