@@ -317,6 +317,27 @@ fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
 }
 
 #[test]
+fn what_json_says_can_be_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let (run, picture) = (folder.path().join("run.json"), folder.path().join("picture.svg"));
+    fs::write(&run, report(&["latency", "--rate=500", "--auto-ack", "--confirms=0"]).to_string()).unwrap();
+    let plot = |arguments: &[&str]| {
+        let (run, picture) = (run.to_str().unwrap(), picture.to_str().unwrap());
+        bench(&[&["plot", run, "--output", picture], arguments].concat())
+    };
+    for arguments in [&[][..], &["--figure=received_per_s"], &["--figure=received_per_s", "--over=queues"]] {
+        let output = plot(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let drawn = fs::read_to_string(&picture).unwrap();
+        assert!(drawn.starts_with("<svg") && drawn.contains("rialto"), "{arguments:?}: {drawn}");
+    }
+    for wrong in ["--figure=speed", "--over=colour", "--contenders=rabbitmq"] {
+        let output = plot(&["--figure=received_per_s", wrong][usize::from(wrong.starts_with("--figure"))..]);
+        assert_eq!(output.status.code(), Some(2), "{wrong}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
 fn a_broker_that_is_not_there_ends_with_4() {
     // A port that was free a moment ago.
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

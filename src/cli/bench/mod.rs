@@ -5,7 +5,7 @@
 //! own), `scratch` (folders), `leftovers` (what has to be ended), `running` (a broker while it is measured), `round` (one flow), `traffic` (the two ends as a
 //! round sees them), `native`, `amqp`, `nats`, `relay` and `disk` (the ends), `pace` (open loop), `confirm_times`,
 //! `usage` (CPU and memory), `listener` (whose), `report` (a flow's medians, table, JSON), `findings` (those of
-//! what is no flow), `idle` and `churn` (connections without messages) with their `visitor`.
+//! what is no flow), `idle` and `churn` (connections without messages) with their `visitor`, `plot` (pictures of all).
 //! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
 //! clock starts; brokers that a measurement starts listen on loopback and end with it. Not here: the client that
 //! applications use (`rialto-client`), whose comfort would be measured along.
@@ -25,6 +25,7 @@ mod nats;
 mod options;
 mod pace;
 mod plan;
+mod plot;
 mod process;
 mod rabbitmq;
 mod relay;
@@ -79,6 +80,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         Options::Latency(options) => options.job(),
         Options::Fanout(options) => options.job(),
         Options::Limit(options) => options.job(),
+        Options::Plot(options) => return Ok(options.run().map(|()| ExitCode::Success)?),
         Options::Idle(options) => return told(&|| options.run(), options.json),
         Options::Churn(options) => return told(&|| options.run(), options.json),
         Options::Relay(options) => {

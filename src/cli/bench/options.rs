@@ -63,6 +63,9 @@ pub(in super::super) enum Options {
     /// A bare TCP relay of the same bytes: what no broker on this machine can pass
     #[command(after_help = "Example:\n  rialto bench limit --size 128")]
     Limit(Limit),
+    /// Draw what was measured: an SVG picture of the JSON of one run or more
+    #[command(after_help = super::plot::EXAMPLES)]
+    Plot(super::plot::Plot),
     /// The relay itself, started by `limit`
     #[command(hide = true, after_help = "Example:\n  rialto bench relay 1 1 1")]
     Relay(Relay),
