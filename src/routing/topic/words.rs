@@ -1,5 +1,6 @@
 //! The words of topic keys, each stored once under a small number.
 //!
+//! Words lie in the hash table itself: whoever looks one up waits for as little memory as there can be.
 //! Invariant: a number is valid as long as somebody holds a reference to it, and is reused afterwards.
 
 use ahash::RandomState;
@@ -42,66 +43,57 @@ impl Text {
 #[derive(Debug)]
 struct Word {
     text: Text,
-    /// How many hold it; of a free slot: 0.
+    number: u32,
+    /// How many hold it.
     references: u32,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Words {
-    words: Vec<Word>,
-    free: Vec<u32>,
-    numbers: HashTable<u32>,
+    table: HashTable<Word>,
+    free_numbers: Vec<u32>,
     hasher: RandomState,
 }
 
 impl Words {
     /// The word's number, if anybody holds it.
-    pub(super) fn find(&self, word: &str) -> Option<u32> {
-        let hash = self.hasher.hash_one(word.as_bytes());
-        self.numbers.find(hash, |&n| self.words[n as usize].text.as_bytes() == word.as_bytes()).copied()
+    pub(super) fn find(&self, word: &[u8]) -> Option<u32> {
+        let found = self.table.find(self.hasher.hash_one(word), |known| known.text.as_bytes() == word);
+        found.map(|word| word.number)
     }
 
     /// The word's number, held once more.
     pub(super) fn acquire(&mut self, word: &str) -> u32 {
-        if let Some(number) = self.find(word) {
-            self.words[number as usize].references += 1;
-            return number;
+        let hash = self.hasher.hash_one(word.as_bytes());
+        if let Some(known) = self.table.find_mut(hash, |known| known.text.as_bytes() == word.as_bytes()) {
+            known.references += 1;
+            return known.number;
         }
-        let slot = Word { text: Text::new(word), references: 1 };
-        let number = match self.free.pop() {
-            Some(number) => {
-                self.words[number as usize] = slot;
-                number
-            }
-            None => {
-                self.words.push(slot);
-                self.words.len() as u32 - 1
-            }
-        };
-        let (words, hasher) = (&self.words, &self.hasher);
-        self.numbers.insert_unique(hasher.hash_one(word.as_bytes()), number, |&n| {
-            hasher.hash_one(words[n as usize].text.as_bytes())
-        });
+        // Numbers that are not free are all in the table.
+        let number = self.free_numbers.pop().unwrap_or(self.table.len() as u32);
+        let hasher = &self.hasher;
+        let slot = Word { text: Text::new(word), number, references: 1 };
+        self.table.insert_unique(hash, slot, |word| hasher.hash_one(word.text.as_bytes()));
         number
     }
 
     /// Gives one reference back.
-    pub(super) fn release(&mut self, number: u32) {
-        let word = &mut self.words[number as usize];
-        word.references -= 1;
-        if word.references > 0 {
+    pub(super) fn release(&mut self, word: &str) {
+        let hash = self.hasher.hash_one(word.as_bytes());
+        let Ok(mut entry) = self.table.find_entry(hash, |known| known.text.as_bytes() == word.as_bytes())
+        else {
             return;
-        }
-        let hash = self.hasher.hash_one(word.text.as_bytes());
-        if let Ok(entry) = self.numbers.find_entry(hash, |&n| n == number) {
+        };
+        let known = entry.get_mut();
+        known.references -= 1;
+        if known.references == 0 {
+            self.free_numbers.push(known.number);
             entry.remove();
         }
-        self.words[number as usize].text = Text::new("");
-        self.free.push(number);
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.numbers.len()
+        self.table.len()
     }
 }
