@@ -22,10 +22,10 @@ use hashbrown::HashTable;
 use super::error::BindError;
 use super::id_set::IdSet;
 use super::target::TARGET_SLOTS_MAX;
-use node::{HASH, NONE, Node, STAR, Shape};
+use node::{HASH, NONE, Node, STAR, Shape, UNKNOWN};
 use rule::words;
 use walk::Walk;
-use words::Words;
+use words::{Sought, Words};
 
 pub use rule::topic_matches;
 pub(super) use walk::TopicScratch;
@@ -48,7 +48,7 @@ pub(super) struct TopicTrie {
     edges: HashTable<u32>,
     sets: slab::Slab<IdSet>,
     words: Words,
-    hasher: RandomState,
+    edge_hash: EdgeHash,
     /// The numbers of a pattern's words; kept for its room.
     pattern: Vec<u32>,
 }
@@ -72,7 +72,7 @@ impl Default for TopicTrie {
             edges: HashTable::new(),
             sets: slab::Slab::new(),
             words: Words::default(),
-            hasher: RandomState::default(),
+            edge_hash: EdgeHash::new(),
             pattern: Vec::new(),
         }
     }
@@ -80,12 +80,12 @@ impl Default for TopicTrie {
 
 /// Looking for nodes.
 impl TopicTrie {
-    fn literal_child(&self, parent: u32, word: u32) -> Option<u32> {
+    fn literal_child(&self, parent: u32, word: Sought) -> Option<u32> {
         let same = |&n: &u32| {
             let node = &self.nodes[n as usize];
-            (node.parent, node.word) == (parent, word)
+            (node.parent, node.word) == (parent, word.number)
         };
-        self.edges.find(edge_hash(&self.hasher, parent, word), same).copied()
+        self.edges.find(self.edge_hash.of(parent, word), same).copied()
     }
 
     fn child(&self, at: u32, word: u32) -> Option<u32> {
@@ -93,7 +93,7 @@ impl TopicTrie {
         match word {
             STAR => Some(star).filter(|&child| child != NONE),
             HASH => Some(hash).filter(|&child| child != NONE),
-            word => self.literal_child(at, word),
+            word => self.literal_child(at, self.words.sought(word)),
         }
     }
 
@@ -202,10 +202,10 @@ impl TopicTrie {
             HASH => *hash = child,
             word => {
                 *literals += 1;
-                let (nodes, hasher) = (&self.nodes, &self.hasher);
-                self.edges.insert_unique(edge_hash(hasher, at, word), child, |&n| {
+                let (nodes, words, edge_hash) = (&self.nodes, &self.words, &self.edge_hash);
+                self.edges.insert_unique(edge_hash.of(at, words.sought(word)), child, |&n| {
                     let node = &nodes[n as usize];
-                    edge_hash(hasher, node.parent, node.word)
+                    edge_hash.of(node.parent, words.sought(node.word))
                 });
             }
         }
@@ -220,7 +220,7 @@ impl TopicTrie {
         let numbers = words(key).map_while(|word| match word {
             "*" => Some(STAR),
             "#" => Some(HASH),
-            word => self.words.find(word.as_bytes()),
+            word => Some(self.words.find(word.as_bytes(), UNKNOWN).number).filter(|&n| n != UNKNOWN),
         });
         pattern.extend(numbers);
         let is_known = pattern.len() == words(key).count();
@@ -230,8 +230,8 @@ impl TopicTrie {
         if let Some(node) = node
             && self.remove_target(node, target)
         {
-            words(key).filter(|&word| word != "*" && word != "#").for_each(|word| self.words.release(word));
             self.prune(node);
+            words(key).filter(|&word| word != "*" && word != "#").for_each(|word| self.words.release(word));
         }
     }
 
@@ -270,7 +270,7 @@ impl TopicTrie {
                 HASH => *hash = NONE,
                 word => {
                     *literals -= 1;
-                    let hash = edge_hash(&self.hasher, parent, word);
+                    let hash = self.edge_hash.of(parent, self.words.sought(word));
                     if let Ok(edge) = self.edges.find_entry(hash, |&n| n == at) {
                         edge.remove();
                     }
@@ -282,8 +282,22 @@ impl TopicTrie {
     }
 }
 
-fn edge_hash(hasher: &RandomState, parent: u32, word: u32) -> u64 {
-    hasher.hash_one(u64::from(parent) << 32 | u64::from(word))
+/// Where a child stands in the table of edges.
+#[derive(Debug)]
+struct EdgeHash([u64; 2]);
+
+impl EdgeHash {
+    fn new() -> Self {
+        let keys = RandomState::default();
+        EdgeHash([keys.hash_one(0), keys.hash_one(1) | 1])
+    }
+
+    /// One multiplication is enough: what it spreads has been hashed with a key that peers do not know.
+    fn of(&self, parent: u32, word: Sought) -> u64 {
+        let sought = (u64::from(parent) << 32 | u64::from(word.hash)) ^ self.0[0];
+        let product = u128::from(sought) * u128::from(self.0[1]);
+        product as u64 ^ (product >> 64) as u64
+    }
 }
 
 #[cfg(test)]

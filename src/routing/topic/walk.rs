@@ -7,11 +7,15 @@ use ahash::HashMap;
 
 use super::TopicTrie;
 use super::node::{HASH, NONE, Node, Shape, UNKNOWN, hash_at, matches, matches_end};
+use super::words::Sought;
 
 /// What a walk needs to remember; reused from walk to walk.
 #[derive(Debug, Default)]
 pub(in super::super) struct TopicScratch {
+    /// The numbers of the key's words.
     words: Vec<u32>,
+    /// Their hashes.
+    hashes: Vec<u32>,
     stack: Vec<(u32, u32)>,
     /// For `#` nodes: the first position from which they have been entered. For leaves with a `#`: that they matched.
     entered: HashMap<u32, u32>,
@@ -31,9 +35,14 @@ impl<'a> Walk<'a> {
         found: &'a mut Vec<u32>,
     ) -> Self {
         scratch.words.clear();
+        scratch.hashes.clear();
         if !key.is_empty() {
             let words = key.as_bytes().split(|&byte| byte == b'.');
-            scratch.words.extend(words.map(|word| trie.words.find(word).unwrap_or(UNKNOWN)));
+            for word in words {
+                let Sought { number, hash } = trie.words.find(word, UNKNOWN);
+                scratch.words.push(number);
+                scratch.hashes.push(hash);
+            }
         }
         scratch.stack.clear();
         scratch.entered.clear();
@@ -72,9 +81,10 @@ impl<'a> Walk<'a> {
 
     /// The children that take the word at `position`.
     fn step(&mut self, at: u32, star: u32, literals: u32, position: u32) {
-        let word = self.scratch.words[position as usize];
+        let at_word = position as usize;
+        let word = Sought { number: self.scratch.words[at_word], hash: self.scratch.hashes[at_word] };
         if literals > 0
-            && word != UNKNOWN
+            && word.number != UNKNOWN
             && let Some(child) = self.trie.literal_child(at, word)
         {
             self.scratch.stack.push((child, position + 1));

@@ -1,6 +1,7 @@
 //! The words of topic keys, each stored once under a small number.
 //!
-//! Words lie in the hash table itself: whoever looks one up waits for as little memory as there can be.
+//! Words lie in the hash table itself, and what the trie's own hash table is asked with is a word's hash rather than its
+//! number: whoever looks for both waits for as little memory as there can be, and for both at once.
 //! Invariant: a number is valid as long as somebody holds a reference to it, and is reused afterwards.
 
 use ahash::RandomState;
@@ -51,15 +52,31 @@ struct Word {
 #[derive(Debug, Default)]
 pub(super) struct Words {
     table: HashTable<Word>,
+    /// By number.
+    hashes: Vec<u32>,
     free_numbers: Vec<u32>,
     hasher: RandomState,
 }
 
+/// A word as a trie looks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sought {
+    pub(super) number: u32,
+    /// Of the word's text: known without looking anywhere.
+    pub(super) hash: u32,
+}
+
 impl Words {
-    /// The word's number, if anybody holds it.
-    pub(super) fn find(&self, word: &[u8]) -> Option<u32> {
-        let found = self.table.find(self.hasher.hash_one(word), |known| known.text.as_bytes() == word);
-        found.map(|word| word.number)
+    /// The word; its number is `unknown` if nobody holds it.
+    pub(super) fn find(&self, word: &[u8], unknown: u32) -> Sought {
+        let hash = self.hasher.hash_one(word);
+        let found = self.table.find(hash, |known| known.text.as_bytes() == word);
+        Sought { number: found.map_or(unknown, |word| word.number), hash: hash as u32 }
+    }
+
+    /// A word that somebody holds.
+    pub(super) fn sought(&self, number: u32) -> Sought {
+        Sought { number, hash: self.hashes[number as usize] }
     }
 
     /// The word's number, held once more.
@@ -69,8 +86,11 @@ impl Words {
             known.references += 1;
             return known.number;
         }
-        // Numbers that are not free are all in the table.
-        let number = self.free_numbers.pop().unwrap_or(self.table.len() as u32);
+        let number = self.free_numbers.pop().unwrap_or_else(|| {
+            self.hashes.push(0);
+            self.hashes.len() as u32 - 1
+        });
+        self.hashes[number as usize] = hash as u32;
         let hasher = &self.hasher;
         let slot = Word { text: Text::new(word), number, references: 1 };
         self.table.insert_unique(hash, slot, |word| hasher.hash_one(word.text.as_bytes()));
