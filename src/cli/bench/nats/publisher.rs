@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::super::error::BenchResult;
 use super::super::plan::{Plan, STAMP_LEN};
+use super::super::topic::Keys;
 use super::super::traffic::{self, Answers, Due};
 use super::connection::Connection;
 
@@ -16,6 +17,8 @@ pub(super) struct Publisher {
     /// One for each subject, taken in turn.
     blocks: Vec<Block>,
     turn: usize,
+    /// Where the keys stand in a message, which come in place of subjects that take turns.
+    keys: Option<(usize, Keys)>,
     listened_at: Instant,
 }
 
@@ -39,13 +42,26 @@ impl Publisher {
     pub(super) fn new(connection: Connection, plan: &Plan, subjects: &[String], number: u32) -> Self {
         let blocks: Vec<Block> = subjects.iter().map(|subject| Block::new(plan, subject)).collect();
         let turn = number as usize % blocks.len();
-        Publisher { connection, blocks, turn, listened_at: Instant::now() }
+        Publisher { connection, blocks, turn, keys: None, listened_at: Instant::now() }
+    }
+
+    /// For subjects that begin with the prefix and end with these keys, of each message its own.
+    pub(super) fn with_keys(connection: Connection, plan: &Plan, prefix: &str, keys: Keys) -> Self {
+        let subject = format!("{prefix}{}", "x".repeat(keys.len()));
+        let publisher = Publisher::new(connection, plan, &[subject], 0);
+        Publisher { keys: Some(("PUB ".len() + prefix.len(), keys)), ..publisher }
     }
 }
 
 impl traffic::Publisher for Publisher {
     fn publish(&mut self, count: u32, due: Option<Due<'_>>) -> BenchResult<()> {
         let block = &mut self.blocks[self.turn];
+        if let Some((at, keys)) = &mut self.keys {
+            for message in 0..count as usize {
+                let key = message * block.len + *at;
+                block.lines[key..key + keys.len()].copy_from_slice(keys.next());
+            }
+        }
         if let Some(due) = due {
             for message in 0..count {
                 let body = message as usize * block.len + block.body_at;
