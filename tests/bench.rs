@@ -100,6 +100,46 @@ fn a_fan_out_counts_every_copy() {
     }
 }
 
+/// Every key matches one binding, so that what is published arrives once.
+#[test]
+fn a_topic_exchange_routes_every_message_by_one_of_many_bindings() {
+    for arguments in [
+        &["topic", "--bindings=1000", "--keys=300"][..],
+        &["topic", "--bindings=50", "--keys=400", "--publishers=2", "--consumers=2", "--queues=3"],
+        &["topic", "--bindings=1", "--keys=1", "--confirms=100", "--prefetch=50", "--persistent"],
+    ] {
+        for protocol in ["--protocol=native", "--protocol=amqp"] {
+            let report = report_of_something(&[arguments, &[protocol]].concat());
+            let result = &report["results"][0];
+            assert!(count(result, 0, "published") > 0, "{arguments:?} {protocol}");
+            assert_eq!(
+                count(result, 0, "received"),
+                count(result, 0, "published"),
+                "{arguments:?} {protocol}"
+            );
+            let wanted = |name: &str| {
+                arguments.iter().find_map(|argument| argument.strip_prefix(name)?.parse::<u64>().ok())
+            };
+            let scenario = &report["scenario"];
+            assert_eq!(scenario["bindings"].as_u64(), wanted("--bindings="), "{scenario}");
+            assert_eq!(scenario["keys"].as_u64(), wanted("--keys="), "{scenario}");
+        }
+    }
+}
+
+#[test]
+fn topic_messages_can_be_published_without_anybody_to_receive_them() {
+    for protocol in ["--protocol=native", "--protocol=amqp"] {
+        let arguments =
+            ["topic", "--bindings=100", "--keys=100", "--consumers=0", "--confirms=1000", protocol];
+        let report = report_of_something(&arguments);
+        let result = &report["results"][0];
+        assert!(count(result, 0, "published") > 0, "{protocol}");
+        assert_eq!(count(result, 0, "confirmed"), count(result, 0, "published"), "{protocol}");
+        assert_eq!((count(result, 0, "received"), &result["missing"]), (0, &0.into()), "{protocol}");
+    }
+}
+
 #[test]
 fn latency_is_told_in_percentiles_beside_the_generators_own() {
     let report = report(&["latency", "--rate=2000"]);
@@ -217,6 +257,7 @@ fn a_nats_server_is_measured_alike() {
     for arguments in [
         &["throughput", "--protocol=nats", "--publishers=2", "--consumers=3", "--queues=2"][..],
         &["latency", "--protocol=nats", "--rate=2000"],
+        &["topic", "--protocol=nats", "--bindings=500", "--keys=300", "--consumers=2"],
     ] {
         let report = report(arguments);
         let result = &report["results"][0];
@@ -308,6 +349,12 @@ fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
         &["throughput", "--protocol=amqp", "--prefetch=65536"],
         &["throughput", "--url=amqp://127.0.0.1:99999"],
         &["fanout", "--queues=2", "--consumers=3"],
+        &["topic", "--queues=2", "--consumers=3"],
+        &["topic", "--against=nats", "--consumers=0"],
+        &["topic", "--against=disk"],
+        &["topic", "--against=jetstream"],
+        &["topic", "--bindings=0"],
+        &["topic", "--keys=10000001"],
         &["throughput", "--url=http://127.0.0.1"],
     ] {
         let output = bench(arguments);

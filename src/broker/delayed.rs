@@ -77,7 +77,7 @@ impl Vhost {
             self.keep_queue(&queue);
         }
         topology.routing.set_delay_queue(name, queue.id());
-        topology.cells.insert(queue.id(), queue.clone());
+        topology.cells.insert(queue.clone());
         topology.delays.insert(name.clone(), queue);
     }
 
@@ -98,7 +98,7 @@ impl Vhost {
             let _ = queue.close_if(&mut turn, |_| Ok::<_, BrokerError>(()));
             turn.wake();
             self.core().log.release(&turn.released);
-            topology.cells.remove(&queue.id());
+            topology.cells.remove(queue.id());
             self.forget_kept_queue(&queue);
             self.forget_name(&queue);
         }

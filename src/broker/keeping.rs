@@ -139,7 +139,7 @@ impl Vhost {
             return;
         }
         let destination = match destination {
-            Destination::Queue(id) => match topology.cells.get(id) {
+            Destination::Queue(id) => match topology.cells.get(*id) {
                 Some(queue) if queue.is_journalled() => BindingEnd::Queue(queue.name().clone()),
                 _ => return,
             },

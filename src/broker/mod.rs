@@ -4,6 +4,7 @@
 //! once, never a wait inside. Every operation takes a [`Turn`], which its driver finishes when nothing is
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
+mod cells;
 mod commit;
 mod connections;
 mod counters;

@@ -92,7 +92,7 @@ impl Vhost {
         }
         self.publish_generation(topology);
         // One queue at a time, and never two policies at once: the topology stays locked.
-        topology.cells.values().for_each(|queue| topology.apply_policy(queue, turn));
+        topology.cells.all().for_each(|queue| topology.apply_policy(queue, turn));
     }
 }
 

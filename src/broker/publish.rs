@@ -189,7 +189,7 @@ impl Facts {
 }
 
 impl Targets {
-    fn new(queues: Vec<Arc<QueueCell>>, claim: Option<Claim>) -> Self {
+    pub(super) fn new(queues: Vec<Arc<QueueCell>>, claim: Option<Claim>) -> Self {
         let journalled = queues.iter().any(|queue| queue.is_journalled());
         let delays = queues.iter().any(|queue| queue.purpose() == Purpose::Delays);
         Targets { queues, journalled, delays, claim }
@@ -226,26 +226,25 @@ impl Vhost {
         if topology.routing.route(&input, scratch).is_err() {
             return Err(self.no_exchange(exchange));
         }
-        let queues: Vec<_> = scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect();
+        let mut targets = topology.cells.targets(&scratch.queues);
+        let queues = &targets.queues;
         let cacheable = scratch.cacheable && copies.is_none();
         // A message that waits needs all of its keys when it goes on.
         let waits = !queues.is_empty() && queues.iter().all(|queue| queue.purpose() == Purpose::Delays);
         let copies = copies.filter(|_| !waits);
         let stored = copies.and_then(|copies| copies.stored(&properties));
-        let mut claim = None;
+        let cacheable = cacheable && found.options().deduplication.is_none();
         if !queues.is_empty() {
             match topology.claim(found, &properties, || self.core().clock.now()) {
                 Seen::NoMatter => {}
-                Seen::First(first) => claim = Some(first),
+                Seen::First(claim) => targets = Arc::new(Targets::new(queues.clone(), Some(claim))),
                 Seen::Before => {
                     let targets = Arc::default();
                     return Ok(Resolved { targets, generation: None, stored: None, duplicate: true });
                 }
             }
         }
-        let cacheable = cacheable && found.options().deduplication.is_none();
         let generation = cacheable.then(|| topology.routing.generation());
-        let targets = Arc::new(Targets::new(queues, claim));
         Ok(Resolved { targets, generation, stored, duplicate: false })
     }
 
@@ -257,7 +256,7 @@ impl Vhost {
     ) -> Result<Vec<Arc<QueueCell>>, NoSuchExchange> {
         let topology = self.topology.read();
         topology.routing.route(input, scratch)?;
-        Ok(scratch.queues.iter().filter_map(|id| topology.cells.get(id)).cloned().collect())
+        Ok(topology.cells.queues(&scratch.queues))
     }
 }
 

@@ -176,7 +176,7 @@ impl Vhost {
         self.core().log.add_queue(id);
         let queue = self.host_as(id, machine, Purpose::Ordinary, None);
         topology.routing.add_queue(name, id);
-        topology.cells.insert(id, queue);
+        topology.cells.insert(queue);
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use parking_lot::RwLock;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, ShortStr};
 
+use super::cells::Cells;
 use super::deduplication::Window;
 use super::policies::Policies;
 use super::purpose::Purpose;
@@ -41,7 +42,7 @@ pub struct Vhost {
 #[derive(Debug, Default)]
 pub(super) struct Topology {
     pub(super) routing: RoutingTable,
-    pub(super) cells: AHashMap<QueueId, Arc<QueueCell>>,
+    pub(super) cells: Cells,
     pub(super) policies: Policies,
     /// Of delayed exchanges, the queues in which messages wait.
     pub(super) delays: AHashMap<ExchangeName, Arc<QueueCell>>,
@@ -281,7 +282,7 @@ impl Vhost {
         let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
         let queue = self.host(machine, purpose, owner);
         topology.routing.add_queue(name, queue.id());
-        topology.cells.insert(queue.id(), queue.clone());
+        topology.cells.insert(queue.clone());
         self.keep_queue(&queue);
         if let Some(owner) = owner {
             topology.exclusive.entry(owner).or_default().insert(queue.id(), queue.clone());
@@ -382,7 +383,7 @@ impl Vhost {
     }
 
     fn forget(&self, topology: &mut Topology, queue: &Arc<QueueCell>) {
-        if topology.cells.remove(&queue.id()).is_none() {
+        if !topology.cells.remove(queue.id()) {
             return;
         }
         let removed = topology.routing.remove_queue(queue.name());

@@ -54,20 +54,23 @@ impl IdSet {
         }
     }
 
-    /// Takes one addition back.
-    pub(super) fn remove(&mut self, id: u32) {
+    /// Takes one addition back. False: there was none.
+    pub(super) fn remove(&mut self, id: u32) -> bool {
         match self {
-            IdSet::None => {}
+            IdSet::None => false,
             IdSet::One(only) => {
-                if *only == id {
+                let is_it = *only == id;
+                if is_it {
                     *self = IdSet::None;
                 }
+                is_it
             }
             IdSet::Many(many) => {
-                many.remove(id);
+                let was_there = many.remove(id);
                 if let ([only], [1]) = (&*many.ids, &*many.counts) {
                     *self = IdSet::One(*only);
                 }
+                was_there
             }
         }
     }
@@ -96,12 +99,16 @@ impl Many {
         }
     }
 
-    fn remove(&mut self, id: u32) {
-        let Some(place) = self.place(id) else { return };
+    fn remove(&mut self, id: u32) -> bool {
+        let Some(place) = self.place(id) else { return false };
         self.counts[place] -= 1;
-        if self.counts[place] > 0 {
-            return;
+        if self.counts[place] == 0 {
+            self.drop_place(place, id);
         }
+        true
+    }
+
+    fn drop_place(&mut self, place: usize, id: u32) {
         self.ids.swap_remove(place);
         self.counts.swap_remove(place);
         if self.places.is_empty() {
@@ -133,7 +140,7 @@ mod tests {
                     set.add(id);
                     *model.entry(id).or_default() += 1;
                 } else {
-                    set.remove(id);
+                    prop_assert_eq!(set.remove(id), model.contains_key(&id));
                     if let Some(count) = model.get_mut(&id) {
                         *count -= 1;
                     }

@@ -10,8 +10,7 @@
 //!
 //! Rooms: `route` the rule; `copy_keys` what `CC` and `BCC` add to it; `delay` who
 //! waits first; `table` the topology; `exchange` one exchange; `binding` the rows; `direct`, `fanout`,
-//! `topic`, `headers`, `consistent_hash` one index for each kind; `topic_rule` the topic rule for one pattern; `words`, `id_set`,
-//! `target` what the indexes are built of.
+//! `topic`, `headers`, `consistent_hash` one index for each kind; `id_set`, `target` what the indexes are built of.
 
 mod binding;
 mod consistent_hash;
@@ -27,8 +26,6 @@ mod route;
 mod table;
 mod target;
 mod topic;
-mod topic_rule;
-mod words;
 
 pub use binding::{Binding, BindingTarget, Destination};
 pub use consistent_hash::{HASH_BINDINGS_MAX, HASH_WEIGHT_MAX};
@@ -37,8 +34,7 @@ pub use error::{BindError, DeclareExchangeError, DeleteExchangeError, Inequivale
 pub use exchange::Exchange;
 pub use route::{RouteInput, Routed};
 pub use table::{Declared, DeletedExchange, Removed, RoutingLimits, RoutingTable, Unbound};
-pub use topic::{TOPIC_HASHES_MAX, TOPIC_WORDS_MAX};
-pub use topic_rule::topic_matches;
+pub use topic::{TOPIC_HASHES_MAX, TOPIC_WORDS_MAX, topic_matches};
 
 #[cfg(test)]
 mod tests;

@@ -1,14 +1,15 @@
 //! Where an exchange and a routing key lead, remembered for a generation of the vhost's topology.
 //!
-//! Invariant: bounded; when it is full it starts again.
+//! Invariant: bounded, and what does not fit costs little more than without it.
 
 use std::sync::Arc;
 
-use ahash::AHashMap;
+use ahash::RandomState;
+use hashbrown::HashTable;
 use rialto_protocol::types::{RawProperties, ShortStr};
 
 use crate::broker::{BrokerError, Resolved, Targets, Vhost};
-use crate::model::{ExchangeName, MessageRoute, RoutingKey};
+use crate::model::{ExchangeName, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
 
 /// An exchange, a routing key, and the queues they lead to.
@@ -16,12 +17,22 @@ use crate::routing::{CopyKeys, Routed};
 pub(super) struct RouteSlot {
     pub(super) route: MessageRoute,
     known: Option<(u64, Arc<Targets>)>,
+    /// What was found is not to be remembered: it depends on more than the route, or is too long.
+    is_beyond: bool,
 }
 
 impl RouteSlot {
-    pub(super) fn new(exchange: ShortStr, routing_key: ShortStr) -> Self {
+    pub(super) fn new(exchange: impl Into<ExchangeName>, routing_key: ShortStr) -> Self {
         let route = MessageRoute { exchange: exchange.into(), routing_key: routing_key.into() };
-        RouteSlot { route, known: None }
+        RouteSlot { route, known: None, is_beyond: false }
+    }
+
+    fn is_for(&self, exchange: &str, routing_key: &str) -> bool {
+        *self.route.routing_key == *routing_key && *self.route.exchange == *exchange
+    }
+
+    fn hash(&self, hasher: &RandomState) -> u64 {
+        hasher.hash_one((&*self.route.exchange as &str, &*self.route.routing_key as &str))
     }
 
     /// Queues of a route that is remembered. To look a longer one up again costs little next to publishing to so
@@ -51,12 +62,22 @@ impl RouteSlot {
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
         let resolved = vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, scratch)?;
+        self.is_beyond = true;
         if resolved.targets.queues.len() <= Self::TARGETS_MAX
             && let Some(generation) = resolved.generation
         {
+            self.is_beyond = false;
             self.known = Some((generation, resolved.targets.clone()));
         }
         Ok(resolved)
+    }
+
+    /// Has the queues known, if they can be, by means of a message without [`CopyKeys`]. What goes wrong does so again
+    /// for whoever needs to know.
+    pub(super) fn learn(&mut self, vhost: &Vhost, properties: RawProperties<'_>, scratch: &mut Routed) {
+        if !self.is_beyond && self.known_targets(vhost).is_none() {
+            let _ = self.resolve(vhost, properties, scratch);
+        }
     }
 
     /// The queues, if they are known. Not for messages with [`CopyKeys`].
@@ -69,41 +90,72 @@ impl RouteSlot {
 /// Slots for routes that are spelt out with each message.
 #[derive(Debug, Default)]
 pub(super) struct RouteCache {
+    /// Up to [`RouteCache::MAX`] that are remembered, and behind them the one that is not.
     slots: Vec<RouteSlot>,
-    /// Places in `slots`.
-    exchanges: AHashMap<ExchangeName, AHashMap<RoutingKey, usize>>,
+    /// Places of those that are remembered.
+    places: HashTable<u32>,
+    hasher: RandomState,
     /// The slot that was asked for last: publishers mostly go on with the same route, and to compare two short names
     /// costs less than to hash them.
     last: usize,
+    /// Routes that were not found since there was no more room.
+    missed: usize,
 }
 
 impl RouteCache {
     /// Most routes that are remembered.
     const MAX: usize = 4096;
 
+    /// Once there is no more room, so many routes go by until one takes the place of another. A publisher that goes
+    /// through more keys than fit, again and again, would otherwise never find one: each would be forgotten shortly
+    /// before it is wanted. Those that go by cost no more than to be looked up.
+    const ADMIT_EVERY: usize = 16;
+
     pub(super) fn slot(&mut self, exchange: &str, routing_key: &str) -> &mut RouteSlot {
-        let is_it =
-            |slot: &RouteSlot| *slot.route.routing_key == *routing_key && *slot.route.exchange == *exchange;
-        if !self.slots.get(self.last).is_some_and(is_it) {
+        if !self.slots.get(self.last).is_some_and(|slot| slot.is_for(exchange, routing_key)) {
             self.last = self.place(exchange, routing_key);
         }
         &mut self.slots[self.last]
     }
 
     fn place(&mut self, exchange: &str, routing_key: &str) -> usize {
-        if let Some(&place) = self.exchanges.get(exchange).and_then(|keys| keys.get(routing_key)) {
-            return place;
+        let hash = self.hasher.hash_one((exchange, routing_key));
+        let is_it = |&place: &u32| self.slots[place as usize].is_for(exchange, routing_key);
+        if let Some(&place) = self.places.find(hash, is_it) {
+            return place as usize;
         }
-        if self.slots.len() >= Self::MAX {
-            self.exchanges.clear();
-            self.slots.clear();
+        let exchange = match self.slots.get(self.last) {
+            Some(last) if *last.route.exchange == *exchange => last.route.exchange.clone(),
+            _ => ShortStr::truncated(exchange).into(),
+        };
+        let slot = RouteSlot::new(exchange, ShortStr::truncated(routing_key));
+        if self.slots.len() < Self::MAX {
+            self.slots.push(slot);
+            return self.remember(self.slots.len() - 1, hash);
         }
-        let place = self.slots.len();
-        let slot = RouteSlot::new(ShortStr::truncated(exchange), ShortStr::truncated(routing_key));
-        let MessageRoute { exchange, routing_key } = slot.route.clone();
-        self.exchanges.entry(exchange).or_default().insert(routing_key, place);
-        self.slots.push(slot);
+        self.missed += 1;
+        if !self.missed.is_multiple_of(Self::ADMIT_EVERY) {
+            self.slots.truncate(Self::MAX);
+            self.slots.push(slot);
+            return Self::MAX;
+        }
+        let place = self.missed / Self::ADMIT_EVERY % Self::MAX;
+        let forgotten = self.hash_of(place);
+        if let Ok(entry) = self.places.find_entry(forgotten, |&other| other as usize == place) {
+            entry.remove();
+        }
+        self.slots[place] = slot;
+        self.remember(place, hash)
+    }
+
+    fn remember(&mut self, place: usize, hash: u64) -> usize {
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.places.insert_unique(hash, place as u32, |&other| slots[other as usize].hash(hasher));
         place
+    }
+
+    fn hash_of(&self, place: usize) -> u64 {
+        self.slots[place].hash(&self.hasher)
     }
 }
 
@@ -111,17 +163,55 @@ impl RouteCache {
 mod tests {
     use super::*;
 
+    fn ask(cache: &mut RouteCache, exchange: &str, n: usize) -> usize {
+        let slot = cache.slot(exchange, &n.to_string());
+        assert_eq!((&*slot.route.exchange, &*slot.route.routing_key), (exchange, &*n.to_string()));
+        assert!(cache.slots.len() <= RouteCache::MAX + 1 && cache.places.len() <= RouteCache::MAX);
+        cache.last
+    }
+
     #[test]
-    fn a_route_keeps_its_slot_until_there_are_too_many() {
+    fn a_route_keeps_its_slot_while_there_is_room() {
         let mut cache = RouteCache::default();
-        for round in 0..2 {
+        for _ in 0..2 {
             for n in 0..RouteCache::MAX {
-                let slot = cache.slot("e", &n.to_string());
-                assert_eq!((&*slot.route.exchange, &*slot.route.routing_key), ("e", &*n.to_string()));
+                assert_eq!(ask(&mut cache, "e", n), n);
             }
-            assert_eq!(cache.slots.len(), RouteCache::MAX, "round {round}");
         }
-        assert_eq!(&*cache.slot("f", "0").route.exchange, "f");
-        assert_eq!(cache.slots.len(), 1, "it starts again");
+        assert_eq!(ask(&mut cache, "f", 0), RouteCache::MAX, "there is no more room");
+        assert_eq!(ask(&mut cache, "f", 0), RouteCache::MAX);
+        assert_eq!(ask(&mut cache, "e", 0), 0, "nothing else was forgotten for it");
+    }
+
+    #[test]
+    fn more_routes_than_there_is_room_for_are_found_as_often_as_there_is_room() {
+        let mut cache = RouteCache::default();
+        let routes = RouteCache::MAX * 5 / 2;
+        for n in 0..routes {
+            ask(&mut cache, "e", n);
+        }
+        for round in 0..10 {
+            let found = (0..routes).filter(|&n| {
+                let before = cache.missed;
+                ask(&mut cache, "e", n);
+                cache.missed == before
+            });
+            let found = found.count();
+            assert!(found > RouteCache::MAX / 2, "{found} in round {round}");
+        }
+    }
+
+    #[test]
+    fn routes_that_are_wanted_no_more_make_room() {
+        let mut cache = RouteCache::default();
+        for n in 0..RouteCache::MAX {
+            ask(&mut cache, "old", n);
+        }
+        for n in (0..RouteCache::MAX).cycle().take(RouteCache::MAX * (RouteCache::ADMIT_EVERY + 1)) {
+            ask(&mut cache, "new", n);
+        }
+        let found =
+            cache.slots[..RouteCache::MAX].iter().filter(|slot| &*slot.route.exchange == "new").count();
+        assert!(found > RouteCache::MAX / 2, "{found}");
     }
 }

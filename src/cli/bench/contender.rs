@@ -197,6 +197,9 @@ impl Contender {
                 Some(what) => Err(BenchError::Options(format!("NATS core has no {what}"))),
                 None => Ok(()),
             },
+            Contender::JetStream { .. } | Contender::JetStreamAt { .. } if plan.topic.is_some() => {
+                Err(BenchError::Options("jetstream is not measured with bindings: measure nats".to_owned()))
+            }
             Contender::JetStream { synced: false, .. } if !plan.persistent => {
                 let text = "jetstream-unsynced is for --persistent: in memory there is nothing to sync";
                 Err(BenchError::Options(text.to_owned()))

@@ -32,6 +32,7 @@ pub(super) fn batch(told: Option<u32>, plan: &Plan) -> u32 {
 pub(super) fn unsupported(plan: &Plan) -> Option<&'static str> {
     match plan {
         Plan { fanout: true, .. } => Some("queues that each get a copy"),
+        Plan { topic: Some(_), .. } => Some("bindings"),
         Plan { rate: Some(_), .. } => Some("rate: it writes what it can"),
         Plan { consumers: 0, .. } => Some("measurement without consumers"),
         _ => None,

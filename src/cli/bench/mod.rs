@@ -1,11 +1,12 @@
 //! `rialto bench`: what a broker can do, measured from outside by a generator that costs little itself.
 //!
-//! Rooms: `options` (the command line), `plan` (what is sent, the same for all), `contender` (who is measured: a Rialto
-//! broker, RabbitMQ, a NATS server, the bare relay, the disk), `process` (their processes), `rabbitmq` (a node of its
-//! own), `scratch` (folders), `leftovers` (what has to be ended), `running` (a broker while it is measured), `round` (one flow), `traffic` (the two ends as a
-//! round sees them), `native`, `amqp`, `nats`, `relay` and `disk` (the ends), `pace` (open loop), `confirm_times`,
-//! `usage` (CPU and memory), `listener` (whose), `report` (a flow's medians, table, JSON), `findings` (those of
-//! what is no flow), `idle` and `churn` (connections without messages) with their `visitor`, `plot` (pictures of all).
+//! Rooms: `options` (the command line), `plan` (what is sent, the same for all), `topic` (bindings and keys), `contender`
+//! (who is measured: a Rialto broker, RabbitMQ, a NATS server, the bare relay, the disk), `process` (their processes),
+//! `rabbitmq` (a node of its own), `scratch` (folders), `leftovers` (what has to be ended), `running` (a broker while it
+//! is measured), `round` (one flow), `traffic` (the two ends as a round sees them), `native`, `amqp`, `nats`, `relay` and
+//! `disk` (the ends), `pace` (open loop), `confirm_times`, `usage` (CPU and memory), `listener` (whose), `report` (a
+//! flow's medians, table, JSON), `findings` (those of what is no flow), `idle` and `churn` (connections without messages)
+//! with their `visitor`, `plot` (pictures of all).
 //! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
 //! clock starts; brokers that a measurement starts listen on loopback and end with it. Not here: the client that
 //! applications use (`rialto-client`), whose comfort would be measured along.
@@ -33,6 +34,7 @@ mod report;
 mod round;
 mod running;
 mod scratch;
+mod topic;
 mod traffic;
 mod usage;
 mod visitor;
@@ -79,6 +81,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         Options::Throughput(options) => options.job(),
         Options::Latency(options) => options.job(),
         Options::Fanout(options) => options.job(),
+        Options::Topic(options) => options.job(),
         Options::Limit(options) => options.job(),
         Options::Plot(options) => return Ok(options.run().map(|()| ExitCode::Success)?),
         Options::Idle(options) => return told(&|| options.run(), options.json),

@@ -8,6 +8,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::contender::{Contender, NATS_PROGRAM, Wire, amqp_address};
 use super::error::{BenchError, BenchResult};
 use super::plan::{Acks, Plan, STAMP_LEN};
+use super::topic::Topic;
 use crate::config::Size;
 
 const EXAMPLES: &str = "\
@@ -22,6 +23,7 @@ Examples:
   rialto bench fanout --queues 100
   rialto bench idle --connections 5000 --protocol amqp --against rabbitmq
   rialto bench churn --protocol amqp --against rabbitmq
+  rialto bench topic --bindings 100000 --protocol amqp --against rabbitmq
   rialto bench limit --size '1 KiB'                 # what this machine could do at most
   rialto bench throughput --json > run.json
 
@@ -60,6 +62,15 @@ pub(in super::super) enum Options {
     /// Clients that come and go: connect, channel, declare, delete, close
     #[command(after_help = super::churn::EXAMPLES)]
     Churn(super::churn::Churn),
+    /// Many wildcard bindings and many keys: what it costs to find where a message goes
+    #[command(after_help = "Examples:\n  rialto bench topic --bindings 10\n  \
+        rialto bench topic --bindings 1000000 --keys 100000\n  \
+        rialto bench topic --protocol amqp --against rabbitmq --consumers 0\n  \
+        rialto bench topic --against nats\n\n\
+        A third of the bindings each is like a.*.c, a.# and *.b.c, and every key matches one of them. They\n\
+        are made before anything is measured, for as long as it takes. Without consumers (--consumers 0)\n\
+        queues keep their newest 1000 messages, so that the rate of the publishers stands alone.")]
+    Topic(TopicExchange),
     /// A bare TCP relay of the same bytes: what no broker on this machine can pass
     #[command(after_help = "Example:\n  rialto bench limit --size 128")]
     Limit(Limit),
@@ -231,6 +242,44 @@ pub(in super::super) struct Fanout {
     whom: Whom,
 }
 
+/// Many wildcard bindings and many keys: what it costs to find where a message goes
+#[derive(Clone, Debug, Args)]
+pub(in super::super) struct TopicExchange {
+    /// Bindings of the topic exchange
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=Topic::BINDINGS_MAX))]
+    bindings: u32,
+    /// Different routing keys, which messages have in turn
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+        value_parser = clap::value_parser!(u32).range(1..=Topic::KEYS_MAX))]
+    keys: u32,
+    /// Queues that the bindings lead to, in turn
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    queues: u32,
+    /// Consuming connections; 0: only publish
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+    consumers: u32,
+    /// Publishing connections
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    publishers: u32,
+    /// Messages a second over all publishers; 0: as many as go
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    rate: u64,
+    /// Durable queues, messages that survive a restart
+    #[arg(long)]
+    persistent: bool,
+    /// Unconfirmed messages that a publisher may have; 0: publish without confirms
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    confirms: u32,
+    /// Acknowledge, and have so many unacknowledged messages at most; 0: no limit [default: settled as they are sent]
+    #[arg(long, value_name = "N")]
+    prefetch: Option<u32>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    whom: Whom,
+}
+
 /// A bare TCP relay of the same bytes: what no broker on this machine can pass
 #[derive(Clone, Debug, Args)]
 pub(in super::super) struct Limit {
@@ -322,6 +371,32 @@ impl Fanout {
     }
 }
 
+impl TopicExchange {
+    pub(super) fn job(self) -> BenchResult<Job> {
+        if self.consumers > self.queues {
+            return Err(BenchError::Options("there are more consuming connections than queues".to_owned()));
+        }
+        let confirms = (self.confirms > 0).then_some(self.confirms);
+        let acks = match self.prefetch {
+            None => Acks::Auto,
+            Some(prefetch) => Acks::manual(prefetch, None)?,
+        };
+        let common = self.common.plan(confirms, acks);
+        let plan = Plan {
+            publishers: self.publishers,
+            consumers: self.consumers,
+            queues: self.queues,
+            topic: Some(Topic { bindings: self.bindings, keys: self.keys }),
+            persistent: self.persistent,
+            rate: (self.rate > 0).then_some(self.rate),
+            batch: Plan::batch(self.common.batch, common.size + Topic::ROUTE_LEN, confirms),
+            ..common
+        };
+        let contenders = self.whom.contenders()?;
+        Job { measurement: "topic", plan, contenders, json: self.common.json }.checked()
+    }
+}
+
 impl Limit {
     pub(super) fn job(self) -> BenchResult<Job> {
         let plan = Plan {
@@ -353,6 +428,7 @@ impl Common {
             consumers: 1,
             queues: 1,
             fanout: false,
+            topic: None,
             size,
             confirms,
             acks,

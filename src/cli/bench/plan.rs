@@ -3,13 +3,19 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use rialto_protocol::types::FieldTable;
+
 use super::error::{BenchError, BenchResult};
+use super::topic::Topic;
 
 /// Bytes that a publisher hands to the socket at a time, unless told how many messages.
 const BLOCK_BYTES: usize = 64 << 10;
 
 /// Bytes of a body that carry the time it was due.
 pub(super) const STAMP_LEN: usize = 8;
+
+/// Messages of a queue that nobody reads.
+const UNREAD_MAX: i64 = 1000;
 
 /// What every round of every contender does.
 #[derive(Clone, Debug)]
@@ -22,6 +28,8 @@ pub(super) struct Plan {
     pub(super) queues: u32,
     /// Every queue gets a copy of each message.
     pub(super) fanout: bool,
+    /// Messages come to the queues through a topic exchange with so many bindings.
+    pub(super) topic: Option<Topic>,
     /// Bytes of a body.
     pub(super) size: usize,
     /// Unconfirmed messages a publisher may have; none: publish without confirms.
@@ -86,6 +94,24 @@ impl Plan {
         if self.fanout { self.queues.into() } else { 1 }
     }
 
+    /// Of the exchange that messages go through, if they need one of their own.
+    pub(super) fn exchange_kind(&self) -> Option<&'static str> {
+        match (self.fanout, self.topic) {
+            (true, _) => Some("fanout"),
+            (false, Some(_)) => Some("topic"),
+            (false, None) => None,
+        }
+    }
+
+    /// What queues are declared with. Those that nobody reads are kept short where they are not what is measured: then a
+    /// broker publishes for as long as it likes.
+    pub(super) fn queue_arguments(&self) -> FieldTable {
+        match (self.topic, self.consumers) {
+            (Some(_), 0) => FieldTable::new().with("x-max-length", UNREAD_MAX),
+            _ => FieldTable::new(),
+        }
+    }
+
     /// The queues that a consuming connection reads: all of them have one, and all connections have a queue.
     pub(super) fn queues_of(&self, consumer: u32) -> impl Iterator<Item = u32> + use<> {
         let (queues, consumers) = (self.queues, self.consumers);
@@ -130,6 +156,7 @@ impl Plan {
             consumers: 1,
             queues: 1,
             fanout: false,
+            topic: None,
             size: 128,
             confirms: None,
             acks: Acks::Auto,

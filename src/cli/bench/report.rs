@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::plan::{Acks, Plan};
 use super::round::Measured;
+use super::topic::Topic;
 
 /// Percentiles that are shown.
 const PERCENTILES: [(&str, f64); 6] =
@@ -62,6 +63,8 @@ struct Scenario {
     consumers: u32,
     queues: u32,
     fanout: bool,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    topic: Option<Topic>,
     body_bytes: usize,
     /// 0: no confirms.
     confirms_window: u32,
@@ -228,6 +231,7 @@ impl Report {
             consumers: plan.consumers,
             queues: plan.queues,
             fanout: plan.fanout,
+            topic: plan.topic,
             body_bytes: plan.size,
             confirms_window: plan.confirms.unwrap_or(0),
             auto_ack,
@@ -376,6 +380,9 @@ impl Scenario {
             if self.fanout { " with a copy each" } else { "" },
             self.body_bytes,
         );
+        if let Some(Topic { bindings, keys }) = self.topic {
+            out += &format!(", {} bindings, {} keys", grouped(bindings.into()), grouped(keys.into()));
+        }
         if self.persistent {
             out.push_str(", persistent");
         }

@@ -36,9 +36,6 @@ const LOOKS_PER_SECOND: u32 = 2000;
 /// is due: else the machine's own slowness would be charged to all who are measured, and hide how they differ.
 const WAKING: Duration = Duration::from_micros(30);
 
-/// Most publishers that do so.
-const SPINNING_MAX: u32 = 2;
-
 /// Stack of a connection's thread: they keep their buffers on the heap, and there may be thousands.
 const STACK: usize = 256 << 10;
 
@@ -379,8 +376,6 @@ fn publish_paced(
     // Spinning is for those who are timed; thousands who did it would leave nobody else a core.
     let waking = if plan.stamps { WAKING } else { Duration::ZERO };
     let nap_max = NAP_MAX.max(Duration::from_secs(1) * plan.publishers / LOOKS_PER_SECOND);
-    // Each may spin on a core of its own, if there are so few.
-    let waking = if plan.publishers <= SPINNING_MAX { WAKING } else { Duration::ZERO };
     let (mut sent, mut start) = (0, Start(false));
     while !shared.stop.load(Ordering::Relaxed) {
         start.look(publisher, shared);

@@ -13,7 +13,7 @@ use super::confirms::{Fate, track};
 use super::{AmqpSession, ChannelSlot, Open, State};
 use crate::broker::{PublishBatch, REPLY_TO, Targets, Vhost};
 use crate::model::{ChannelId, MessageRoute};
-use crate::routing::CopyKeys;
+use crate::routing::{CopyKeys, Routed};
 use crate::session::publish_rules;
 use crate::session::route_cache::RouteCache;
 
@@ -58,7 +58,7 @@ impl AmqpSession {
         fits: impl Fn(&WholePublish<'_>) -> bool,
     ) -> usize {
         let State::Open(open) = &mut self.state else { return 0 };
-        let Open { vhost, guard, tuned, channels, routes, batch, tracked, .. } = &mut **open;
+        let Open { vhost, guard, tuned, channels, routes, batch, scratch, tracked, .. } = &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return 0 };
         let user = &guard.info().user;
         let is_ordinary = |publish: &WholePublish<'_>| {
@@ -81,7 +81,7 @@ impl AmqpSession {
                     let Some(publish) = read.filter(&is_ordinary) else { break };
                     let known = match last {
                         Some((last, way)) if last.method == publish.method => Some(way),
-                        _ => find_way(publish.method, routes, vhost),
+                        _ => find_way(&publish, routes, vhost, scratch),
                     };
                     let Some(way) = known else { break };
                     (publish, way)
@@ -132,10 +132,16 @@ impl Channel {
 /// Where messages go, which is known.
 type Way<'a> = (&'a MessageRoute, &'a Arc<Targets>);
 
-/// Where the messages of this `basic.publish` go, if some queue gets them and no header changes that.
-fn find_way<'a>(method: &[u8], routes: &'a mut RouteCache, vhost: &Vhost) -> Option<Way<'a>> {
-    let publish = BasicPublishRef::decode(method).ok().filter(|publish| !publish.immediate)?;
+/// Where messages with the `basic.publish` of this one go, if some queue gets them and no header changes that.
+fn find_way<'a>(
+    message: &WholePublish<'_>,
+    routes: &'a mut RouteCache,
+    vhost: &Vhost,
+    scratch: &mut Routed,
+) -> Option<Way<'a>> {
+    let publish = BasicPublishRef::decode(message.method).ok().filter(|publish| !publish.immediate)?;
     let slot = routes.slot(publish.exchange, publish.routing_key);
+    slot.learn(vhost, message.header.properties, scratch);
     let targets = slot.known_targets(vhost)?;
     (!targets.queues.is_empty()).then_some((&slot.route, targets))
 }

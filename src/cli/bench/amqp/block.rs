@@ -9,6 +9,7 @@ use rialto_protocol::amqp::{BasicPublish, Method, put_body, put_content_header};
 use rialto_protocol::types::{Properties, ShortStr};
 
 use super::super::plan::{Plan, STAMP_LEN};
+use super::super::topic::Keys;
 use super::connection::CHANNEL;
 use super::setup::Names;
 use super::walker::FRAME_MAX;
@@ -75,6 +76,14 @@ impl Block {
         }
     }
 
+    /// Writes the next keys, of the same length, into the first `count` messages.
+    pub(super) fn spell(&mut self, count: u32, keys: &mut Keys) {
+        debug_assert_eq!(keys.len(), self.key_len, "keys of one measurement have one length");
+        for message in 0..count {
+            self.put(message, self.key_at, keys.next());
+        }
+    }
+
     /// Writes a time into the body of one message.
     pub(super) fn stamp(&mut self, message: u32, at: u64) {
         const { assert!(STAMP_LEN == size_of::<u64>()) };
@@ -91,6 +100,7 @@ impl Block {
 mod tests {
     use rialto_protocol::amqp::{BasicPublishRef, ContentHeader, FrameKind, split_frame};
 
+    use super::super::super::topic::Topic;
     use super::*;
 
     /// Routing key, delivery mode and body of every message.
@@ -114,6 +124,21 @@ mod tests {
             bytes = &bytes[len..];
         }
         found
+    }
+
+    #[test]
+    fn every_message_can_have_a_key_of_its_own() {
+        let topic = Topic { bindings: 100, keys: 7 };
+        let plan = Plan { size: 20, topic: Some(topic), ..Plan::short() };
+        let (mut block, mut keys, mut same_keys) = (Block::of_plan(&plan), topic.keys(), topic.keys());
+        for _ in 0..2 {
+            block.spell(5, &mut keys);
+            let messages = messages(block.frames(5), FRAME_MAX);
+            assert_eq!(messages.len(), 5);
+            for (key, _, _) in messages {
+                assert_eq!(key.as_bytes(), same_keys.next());
+            }
+        }
     }
 
     #[test]

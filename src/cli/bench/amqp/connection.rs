@@ -21,6 +21,9 @@ pub(in super::super) const CHANNEL: u16 = 1;
 /// How long an answer to a request may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long what keeps a broker busy may take: a thousand bindings, or the end of them all.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
@@ -89,6 +92,11 @@ impl Connection {
     /// Requests are over: from now on silence means that there is nothing to say.
     pub(super) fn begin_traffic(&mut self) -> BenchResult<()> {
         self.wait_at_most(None)
+    }
+
+    /// From here on answers may take their time.
+    pub(super) fn be_patient(&mut self) -> BenchResult<()> {
+        self.wait_at_most(Some(PATIENCE))
     }
 
     fn wait_at_most(&self, patience: Option<Duration>) -> BenchResult<()> {

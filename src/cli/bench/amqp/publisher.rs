@@ -8,6 +8,7 @@ use rialto_protocol::amqp::{ChannelClose, ConnectionClose, MethodId};
 use rialto_protocol::types::ShortStr;
 
 use super::super::error::{BenchError, BenchResult};
+use super::super::topic::Keys;
 use super::super::traffic::{self, Answers, Due};
 use super::block::Block;
 use super::connection::{CHANNEL, Connection, Event};
@@ -24,6 +25,8 @@ pub(super) struct Publisher {
     /// Taken in turn.
     routing_keys: Vec<ShortStr>,
     turn: usize,
+    /// In place of routing keys that take turns: of each message its own.
+    keys: Option<Keys>,
     unconfirmed: Option<Unconfirmed>,
     listened_at: Instant,
     answers: Answers,
@@ -43,10 +46,16 @@ impl Publisher {
             block,
             turn: first as usize % routing_keys.len(),
             routing_keys,
+            keys: None,
             unconfirmed: confirms.map(|max| Unconfirmed::new(max.into())),
             listened_at: Instant::now(),
             answers: Answers::default(),
         }
+    }
+
+    /// Publishes with these keys from now on.
+    pub(super) fn with_keys(self, keys: Keys) -> Self {
+        Publisher { keys: Some(keys), ..self }
     }
 
     /// Waits until the window has room.
@@ -103,7 +112,9 @@ impl traffic::Publisher for Publisher {
                 self.block.stamp(message, due(message));
             }
         }
-        if self.routing_keys.len() > 1 {
+        if let Some(keys) = &mut self.keys {
+            self.block.spell(count, keys);
+        } else if self.routing_keys.len() > 1 {
             self.block.route(count, &self.routing_keys[self.turn]);
             self.turn = (self.turn + 1) % self.routing_keys.len();
         }

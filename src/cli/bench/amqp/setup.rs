@@ -1,17 +1,19 @@
 //! What a plan needs at the broker: queues, bindings, connections with their channels and consumers.
 
+use bytes::BytesMut;
 use rialto_client::Address;
 use rialto_protocol::amqp::{
-    BasicConsume, BasicQos, ConfirmSelect, ExchangeDeclare, ExchangeDelete, MethodId, QueueBind,
+    BasicConsume, BasicQos, ConfirmSelect, ExchangeDeclare, ExchangeDelete, Method, MethodId, QueueBind,
     QueueDeclare, QueueDelete,
 };
 use rialto_protocol::types::{FieldTable, ShortStr};
 
 use super::super::error::BenchResult;
 use super::super::plan::{Acks, Plan};
+use super::super::topic::{Dialect, Topic};
 use super::super::traffic::Ends;
 use super::block::Block;
-use super::connection::Connection;
+use super::connection::{CHANNEL, Connection};
 use super::consumer::Consumer;
 use super::publisher::Publisher;
 
@@ -64,20 +66,22 @@ impl Names {
         ShortStr::truncated(format!("{}.{number:05}", self.0))
     }
 
-    /// Exchange and routing key by which a message comes to a queue, with a fan-out to all.
+    /// Exchange and routing key by which a message comes to a queue, with a fan-out to all; with a topic exchange the key
+    /// is one of many.
     pub(super) fn route(&self, plan: &Plan, queue: u32) -> (ShortStr, ShortStr) {
-        match plan.fanout {
-            true => (self.exchange(), ShortStr::default()),
-            false => (ShortStr::default(), self.queue(queue)),
+        match (plan.fanout, plan.topic) {
+            (true, _) => (self.exchange(), ShortStr::default()),
+            (false, Some(topic)) => (self.exchange(), ShortStr::truncated("x".repeat(topic.keys().len()))),
+            (false, None) => (ShortStr::default(), self.queue(queue)),
         }
     }
 }
 
 fn declare(control: &mut Connection, plan: &Plan, names: &Names) -> BenchResult<()> {
-    if plan.fanout {
+    if let Some(kind) = plan.exchange_kind() {
         let declare = ExchangeDeclare {
             exchange: names.exchange(),
-            kind: ShortStr::truncated("fanout"),
+            kind: ShortStr::truncated(kind),
             durable: plan.persistent,
             ..ExchangeDeclare::default()
         };
@@ -85,25 +89,56 @@ fn declare(control: &mut Connection, plan: &Plan, names: &Names) -> BenchResult<
     }
     for number in 0..plan.queues {
         let queue = names.queue(number);
-        let declare =
-            QueueDeclare { queue: queue.clone(), durable: plan.persistent, ..QueueDeclare::default() };
+        let declare = QueueDeclare {
+            queue: queue.clone(),
+            durable: plan.persistent,
+            arguments: plan.queue_arguments(),
+            ..QueueDeclare::default()
+        };
         control.request(declare, MethodId::QUEUE_DECLARE_OK)?;
         if plan.fanout {
             let bind = QueueBind { queue, exchange: names.exchange(), ..QueueBind::default() };
             control.request(bind, MethodId::QUEUE_BIND_OK)?;
         }
     }
+    match plan.topic {
+        Some(topic) => bind_all(control, plan, names, topic),
+        None => Ok(()),
+    }
+}
+
+/// Many without an answer, then something that has one and comes behind them.
+fn bind_all(control: &mut Connection, plan: &Plan, names: &Names, topic: Topic) -> BenchResult<()> {
+    control.be_patient()?;
+    let all: Vec<u32> = (0..topic.bindings).collect();
+    for some in all.chunks(Topic::BINDINGS_AT_A_TIME) {
+        let mut out = BytesMut::new();
+        for &binding in some {
+            let bind = QueueBind {
+                queue: names.queue(topic.queue(binding, plan)),
+                exchange: names.exchange(),
+                routing_key: ShortStr::truncated(topic.pattern(binding, Dialect::Amqp)),
+                no_wait: true,
+                ..QueueBind::default()
+            };
+            Method::from(bind).encode(CHANNEL, &mut out);
+        }
+        control.write(&out)?;
+        let look = QueueDeclare { queue: names.queue(0), passive: true, ..QueueDeclare::default() };
+        control.request(look, MethodId::QUEUE_DECLARE_OK)?;
+    }
     Ok(())
 }
 
 fn remove(control: &mut Connection, plan: &Plan, names: &Names) -> BenchResult<()> {
+    // First, since all its bindings go with it at once.
+    if plan.exchange_kind().is_some() {
+        let delete = ExchangeDelete { exchange: names.exchange(), ..ExchangeDelete::default() };
+        control.request(delete, MethodId::EXCHANGE_DELETE_OK)?;
+    }
     for number in 0..plan.queues {
         let delete = QueueDelete { queue: names.queue(number), ..QueueDelete::default() };
         control.request(delete, MethodId::QUEUE_DELETE_OK)?;
-    }
-    if plan.fanout {
-        let delete = ExchangeDelete { exchange: names.exchange(), ..ExchangeDelete::default() };
-        control.request(delete, MethodId::EXCHANGE_DELETE_OK)?;
     }
     Ok(())
 }
@@ -142,10 +177,14 @@ fn publisher(address: &Address, plan: &Plan, names: &Names, number: u32) -> Benc
     let queues = plan.sent_to(number);
     let (exchange, first_key) = names.route(plan, queues.start);
     let block = Block::new(plan, &exchange, &first_key, connection.frame_max());
-    let routing_keys = match plan.fanout {
-        true => vec![first_key],
-        false => queues.map(|queue| names.queue(queue)).collect(),
+    let routing_keys = match plan.exchange_kind() {
+        Some(_) => vec![first_key],
+        None => queues.map(|queue| names.queue(queue)).collect(),
     };
     connection.begin_traffic()?;
-    Ok(Publisher::new(connection, block, routing_keys, number, plan.confirms))
+    let publisher = Publisher::new(connection, block, routing_keys, number, plan.confirms);
+    Ok(match plan.topic {
+        Some(topic) => publisher.with_keys(topic.keys().begin_as(number, plan.publishers)),
+        None => publisher,
+    })
 }

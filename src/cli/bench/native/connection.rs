@@ -102,6 +102,24 @@ impl Connection {
         }
     }
 
+    /// Asks for many things and waits for all. Only while nothing is consumed or published.
+    pub(super) fn request_all(&mut self, requests: impl Iterator<Item = Request>) -> BenchResult<()> {
+        let (mut out, mut waiting) = (BytesMut::new(), 0);
+        for request in requests {
+            self.correlation += 1;
+            waiting += 1;
+            Command::Request { correlation: self.correlation, request }.encode(CHANNEL, &mut out);
+        }
+        self.write(&out)?;
+        while waiting > 0 {
+            match self.await_event()? {
+                Event::Response(_) => waiting -= 1,
+                other => return Err(BenchError::Protocol(format!("{other:?}, where an answer was due"))),
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a command of the channel.
     pub(super) fn send(&mut self, command: &Command) -> BenchResult<()> {
         let mut out = BytesMut::new();

@@ -8,6 +8,7 @@ use rialto_protocol::types::ShortStr;
 
 use super::super::confirm_times::{ConfirmTimes, InOrder};
 use super::super::error::{BenchError, BenchResult};
+use super::super::topic::Keys;
 use super::super::traffic::{self, Answers, Due};
 use super::block::Block;
 use super::connection::{Connection, Event};
@@ -18,6 +19,8 @@ pub(super) struct Publisher {
     /// Routes 1 to this, taken in turn.
     routes: u32,
     route: u32,
+    /// In place of routes: of each message its own.
+    keys: Option<Keys>,
     /// The sequence number of the next message.
     next: u64,
     /// Unconfirmed messages, and how many there may be.
@@ -41,12 +44,18 @@ impl Publisher {
             block,
             routes,
             route: first_route,
+            keys: None,
             next: 1,
             window: confirms.map(|max| (0, max.into())),
             answers: Answers::default(),
             waiting: InOrder::default(),
             times: ConfirmTimes::new(),
         }
+    }
+
+    /// Publishes with these keys from now on.
+    pub(super) fn with_keys(self, keys: Keys) -> Self {
+        Publisher { keys: Some(keys), ..self }
     }
 
     fn may_send(&self, count: u64) -> bool {
@@ -87,6 +96,9 @@ impl traffic::Publisher for Publisher {
             for message in 0..count {
                 self.block.stamp(message, due(message));
             }
+        }
+        if let Some(keys) = &mut self.keys {
+            self.block.spell(count, keys);
         }
         while !self.may_send(count.into()) {
             self.listen()?;

@@ -6,6 +6,7 @@ use rialto_protocol::types::{FieldTable, ShortStr};
 
 use super::super::error::{BenchError, BenchResult};
 use super::super::plan::{Acks, Plan};
+use super::super::topic::{Dialect, Topic};
 use super::super::traffic::Ends;
 use super::block::Block;
 use super::connection::Connection;
@@ -36,14 +37,14 @@ pub(in super::super) fn connect(address: &Address, plan: &Plan) -> BenchResult<E
 
 /// Names that no other measurement uses.
 #[derive(Clone)]
-struct Names(String);
+pub(super) struct Names(String);
 
 impl Names {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Names(format!("rialto-bench.{}", std::process::id()))
     }
 
-    fn exchange(&self) -> ShortStr {
+    pub(super) fn exchange(&self) -> ShortStr {
         ShortStr::truncated(&self.0)
     }
 
@@ -53,10 +54,10 @@ impl Names {
 }
 
 fn declare(control: &mut Connection, plan: &Plan, names: &Names) -> BenchResult<()> {
-    if plan.fanout {
+    if let Some(kind) = plan.exchange_kind() {
         control.request(Request::DeclareExchange {
             name: names.exchange(),
-            kind: ShortStr::truncated("fanout"),
+            kind: ShortStr::truncated(kind),
             passive: false,
             durable: plan.persistent,
             auto_delete: false,
@@ -71,7 +72,7 @@ fn declare(control: &mut Connection, plan: &Plan, names: &Names) -> BenchResult<
             durable: plan.persistent,
             exclusive: false,
             auto_delete: false,
-            arguments: FieldTable::new(),
+            arguments: plan.queue_arguments(),
         })?;
         if plan.fanout {
             control.request(Request::BindQueue(Binding {
@@ -82,16 +83,36 @@ fn declare(control: &mut Connection, plan: &Plan, names: &Names) -> BenchResult<
             }))?;
         }
     }
+    match plan.topic {
+        Some(topic) => bind_all(control, plan, names, topic),
+        None => Ok(()),
+    }
+}
+
+/// Many requests at a time, then their answers.
+fn bind_all(control: &mut Connection, plan: &Plan, names: &Names, topic: Topic) -> BenchResult<()> {
+    let all: Vec<u32> = (0..topic.bindings).collect();
+    for some in all.chunks(Topic::BINDINGS_AT_A_TIME) {
+        control.request_all(some.iter().map(|&binding| {
+            Request::BindQueue(Binding {
+                source: names.exchange(),
+                destination: names.queue(topic.queue(binding, plan)),
+                routing_key: ShortStr::truncated(topic.pattern(binding, Dialect::Amqp)),
+                arguments: FieldTable::new(),
+            })
+        }))?;
+    }
     Ok(())
 }
 
 fn remove(control: &mut Connection, plan: &Plan, names: &Names) -> BenchResult<()> {
+    // First, since all its bindings go with it at once.
+    if plan.exchange_kind().is_some() {
+        control.request(Request::DeleteExchange { name: names.exchange(), if_unused: false })?;
+    }
     for number in 0..plan.queues {
         let name = names.queue(number);
         control.request(Request::DeleteQueue { name, if_unused: false, if_empty: false })?;
-    }
-    if plan.fanout {
-        control.request(Request::DeleteExchange { name: names.exchange(), if_unused: false })?;
     }
     Ok(())
 }
@@ -130,6 +151,10 @@ fn publisher(address: &Address, plan: &Plan, names: &Names, number: u32) -> Benc
         return Err(BenchError::Options(format!(
             "{batch} such messages are longer than a frame ({max} bytes)"
         )));
+    }
+    if let Some(topic) = plan.topic {
+        let keys = topic.keys().begin_as(number, plan.publishers);
+        return Ok(Publisher::new(connection, block, 1, 1, plan.confirms).with_keys(keys));
     }
     let queues = plan.sent_to(number);
     let routes = queues.len() as u32;

@@ -1,6 +1,7 @@
 //! Publishes, encoded before the clock starts: only times and queue numbers are written into them.
 
 use super::super::plan::{Plan, STAMP_LEN};
+use super::super::topic::Keys;
 use super::subject::DIGITS;
 
 /// As many `PUB` lines with their bodies as are sent at a time.
@@ -11,6 +12,8 @@ pub(super) struct Block {
     len: usize,
     /// Where the number of the queue stands in it, once or twice.
     numbers_at: Vec<usize>,
+    /// Where the subject ends in it.
+    subject_end: usize,
     /// Where the body stands in it.
     body_at: usize,
 }
@@ -19,6 +22,7 @@ impl Block {
     /// `subject` and `reply` end in the number of a queue.
     pub(super) fn new(plan: &Plan, subject: &str, reply: Option<&str>) -> Self {
         let mut head = format!("PUB {subject}");
+        let subject_end = head.len();
         let mut numbers_at = vec![head.len() - DIGITS];
         if let Some(reply) = reply {
             head = format!("{head} {reply}");
@@ -30,6 +34,7 @@ impl Block {
             lines: message.repeat(plan.batch as usize),
             len: message.len(),
             numbers_at,
+            subject_end,
             body_at: head.len(),
         }
     }
@@ -46,6 +51,14 @@ impl Block {
             for &at in &self.numbers_at {
                 message[at..at + DIGITS].copy_from_slice(number);
             }
+        }
+    }
+
+    /// Lets the subjects of the first `count` messages end in the next keys.
+    pub(super) fn spell(&mut self, count: u32, keys: &mut Keys) {
+        let at = self.subject_end - keys.len();
+        for message in self.lines.chunks_mut(self.len).take(count as usize) {
+            message[at..self.subject_end].copy_from_slice(keys.next());
         }
     }
 

@@ -15,6 +15,7 @@ mod walker;
 
 use super::error::{BenchError, BenchResult};
 use super::plan::{Acks, Plan};
+use super::topic::{Dialect, Topic};
 use super::traffic::Ends;
 
 pub(super) use connection::CONNECT;
@@ -32,6 +33,10 @@ pub(super) fn connect(endpoint: &str, plan: &Plan) -> BenchResult<Ends> {
     for number in 0..plan.consumers {
         let mut connection = Connection::open(endpoint)?;
         for queue in plan.queues_of(number) {
+            if let Some(topic) = plan.topic {
+                connection.write(subscriptions(plan, topic, queue).as_bytes())?;
+                continue;
+            }
             // Consumers of one queue share its messages, as the members of a queue group do.
             let group = if plan.consumers > plan.queues { " group" } else { "" };
             connection.write(format!("SUB {}{group} {}\r\n", subject(queue), queue + 1).as_bytes())?;
@@ -43,7 +48,14 @@ pub(super) fn connect(endpoint: &str, plan: &Plan) -> BenchResult<Ends> {
     for number in 0..plan.publishers {
         let mut connection = Connection::open(endpoint)?;
         connection.begin_traffic()?;
-        ends.publishers.push(Box::new(Publisher::new(connection, plan, &subject(0), None, number)?));
+        let publisher = match plan.topic {
+            None => Publisher::new(connection, plan, &subject(0), None, number)?,
+            Some(topic) => {
+                let keys = topic.keys().begin_as(number, plan.publishers);
+                Publisher::with_keys(connection, plan, &subject::of_topic(""), keys)?
+            }
+        };
+        ends.publishers.push(Box::new(publisher));
     }
     Ok(ends)
 }
@@ -59,5 +71,19 @@ pub(super) fn unsupported(plan: &Plan) -> Option<&'static str> {
     if plan.persistent {
         return Some("persistence: measure jetstream");
     }
+    if plan.topic.is_some() && plan.consumers == 0 {
+        return Some("queues: what nobody has subscribed to is not routed, so measure with consumers");
+    }
     None
+}
+
+/// The patterns of a queue's bindings: here its consumer has them.
+fn subscriptions(plan: &Plan, topic: Topic, queue: u32) -> String {
+    let of_queue = (0..topic.bindings).filter(|&binding| topic.queue(binding, plan) == queue);
+    of_queue
+        .map(|binding| {
+            let pattern = topic.pattern(binding, Dialect::Nats);
+            format!("SUB {} {}\r\n", subject::of_topic(&pattern), binding + 1)
+        })
+        .collect()
 }

@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use super::super::confirm_times::{ConfirmTimes, InOrder};
 use super::super::error::{BenchError, BenchResult};
 use super::super::plan::Plan;
+use super::super::topic::Keys;
 use super::super::traffic::{self, Answers, Due};
 use super::block::Block;
 use super::connection::Connection;
@@ -28,6 +29,8 @@ pub(super) struct Publisher {
     /// Those that it sends to, in turn.
     sent_to: Range<u32>,
     turn: u32,
+    /// In place of queues: of each message its own.
+    keys: Option<Keys>,
     confirms: Option<Confirms>,
     listened_at: Instant,
 }
@@ -71,9 +74,23 @@ impl Publisher {
             queues,
             turn: sent_to.start + number % sent_to.len() as u32,
             sent_to,
+            keys: None,
             confirms,
             listened_at: Instant::now(),
         })
+    }
+
+    /// For subjects that begin with the prefix and end with these keys, of each message its own.
+    pub(super) fn with_keys(
+        connection: Connection,
+        plan: &Plan,
+        prefix: &str,
+        keys: Keys,
+    ) -> BenchResult<Self> {
+        let subject = format!("{prefix}{}", "x".repeat(keys.len()));
+        let plan = Plan { queues: 1, ..plan.clone() };
+        let publisher = Publisher::new(connection, &plan, &subject, None, 0)?;
+        Ok(Publisher { keys: Some(keys), ..publisher })
     }
 }
 
@@ -124,7 +141,9 @@ impl traffic::Publisher for Publisher {
                 self.block.stamp(message, due(message));
             }
         }
-        if self.queues > 1 {
+        if let Some(keys) = &mut self.keys {
+            self.block.spell(count, keys);
+        } else if self.queues > 1 {
             self.block.route(count, &digits(self.turn));
         }
         if let Some(confirms) = &mut self.confirms {

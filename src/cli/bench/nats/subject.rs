@@ -14,6 +14,11 @@ pub(super) fn of_queue(queue: u32) -> String {
     numbered(&prefix(), queue)
 }
 
+/// What messages with this key are published to; or the patterns that match them.
+pub(super) fn of_topic(key: &str) -> String {
+    format!("{}.{key}", prefix())
+}
+
 /// The subject of a queue below another.
 pub(super) fn numbered(above: &str, queue: u32) -> String {
     format!("{above}.{queue:0DIGITS$}")

@@ -1,6 +1,6 @@
 //! The topic rule in its plainest form: one pattern against one key.
 //!
-//! The trie in `topic` is what routes; this is the reference it is tested and fuzzed against.
+//! The trie beside it is what routes; this is the reference it is tested and fuzzed against.
 
 /// Whether a topic pattern matches a routing key. Words stand between dots; `*` is exactly one word, `#` is zero
 /// or more, and empty words count as words. An empty key has no words at all (RabbitMQ's `split_topic_key`).
