@@ -53,6 +53,7 @@ mod paged;
 mod paging;
 mod ready;
 mod restore;
+mod run_list;
 mod settlement;
 mod spare;
 mod spill;
@@ -474,8 +475,8 @@ impl Queue {
         }
     }
 
-    /// Bytes of all messages it holds in memory, with [`MESSAGE_OVERHEAD`] for each, and [`RUN_OVERHEAD`] for each run of
-    /// others.
+    /// Bytes of all messages it holds in memory, with [`MESSAGE_OVERHEAD`] for each, and what is remembered of
+    /// others: [`RUN_OVERHEAD`] for each run of them, less where they are many.
     pub fn memory_bytes(&self) -> u64 {
         self.ready.memory() + self.delayed.memory() + self.dying.memory() + self.unacked.memory
     }

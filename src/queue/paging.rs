@@ -29,7 +29,7 @@ impl Queue {
         if let Some(run) = self.dying.front_run() {
             return Some(*run);
         }
-        let run = *self.ready.front_run()?;
+        let run = self.ready.front_run()?;
         (self.consumers.has_room() || self.is_overfull()).then_some(run)
     }
 
@@ -37,7 +37,7 @@ impl Queue {
     /// is due, so that the next message is the one that the `get` finds. It does not wait for what is dying.
     pub fn page_wanted_for_get(&mut self, now: Timestamp, out: &mut Effects) -> Option<PagedRun> {
         self.pass_time(now, out);
-        self.ready.front_run().copied()
+        self.ready.front_run()
     }
 
     /// Takes the messages of a run into memory: all of them, or the first ones, in order; the rest stays where it is.
