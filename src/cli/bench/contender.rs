@@ -13,8 +13,8 @@ use super::plan::{Acks, Plan};
 use super::process::Process;
 use super::rabbitmq::RabbitMq;
 use super::round::{self, Measured};
+use super::running::{Kept, Running, Speech};
 use super::scratch::scratch_folder;
-use super::traffic::Ends;
 use super::usage::Meter;
 use super::{amqp, disk, native, nats, relay};
 
@@ -181,39 +181,55 @@ impl Contender {
         }
     }
 
-    /// Measures one round.
-    pub(super) fn measure(&self, plan: &Plan) -> BenchResult<Measured> {
+    /// Starts it, with a data folder where something has to outlive it; or finds the one that runs.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started, or it is nothing that one can talk to: the relay, the disk.
+    pub(super) fn start(&self, persistent: bool) -> BenchResult<Running> {
         match self {
             Contender::Rialto { program, config, wire } => {
-                // Dropped behind the process that writes to it.
-                let data = plan.persistent.then(scratch_folder).transpose()?;
+                let data = persistent.then(scratch_folder).transpose()?;
                 let folder = data.as_ref().map(|(path, _)| path.join("data"));
                 let process = start_rialto(program.as_deref(), config.as_deref(), folder.as_deref())?;
                 let address = amqp_address(process.address()).map_err(BenchError::Process)?;
-                run(plan, wire.connect(&address, plan)?, Some(process.pid()))
+                let pid = Some(process.pid());
+                let kept = Kept::Process(process, data.map(|(_, guard)| guard));
+                Ok(Running::new(wire.speech(address), pid, kept))
             }
             Contender::RialtoAt { address, pid } => {
                 let pid = pid.or_else(|| listener_at(&address.endpoint()));
-                run(plan, native::connect(address, plan)?, pid)
+                Ok(Running::new(Speech::Native(address.clone()), pid, Kept::Nothing))
             }
             Contender::RabbitMq { program } => {
                 let node = RabbitMq::start(program.as_deref())?;
                 let address = amqp_address(node.address()).map_err(BenchError::Process)?;
-                run(plan, amqp::connect(&address, plan)?, Some(node.pid()))
+                let pid = Some(node.pid());
+                Ok(Running::new(Speech::Amqp(address), pid, Kept::Node(node)))
             }
             Contender::AmqpAt { address, pid, .. } => {
                 let pid = pid.or_else(|| listener_at(&address.endpoint()));
-                run(plan, amqp::connect(address, plan)?, pid)
+                Ok(Running::new(Speech::Amqp(address.clone()), pid, Kept::Nothing))
             }
             Contender::Nats { program } => {
                 let program = program.as_deref().unwrap_or(Path::new(NATS_PROGRAM));
                 let process = Process::start(program, &["--addr", "127.0.0.1", "--port", "-1"])?;
-                run(plan, nats::connect(process.address(), plan)?, Some(process.pid()))
+                let (endpoint, pid) = (process.address().to_owned(), Some(process.pid()));
+                Ok(Running::new(Speech::Nats(endpoint), pid, Kept::Process(process, None)))
             }
             Contender::NatsAt { endpoint, pid } => {
                 let pid = pid.or_else(|| listener_at(endpoint));
-                run(plan, nats::connect(endpoint, plan)?, pid)
+                Ok(Running::new(Speech::Nats(endpoint.clone()), pid, Kept::Nothing))
             }
+            Contender::Limit { .. } | Contender::Disk { .. } => {
+                Err(BenchError::Options(format!("{self} is no broker")))
+            }
+        }
+    }
+
+    /// Measures one round of a flow.
+    pub(super) fn measure(&self, plan: &Plan) -> BenchResult<Measured> {
+        match self {
             Contender::Limit { wire } => {
                 let [publishers, consumers, copies] =
                     [plan.publishers.into(), plan.consumers.into(), plan.copies()]
@@ -223,22 +239,27 @@ impl Contender {
                 let block = wire.block(plan);
                 // It relays the same bytes, and answers none of them.
                 let plan = &Plan { confirms: None, acks: Acks::Auto, ..plan.clone() };
-                run(plan, relay::connect(process.address(), plan, &block)?, Some(process.pid()))
+                let ends = relay::connect(process.address(), plan, &block)?;
+                round::run(plan, ends, Some(Meter::of(process.pid())))
             }
             Contender::Disk { batch } => {
                 let batch = disk::batch(*batch, plan);
                 let plan = &Plan { publishers: 1, consumers: 1, batch, ..plan.clone() };
-                run(plan, disk::connect(plan)?, None)
+                round::run(plan, disk::connect(plan)?, None)
+            }
+            _ => {
+                let broker = self.start(plan.persistent)?;
+                round::run(plan, broker.ends(plan)?, broker.meter())
             }
         }
     }
 }
 
 impl Wire {
-    fn connect(self, address: &Address, plan: &Plan) -> BenchResult<Ends> {
+    fn speech(self, address: Address) -> Speech {
         match self {
-            Wire::Native => native::connect(address, plan),
-            Wire::Amqp => amqp::connect(address, plan),
+            Wire::Native => Speech::Native(address),
+            Wire::Amqp => Speech::Amqp(address),
         }
     }
 
@@ -249,10 +270,6 @@ impl Wire {
             Wire::Amqp => amqp::Block::of_plan(plan).frames(plan.batch).to_vec(),
         }
     }
-}
-
-fn run(plan: &Plan, ends: Ends, pid: Option<u32>) -> BenchResult<Measured> {
-    round::run(plan, ends, pid.map(Meter::of))
 }
 
 /// With a data folder, or all in memory.

@@ -102,7 +102,7 @@ struct Guarantees {
 
 /// Who is measured.
 #[derive(Clone, Debug, Args)]
-struct Whom {
+pub(super) struct Whom {
     /// Measure the broker that runs there: rialto://user:password@host:port/vhost, amqp:// likewise, or
     /// nats://host:port
     // Not from RIALTO_URL: a load should hit only what was named for it.
@@ -371,7 +371,8 @@ impl Guarantees {
 }
 
 impl Whom {
-    fn contenders(&self) -> BenchResult<Vec<Contender>> {
+    /// Who is measured, the one that others are compared with first.
+    pub(super) fn contenders(&self) -> BenchResult<Vec<Contender>> {
         let invalid = |error: rialto_client::Error| BenchError::Options(error.to_string());
         let nats = Contender::Nats { program: Some(self.nats_server.clone()) };
         let wire = match self.protocol {
