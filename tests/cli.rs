@@ -79,6 +79,7 @@ fn every_command_has_help_with_examples() {
         &["bench", "latency"],
         &["bench", "fanout"],
         &["bench", "limit"],
+        &["bench", "backlog"],
         &["completions"],
     ] {
         let output = run(&[command, &["--help"]].concat());

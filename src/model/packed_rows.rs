@@ -29,8 +29,7 @@ impl<const N: usize> Course<N> {
         for column in 0..N {
             let step = row[column].wrapping_sub(self.last[column]);
             // Of one row nobody knows where it leads.
-            self.expected[column] =
-                if self.is_first { row[column] } else { row[column].wrapping_add(step) };
+            self.expected[column] = if self.is_first { row[column] } else { row[column].wrapping_add(step) };
         }
         self.last = row;
         self.is_first = false;
@@ -164,9 +163,8 @@ mod tests {
         check(&[[7; 64], [u64::MAX; 64], [0; 64]]);
         let mut random = fastrand::Rng::with_seed(3);
         for _ in 0..100 {
-            let rows: Vec<[u64; 9]> = (0..50)
-                .map(|_| std::array::from_fn(|_| random.u64(..) >> random.u32(0..64)))
-                .collect();
+            let rows: Vec<[u64; 9]> =
+                (0..50).map(|_| std::array::from_fn(|_| random.u64(..) >> random.u32(0..64))).collect();
             check(&rows);
         }
     }

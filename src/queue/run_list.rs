@@ -4,8 +4,8 @@
 //! them: neighbours stand in chunks, and all chunks but those that were changed last are packed, each run as its
 //! difference to the ones before it.
 //!
-//! Invariants: runs never overlap; a chunk's key is at or before its first run, and behind all of the chunk before it;
-//! none is empty; at most [`LOOSE_MAX`] are not packed. Not here: which runs are one (`paged`), which is next (`lane`).
+//! Invariants: runs never overlap; a chunk's key is at or before where its first run begins, and behind where those of
+//! the chunk before it do; none is empty; at most [`LOOSE_MAX`] are not packed. Not here: which runs are one (`paged`), which is next (`lane`).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -23,6 +23,7 @@ const CHUNK_OVERHEAD: u64 = 96;
 /// The runs of a lane.
 #[derive(Debug, Default)]
 pub(super) struct RunList {
+    /// By a place before which none of its runs begins, and at or behind which none of the chunk before does.
     chunks: BTreeMap<Lsn, Chunk>,
     /// Keys of those that are not packed; the one that was used last is the last.
     loose: Vec<Lsn>,
@@ -91,7 +92,7 @@ impl Chunk {
         loose.into_iter().flatten().copied().chain(packed)
     }
 
-    /// The first one for which `is_behind` does not say that it is before the one that is looked for.
+    /// The one that begins at this place.
     fn find(&self, place: Lsn) -> Option<PagedRun> {
         match self {
             Chunk::Loose(runs) => runs.get(runs.binary_search_by_key(&place, |run| run.first).ok()?).copied(),
@@ -245,8 +246,6 @@ impl RunList {
         if let Some(behind) = behind.flatten()
             && let Some(first) = behind.front()
         {
-            self.len -= behind.len();
-            self.memory -= behind.len() as u64 * RUN_OVERHEAD;
             self.begin(first.first, behind);
         }
     }
@@ -295,15 +294,18 @@ impl RunList {
 
     /// Asserts what the module promises.
     pub(super) fn check_invariants(&self) {
-        let mut end = Lsn(0);
+        let (mut end, mut begun) = (Lsn(0), None);
         for (key, chunk) in &self.chunks {
             assert!(chunk.len() > 0 && chunk.len() <= CHUNK_MAX, "{} runs in a chunk", chunk.len());
-            assert!(*key >= end && chunk.first().is_some_and(|first| *key <= first), "{key} is no key");
+            assert!(
+                begun < Some(*key) && chunk.first().is_some_and(|first| *key <= first),
+                "{key} is no key"
+            );
             let is_loose = matches!(chunk, Chunk::Loose(_));
             assert_eq!(self.loose.contains(key), is_loose, "chunk {key}");
             for run in chunk.iter() {
                 assert!(run.count > 0 && run.first >= end, "runs overlap: {run:?}");
-                end = run.end();
+                (begun, end) = (Some(run.first), run.end());
             }
             assert_eq!(chunk.end(), Some(end));
         }
@@ -380,50 +382,78 @@ mod tests {
         assert_eq!((list.len(), list.first().unwrap().count), (1, 5));
     }
 
+    /// Messages of records of fifty, each with its place in its record.
+    fn messages(runs: impl Iterator<Item = PagedRun>) -> impl Iterator<Item = (u64, u32, u32)> {
+        let each = |run: PagedRun| {
+            (0..run.count)
+                .map(move |at| (run.first.0 + u64::from(at), run.location.offset, run.from + at * 139))
+        };
+        runs.flat_map(each)
+    }
+
     #[test]
-    fn it_is_an_ordered_map_whatever_happens_to_it() {
-        for seed in 0..20 {
+    fn it_holds_what_was_put_in_however_that_is_cut_up() {
+        for seed in 0..8 {
             let mut random = fastrand::Rng::with_seed(seed);
             let (mut list, mut model) = (RunList::default(), BTreeMap::new());
-            for step in 0..3000 {
-                let place = Lsn(random.u64(0..4000));
+            for step in 0..4000 {
+                let place = random.u64(0..5000);
                 match random.u8(0..10) {
-                    // Places of four, so that nothing overlaps.
-                    0..=4 => {
-                        let run = run(place.0 * 4, random.u32(1..=4));
-                        if model.insert(run.first, run).is_none() {
-                            list.insert(run);
-                        } else {
-                            list.remove(run.first);
-                            list.insert(run);
+                    0..=5 => {
+                        let count = random.u64(1..=3).min(50 - place % 50);
+                        if model.range(place..place + count).next().is_some() {
+                            continue;
                         }
+                        let from = (place % 50) as u32 * 139;
+                        let whole = PagedRun { from, ..run(place, count as u32) };
+                        let location = Location { offset: (place / 50) as u32, ..whole.location };
+                        let enqueued = Timestamp::from_micros(place / 50);
+                        let part = PagedRun { location, enqueued, ..whole };
+                        assert!(list.last_before(part.end()).is_none_or(|before| before.end() <= part.first));
+                        list.insert(part);
+                        model.extend(messages([part].into_iter()).map(|it| (it.0, (it.1, it.2))));
                     }
-                    5..=6 => {
-                        let first = Lsn(place.0 * 4);
-                        assert_eq!(list.remove(first), model.remove(&first), "seed {seed}, step {step}");
-                    }
-                    7 => {
-                        let first = list.first_place();
-                        assert_eq!(first, model.first_key_value().map(|(first, _)| *first));
-                        if let Some(first) = first {
-                            assert_eq!(list.remove(first), model.remove(&first));
-                        }
+                    6..=7 => {
+                        let Some(before) = list.last_before(Lsn(place)) else { continue };
+                        assert_eq!(list.get(before.first), Some(before), "seed {seed}, step {step}");
+                        assert_eq!(list.remove(before.first), Some(before), "seed {seed}, step {step}");
+                        let all: Vec<_> = messages([before].into_iter()).collect();
+                        assert!(
+                            all.iter().all(|(lsn, ..)| model.remove(lsn).is_some()),
+                            "seed {seed}, step {step}"
+                        );
                     }
                     8 => {
-                        let before = model.range(..place).next_back().map(|(_, run)| *run);
-                        assert_eq!(list.last_before(place), before, "seed {seed}, step {step}");
-                        assert_eq!(list.get(place), model.get(&place).copied(), "seed {seed}, step {step}");
+                        let first = list.first_place();
+                        assert_eq!(
+                            first,
+                            model.first_key_value().map(|(lsn, _)| Lsn(*lsn)),
+                            "seed {seed}, step {step}"
+                        );
+                        assert_eq!(list.first().map(|run| run.first), first);
                     }
                     _ if step % 100 == 0 => {
-                        let later = |run: &mut PagedRun| run.expires = run.enqueued.plus_millis(step);
-                        list.for_each_mut(later);
-                        model.values_mut().for_each(later);
+                        list.for_each_mut(|run| run.expires = run.enqueued.plus_millis(step));
+                        list.for_each_mut(|run| run.expires = Timestamp::NEVER);
                     }
-                    _ => {}
+                    _ => {
+                        let Some((last, _)) = model.range(..place).next_back() else { continue };
+                        let run = list.last_before(Lsn(place));
+                        let has = |run: PagedRun| (run.first..run.end()).contains(&Lsn(*last));
+                        assert!(run.is_some_and(has), "seed {seed}, step {step}");
+                    }
                 }
             }
             list.check_invariants();
-            assert!(list.iter().eq(model.into_values()), "seed {seed}");
+            let held: Vec<_> = list.iter().collect();
+            assert!(
+                held.is_sorted_by(|one, next| !{ *one }.append(next)),
+                "seed {seed}: neighbours are one run"
+            );
+            assert!(
+                messages(held.into_iter()).eq(model.into_iter().map(|(lsn, it)| (lsn, it.0, it.1))),
+                "seed {seed}"
+            );
         }
     }
 }

@@ -5,12 +5,13 @@
 //! own), `scratch` (folders), `leftovers` (what has to be ended), `running` (a broker while it is measured), `round` (one flow), `traffic` (the two ends as a
 //! round sees them), `native`, `amqp`, `nats`, `relay` and `disk` (the ends), `pace` (open loop), `confirm_times`,
 //! `usage` (CPU and memory), `listener` (whose), `report` (a flow's medians, table, JSON), `findings` (those of
-//! what is no flow).
+//! what is no flow), `backlog` (queues filled, then drained).
 //! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
 //! clock starts; brokers that a measurement starts listen on loopback and end with it. Not here: the client that
 //! applications use (`rialto-client`), whose comfort would be measured along.
 
 mod amqp;
+mod backlog;
 mod confirm_times;
 mod contender;
 mod disk;
@@ -38,6 +39,7 @@ use std::io::Write as _;
 
 use contender::Contender;
 use error::{BenchError, BenchResult};
+use findings::Findings;
 use options::Job;
 use report::Report;
 
@@ -75,6 +77,11 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         Options::Latency(options) => options.job(),
         Options::Fanout(options) => options.job(),
         Options::Limit(options) => options.job(),
+        Options::Backlog(options) => {
+            let job = options.job()?;
+            end_children_when_interrupted()?;
+            return print_findings(&job.measure()?, job.json);
+        }
         Options::Relay(options) => {
             relay::serve(options.publishers, options.consumers, options.copies)?;
             return Ok(ExitCode::Success);
@@ -89,6 +96,13 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         true => Ok(ExitCode::Success),
         false => Err(Failure::new(ExitCode::Failure, complaints.join("\n"))),
     }
+}
+
+/// Prints what a scenario that is no flow found.
+fn print_findings(findings: &Findings, json: bool) -> Result<ExitCode, Failure> {
+    let text = if json { findings.json() + "\n" } else { findings.text() };
+    written(std::io::stdout().write_all(text.as_bytes()))?;
+    Ok(ExitCode::Success)
 }
 
 /// Children of a measurement that is interrupted would go on without it.

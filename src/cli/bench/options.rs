@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::backlog::{Backlog, EXAMPLES as BACKLOG_EXAMPLES};
 use super::contender::{Contender, NATS_PROGRAM, Wire, amqp_address};
 use super::error::{BenchError, BenchResult};
 use super::plan::{Acks, Plan, STAMP_LEN};
@@ -19,6 +20,7 @@ Examples:
   rialto bench throughput --protocol amqp --against rabbitmq --rounds 5
   rialto bench throughput --persistent --confirms 1000 --protocol amqp --against rabbitmq,disk
   rialto bench fanout --queues 100
+  rialto bench backlog --messages 1000000 --persistent
   rialto bench limit --size '1 KiB'                 # what this machine could do at most
   rialto bench throughput --json > run.json
 
@@ -49,6 +51,9 @@ pub(in super::super) enum Options {
     /// One publisher, many queues: copies per second
     #[command(after_help = "Example:\n  rialto bench fanout --queues 100 --size 128 --against limit,nats")]
     Fanout(Fanout),
+    /// Queues filled while nobody consumes, then drained: rates, memory per message
+    #[command(after_help = BACKLOG_EXAMPLES)]
+    Backlog(Backlog),
     /// A bare TCP relay of the same bytes: what no broker on this machine can pass
     #[command(after_help = "Example:\n  rialto bench limit --size 128")]
     Limit(Limit),
@@ -420,7 +425,7 @@ fn nats_endpoint(text: &str) -> String {
 }
 
 /// A body: at least the bytes that carry its time, at most what a broker takes by default.
-fn parse_body_size(text: &str) -> Result<Size, String> {
+pub(super) fn parse_body_size(text: &str) -> Result<Size, String> {
     let size: Size = text.parse()?;
     match size {
         size if size < Size::new(STAMP_LEN as u64) => {
@@ -431,7 +436,7 @@ fn parse_body_size(text: &str) -> Result<Size, String> {
     }
 }
 
-fn parse_span(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     match parse_duration(text)? {
         duration if duration < Duration::from_millis(100) => Err("100ms at least".to_owned()),
         duration => Ok(duration),

@@ -30,7 +30,12 @@ impl Meter {
 
     /// Resident memory in bytes.
     pub(super) fn rss(&self) -> Option<u64> {
-        resident(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
+        kib(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?, "VmRSS:")
+    }
+
+    /// Resident memory in bytes that is no copy of a file: the heap, stacks.
+    pub(super) fn anonymous(&self) -> Option<u64> {
+        kib(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?, "RssAnon:")
     }
 }
 
@@ -43,8 +48,9 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn resident(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+/// Bytes of a line of `/proc/<pid>/status`.
+fn kib(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
 }
@@ -61,7 +67,7 @@ mod tests {
 
     #[test]
     fn resident_memory_is_read_in_bytes() {
-        assert_eq!(resident("Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t     3 kB\n"), Some(3072));
-        assert_eq!(resident("Name:\tx\n"), None);
+        assert_eq!(kib("Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t     3 kB\n", "VmRSS:"), Some(3072));
+        assert_eq!(kib("Name:\tx\n", "VmRSS:"), None);
     }
 }
