@@ -286,6 +286,11 @@ impl Lane {
         self.runs.for_each_mut(|run| change(run.enqueued, &mut run.expires));
     }
 
+    /// Its runs from the one that begins here on, in order.
+    pub(super) fn runs_from(&self, first: Lsn) -> impl Iterator<Item = PagedRun> {
+        self.runs.iter_from(first)
+    }
+
     /// Its runs, in order.
     pub(super) fn runs(&self) -> impl Iterator<Item = PagedRun> {
         self.runs.iter()

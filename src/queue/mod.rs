@@ -86,6 +86,7 @@ pub use effects::{
     Settle, SettleError, Verdict,
 };
 pub use paged::{PagedRun, RUN_OVERHEAD};
+pub use paging::RUNS_TOGETHER_MAX;
 pub use spill::Spill;
 pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
 

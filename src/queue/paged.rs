@@ -90,6 +90,11 @@ impl PagedRun {
         }
     }
 
+    /// Whether another one stands right behind it in its record.
+    pub(super) fn is_before(&self, next: &PagedRun) -> bool {
+        self.location == next.location && self.from.checked_add(self.len) == Some(next.from)
+    }
+
     /// Whether this is the run that `asked` was, though it may be longer by now.
     pub(super) fn is_same(&self, asked: &PagedRun) -> bool {
         (self.first, self.location, self.from) == (asked.first, asked.location, asked.from)

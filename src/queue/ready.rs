@@ -107,6 +107,11 @@ impl Ready {
         self.forget_stale();
     }
 
+    /// The run that begins with this message, and those behind it.
+    pub(super) fn runs_from(&self, priority: u8, first: Lsn) -> impl Iterator<Item = PagedRun> {
+        self.lanes.get(usize::from(priority)).into_iter().flat_map(move |lane| lane.runs_from(first))
+    }
+
     /// Whether no other run has messages in the place of this one.
     pub(super) fn is_free_for(&self, run: &PagedRun) -> bool {
         self.lanes.get(usize::from(run.priority)).is_none_or(|lane| lane.is_free_for(run))

@@ -169,6 +169,15 @@ impl RunList {
         self.chunks.range(..place).rev().take(2).find_map(|(_, chunk)| chunk.last_before(place))
     }
 
+    /// Those that begin here or behind, in order.
+    pub(super) fn iter_from(&self, place: Lsn) -> impl Iterator<Item = PagedRun> {
+        let chunk = self.chunks.range(..=place).next_back().map_or(place, |(key, _)| *key);
+        self.chunks
+            .range(chunk..)
+            .flat_map(|(_, chunk)| chunk.iter())
+            .skip_while(move |run| run.first < place)
+    }
+
     /// All of them, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = PagedRun> {
         self.chunks.values().flat_map(Chunk::iter)
@@ -353,6 +362,7 @@ mod tests {
         assert_eq!(list.get(Lsn(100_000)), None);
         assert_eq!(list.last_before(Lsn(50_000)), Some(run(49_999, 1)));
         assert!(list.iter().eq((0..100_000).map(|first| run(first, 1))));
+        assert!(list.iter_from(Lsn(70_001)).eq((70_001..100_000).map(|first| run(first, 1))));
     }
 
     #[test]
