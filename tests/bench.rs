@@ -255,6 +255,71 @@ fn a_nats_server_is_measured_alike() {
     assert_eq!(count(result, 0, "received"), 5 * count(result, 0, "published"));
 }
 
+/// Needs Debian's `nats-server`; says so where it is not installed.
+#[test]
+fn jetstream_stands_beside_us_in_one_report() {
+    if Command::new("nats-server").arg("--version").output().is_err() {
+        return eprintln!("skipped: nats-server is not installed");
+    }
+    for arguments in [
+        &["throughput", "--confirms=100", "--prefetch=50"][..],
+        &["throughput", "--confirms=100", "--auto-ack"],
+        &["throughput", "--confirms=100", "--publishers=2", "--consumers=2", "--queues=5"],
+        // A deliver group, whose members acknowledge one by one.
+        &["throughput", "--confirms=100", "--publishers=2", "--consumers=3", "--queues=2"],
+        // Bodies that are larger than a read, and need flow control.
+        &["throughput", "--size=900KiB", "--batch=1", "--confirms=8", "--prefetch=100"],
+        &["throughput", "--confirms=100", "--persistent", "--against=jetstream-unsynced"],
+        &["latency", "--rate=2000"],
+        &["fanout", "--confirms=100", "--queues=7", "--consumers=2"],
+        &["fanout", "--confirms=100", "--queues=7", "--auto-ack"],
+    ] {
+        let who = if arguments.contains(&"--persistent") { "jetstream-unsynced" } else { "jetstream" };
+        let against = format!("--against={who}");
+        let arguments = [arguments, &[&against]].concat();
+        let mut report = report_of_something(&arguments);
+        if count(&report["results"][1], 0, "published") == 0 {
+            // A busy machine.
+            report = self::report(&[&arguments[..], &["--duration=10s"]].concat());
+        }
+        let result = &report["results"][1];
+        assert_eq!(result["contender"], who);
+        let copies = if arguments[0] == "fanout" { 7 } else { 1 };
+        let (published, received) = (count(result, 0, "published"), count(result, 0, "received"));
+        assert!(published > 0, "{arguments:?}");
+        assert_eq!(received, copies * published, "{arguments:?}");
+        assert_eq!(count(result, 0, "confirmed"), published, "{arguments:?}");
+        assert!(result["median"]["broker_cpu_us_per_message"].is_number(), "{arguments:?}");
+    }
+    let output = bench(&["throughput", "--against=jetstream", "--size=2MiB", "--duration=100ms"]);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && errors.contains("max_payload"), "{errors}");
+}
+
+/// Where the system cannot do it for an old server, that is said, not passed over.
+#[test]
+fn jetstream_syncs_before_it_confirms_or_is_not_measured() {
+    if Command::new("nats-server").arg("--version").output().is_err() {
+        return eprintln!("skipped: nats-server is not installed");
+    }
+    let scratch = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_rialto"))
+        .args(["bench", "throughput", "--persistent", "--confirms=10", "--against=jetstream"])
+        .args(SHORT.iter().filter(|option| !option.starts_with("--batch")))
+        .env("TMPDIR", scratch.path())
+        .output()
+        .expect("the binary runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if output.status.success() {
+        let report: Value = serde_json::from_slice(&output.stdout).expect("--json prints one object");
+        let result = &report["results"][1];
+        assert_eq!(count(result, 0, "received"), count(result, 0, "confirmed"), "{result}");
+    } else {
+        assert!(errors.contains("does not sync before it confirms"), "{errors}");
+    }
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "its folder is gone");
+}
+
 #[test]
 fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
     for arguments in [
@@ -265,6 +330,7 @@ fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
         &["fanout", "--against=disk"],
         &["throughput", "--prefetch=10", "--ack-every=11"],
         &["throughput", "--against=rabbit"],
+        &["throughput", "--against=jetstream-unsynced"],
         &["throughput", "--against=rabbitmq=127.0.0.1:port"],
         &["throughput", "--protocol=amqp", "--prefetch=65536"],
         &["throughput", "--url=amqp://127.0.0.1:99999"],

@@ -21,7 +21,7 @@ const LIGHT_QUEUE: u64 = 1 << 20;
 /// A queue that is limited by its consumers' connections and holds more has its publishers paced, until it
 /// holds less than half or for a moment: [`super::Broker::review_pressure`] lets them go on in any case, so a
 /// consumer that has stopped reading slows its publishers down, but does not stop them before the queue is full.
-const PACED_QUEUE: u64 = 4 << 20;
+const PACED_QUEUE: u64 = 512 << 10;
 
 /// Why a publisher is held back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,6 +9,7 @@ use rialto_client::Address;
 
 use super::error::{BenchError, BenchResult, Doing};
 use super::listener::listener_at;
+use super::nats::jetstream::Server;
 use super::plan::{Acks, Plan};
 use super::process::Process;
 use super::rabbitmq::RabbitMq;
@@ -73,6 +74,18 @@ pub(super) enum Contender {
         /// Whose CPU and memory to measure; none: who listens there, if that can be found.
         pid: Option<u32>,
     },
+    /// A NATS server with JetStream, started for each round.
+    JetStream {
+        /// The program; none: the usual one.
+        program: Option<PathBuf>,
+        /// Persistent messages are synced before they are confirmed, as ours are; not what it does by default.
+        synced: bool,
+    },
+    /// JetStream of a NATS server that is running.
+    JetStreamAt {
+        /// Host and port.
+        endpoint: String,
+    },
     /// The bare relay.
     Limit {
         /// Whose bytes it relays.
@@ -85,7 +98,8 @@ pub(super) enum Contender {
     },
 }
 
-/// `disk`, `disk=MESSAGES`, `limit`, `nats`, `nats=PROGRAM`, `rabbitmq`, `rabbitmq=HOST:PORT`, `rialto`, `rialto=PROGRAM`.
+/// `disk`, `disk=MESSAGES`, `jetstream`, `jetstream=HOST:PORT`, `jetstream=PROGRAM`, `jetstream-unsynced`, `limit`, `nats`,
+/// `nats=PROGRAM`, `rabbitmq`, `rabbitmq=HOST:PORT`, `rialto`, `rialto=PROGRAM`.
 impl FromStr for Contender {
     type Err = String;
 
@@ -102,6 +116,13 @@ impl FromStr for Contender {
                 Ok(batch @ 1..=1_000_000) => Ok(Contender::Disk { batch: Some(batch) }),
                 _ => Err(format!("{messages:?} is no number of messages from 1 to 1000000")),
             },
+            ("jetstream", Some(endpoint)) if is_endpoint(endpoint) => {
+                Ok(Contender::JetStreamAt { endpoint: endpoint.to_owned() })
+            }
+            ("jetstream" | "jetstream-unsynced", program) => {
+                let synced = name == "jetstream";
+                Ok(Contender::JetStream { program: program.map(PathBuf::from), synced })
+            }
             ("limit", None) => Ok(Contender::Limit { wire }),
             ("nats", program) => Ok(Contender::Nats { program: program.map(PathBuf::from) }),
             ("rabbitmq", None) => Ok(Contender::RabbitMq { program: None }),
@@ -114,10 +135,16 @@ impl FromStr for Contender {
             }
             _ => {
                 let ours = "disk, disk=MESSAGES, limit, rialto, rialto=PROGRAM";
-                Err(format!("one of: {ours}, nats, nats=PROGRAM, rabbitmq, rabbitmq=HOST:PORT"))
+                let nats = "nats, nats=PROGRAM, jetstream, jetstream=PROGRAM, jetstream=HOST:PORT, jetstream-unsynced";
+                Err(format!("one of: {ours}, {nats}, rabbitmq, rabbitmq=HOST:PORT"))
             }
         }
     }
+}
+
+/// Host and port, rather than a program.
+fn is_endpoint(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 /// `user:password@host:port/vhost`, of which only the host is needed.
@@ -143,6 +170,9 @@ impl fmt::Display for Contender {
             Contender::AmqpAt { name, address, .. } => write!(f, "{name} at {}", address.endpoint()),
             Contender::Nats { .. } => f.write_str("nats"),
             Contender::NatsAt { endpoint, .. } => write!(f, "nats at {endpoint}"),
+            Contender::JetStream { synced: true, .. } => f.write_str("jetstream"),
+            Contender::JetStream { synced: false, .. } => f.write_str("jetstream-unsynced"),
+            Contender::JetStreamAt { endpoint } => write!(f, "jetstream at {endpoint}"),
             Contender::Limit { .. } => f.write_str("limit"),
             Contender::Disk { batch: None } => f.write_str("disk"),
             Contender::Disk { batch: Some(batch) } => write!(f, "disk={batch}"),
@@ -167,6 +197,10 @@ impl Contender {
                 Some(what) => Err(BenchError::Options(format!("NATS core has no {what}"))),
                 None => Ok(()),
             },
+            Contender::JetStream { synced: false, .. } if !plan.persistent => {
+                let text = "jetstream-unsynced is for --persistent: in memory there is nothing to sync";
+                Err(BenchError::Options(text.to_owned()))
+            }
             Contender::Disk { .. } => match disk::unsupported(plan) {
                 Some(what) => Err(BenchError::Options(format!("a disk has no {what}"))),
                 None => Ok(()),
@@ -220,6 +254,17 @@ impl Contender {
             Contender::NatsAt { endpoint, pid } => {
                 let pid = pid.or_else(|| listener_at(endpoint));
                 Ok(Running::new(Speech::Nats(endpoint.clone()), pid, Kept::Nothing))
+            }
+            Contender::JetStream { program, synced } => {
+                let program = program.as_deref().unwrap_or(Path::new(NATS_PROGRAM));
+                let Server { process, folder, unsynced } = Server::start(program, persistent && *synced)?;
+                let (endpoint, pid) = (process.address().to_owned(), Some(process.pid()));
+                let kept = Kept::Process(process, Some(folder));
+                Ok(Running::new(Speech::JetStream { endpoint, unsynced }, pid, kept))
+            }
+            Contender::JetStreamAt { endpoint } => {
+                let speech = Speech::JetStream { endpoint: endpoint.clone(), unsynced: None };
+                Ok(Running::new(speech, listener_at(endpoint), Kept::Nothing))
             }
             Contender::Limit { .. } | Contender::Disk { .. } => {
                 Err(BenchError::Options(format!("{self} is no broker")))
@@ -320,6 +365,13 @@ mod tests {
         assert_eq!("rialto".parse(), Ok(Contender::Rialto { program: None, config: None, wire }));
         assert_eq!("limit".parse(), Ok(Contender::Limit { wire }));
         assert_eq!("nats".parse(), Ok(Contender::Nats { program: None }));
+        let program = Some(PathBuf::from("/opt/nats/nats-server"));
+        let jetstream = Contender::JetStream { program, synced: true };
+        assert_eq!("jetstream=/opt/nats/nats-server".parse(), Ok(jetstream));
+        let unsynced = Contender::JetStream { program: None, synced: false };
+        assert_eq!("jetstream-unsynced".parse(), Ok(unsynced));
+        let endpoint = "127.0.0.1:4222".to_owned();
+        assert_eq!("jetstream=127.0.0.1:4222".parse(), Ok(Contender::JetStreamAt { endpoint }));
         assert_eq!("rabbitmq".parse(), Ok(Contender::RabbitMq { program: None }));
         assert_eq!("disk".parse(), Ok(Contender::Disk { batch: None }));
         assert_eq!("disk=250".parse(), Ok(Contender::Disk { batch: Some(250) }));

@@ -19,6 +19,7 @@ Examples:
   rialto bench latency --rate 10000 --duration 30s
   rialto bench throughput --protocol amqp --against rabbitmq --rounds 5
   rialto bench throughput --persistent --confirms 1000 --protocol amqp --against rabbitmq,disk
+  rialto bench throughput --persistent --confirms 1000 --against jetstream,jetstream-unsynced
   rialto bench fanout --queues 100
   rialto bench backlog --messages 1000000 --persistent
   rialto bench limit --size '1 KiB'                 # what this machine could do at most
@@ -27,7 +28,9 @@ Examples:
 Starts a broker of its own for each round, so that its CPU and memory can be told from the
 generator's; --url measures a running one. Exit code 1 if a message is missing.
 
-With --persistent brokers write to the folder for temporary files, which TMPDIR names.
+With --persistent brokers write to the folder for temporary files, which TMPDIR names. jetstream then
+syncs each message before it confirms it, which NATS servers do not by default; jetstream-unsynced is
+that default, and promises less than Rialto does, as may a server at jetstream=HOST:PORT.
 
 In the tables µs are CPU time per message (in those of percentiles: time), cores are CPU time per
 second, and × says how many times the first line's figure this one is.";
@@ -122,14 +125,14 @@ pub(super) struct Whom {
     /// Settings of the broker to start [default: the defaults, whatever broker.toml lies here]
     #[arg(long, value_name = "FILE", conflicts_with = "url", help_heading = "Broker")]
     config: Option<PathBuf>,
-    /// The NATS server to start
+    /// The NATS server to start, for nats and jetstream
     #[arg(long, value_name = "PROGRAM", default_value = NATS_PROGRAM, help_heading = "Broker")]
     nats_server: PathBuf,
     /// The RabbitMQ node to start [default: the one that is installed]
     #[arg(long, value_name = "PROGRAM", help_heading = "Broker")]
     rabbitmq_server: Option<PathBuf>,
-    /// Measure these in turn with it: limit, disk, nats, rabbitmq (nats=PROGRAM, rabbitmq=HOST:PORT, rialto=PROGRAM);
-    /// disk is a loop that appends and syncs all that may wait for a confirm at a time, or disk=MESSAGES
+    /// Measure these in turn with it: limit, disk, nats, jetstream, jetstream-unsynced, rabbitmq (nats=PROGRAM,
+    /// jetstream=PROGRAM, jetstream=HOST:PORT, rabbitmq=HOST:PORT, rialto=PROGRAM); disk is a loop that appends and syncs all that may wait for a confirm at a time, or disk=MESSAGES
     #[arg(long, value_name = "WHO", value_delimiter = ',', help_heading = "Broker")]
     against: Vec<Contender>,
 }
@@ -404,6 +407,9 @@ impl Whom {
         };
         let others = self.against.iter().map(|other| match other {
             Contender::Nats { program: None } => nats.clone(),
+            Contender::JetStream { program: None, synced } => {
+                Contender::JetStream { program: Some(self.nats_server.clone()), synced: *synced }
+            }
             Contender::RabbitMq { .. } => Contender::RabbitMq { program: self.rabbitmq_server.clone() },
             Contender::Rialto { program, .. } => {
                 Contender::Rialto { program: program.clone(), config: self.config.clone(), wire }

@@ -2,6 +2,8 @@
 //!
 //! Not here: who can be measured and how it is named (`contender`), what a round does with it.
 
+use std::path::PathBuf;
+
 use rialto_client::Address;
 
 use super::error::BenchResult;
@@ -22,6 +24,13 @@ pub(super) enum Speech {
     Amqp(Address),
     /// NATS core, at this host and port.
     Nats(String),
+    /// JetStream of a NATS server, at this host and port.
+    JetStream {
+        /// Host and port.
+        endpoint: String,
+        /// Where it keeps messages that the system has to sync.
+        unsynced: Option<PathBuf>,
+    },
 }
 
 /// A broker that runs. What was started for it ends when it is dropped.
@@ -67,6 +76,9 @@ impl Running {
             Speech::Native(address) => native::connect(address, plan),
             Speech::Amqp(address) => amqp::connect(address, plan),
             Speech::Nats(endpoint) => nats::connect(endpoint, plan),
+            Speech::JetStream { endpoint, unsynced } => {
+                nats::jetstream::connect(endpoint, plan, unsynced.as_deref())
+            }
         }
     }
 }

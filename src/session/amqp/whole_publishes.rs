@@ -89,12 +89,12 @@ impl AmqpSession {
             };
             last = Some((publish, way));
             let (route, targets) = way;
+            if taken == 0 {
+                reserve(batch, rest, &publish);
+            }
             let position = batch.len() as u32;
             if batch.push_content(route, targets, publish.header.property_bytes, publish.body).is_err() {
                 break;
-            }
-            if position == 0 {
-                reserve(batch, rest, &publish);
             }
             if let Mode::Confirm { next } = &mut channel.mode {
                 track(tracked, number, *next, Fate::Batched { position });
@@ -140,12 +140,13 @@ fn find_way<'a>(method: &[u8], routes: &'a mut RouteCache, vhost: &Vhost) -> Opt
     (!targets.queues.is_empty()).then_some((&slot.route, targets))
 }
 
-/// Makes room for the messages behind the first, if the last one is like it: then they all are, most likely. What is
-/// reserved is less than the input, as an entry is shorter than its frames.
+/// Makes room for the messages of a stretch, if the last one is like the first: then they all are, most likely. What
+/// is reserved is less than the input, as an entry is shorter than its frames. A message that had begun in the read
+/// before may be in the batch already.
 fn reserve(batch: &mut PublishBatch, input: &[u8], first: &WholePublish<'_>) {
-    let more = input.len() / first.wire_len() - 1;
-    if first.again(&input[more * first.wire_len()..]).is_some() {
+    let count = input.len() / first.wire_len();
+    if count == 1 || first.again(&input[(count - 1) * first.wire_len()..]).is_some() {
         let entry = PublishBatch::content_len(first.header.property_bytes.len(), first.body.len());
-        batch.reserve(more, more * entry);
+        batch.reserve(count, count * entry);
     }
 }

@@ -1,19 +1,20 @@
-//! One blocking connection to a NATS server: greeting, `PING` both ways.
+//! One blocking connection to a NATS server: greeting, `PING` both ways, questions with one answer.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use super::super::error::{BenchError, BenchResult, Doing};
-use super::walker::{Arrived, Walker};
+use super::walker::{Arrived, Message, Walker};
 
-/// How long the server may take to greet.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the server may take to greet, and to answer before the traffic begins.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Headers are how JetStream sends what is no message, and no one to answer a question.
 const CONNECT: &str = concat!(
     r#"CONNECT {"verbose":false,"pedantic":false,"tls_required":false,"lang":"rust","name":"rialto bench","version":""#,
     env!("CARGO_PKG_VERSION"),
-    r#"","protocol":1}"#,
+    r#"","protocol":1,"headers":true,"no_responders":true}"#,
     "\r\n"
 );
 
@@ -22,25 +23,34 @@ pub(super) struct Connection {
     stream: TcpStream,
     walker: Walker,
     pongs: u64,
-}
-
-/// What concerns the traffic.
-#[derive(Debug)]
-pub(super) enum Event {
-    Messages(u64),
-    Stamp(u64),
+    /// Bytes of the largest body that the server takes, as its greeting says.
+    max_payload: Option<u64>,
 }
 
 impl Connection {
-    pub(super) fn open(endpoint: &str, stamps: bool) -> BenchResult<Connection> {
+    pub(super) fn open(endpoint: &str) -> BenchResult<Connection> {
         let stream = TcpStream::connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
         stream.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
-        stream.set_read_timeout(Some(GREETING_TIMEOUT)).doing(timeout_failed)?;
-        let mut connection = Connection { stream, walker: Walker::new(stamps), pongs: 0 };
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).doing(timeout_failed)?;
+        let mut connection = Connection { stream, walker: Walker::new(), pongs: 0, max_payload: None };
         connection.write(CONNECT.as_bytes())?;
         connection.flush()?;
-        connection.stream.set_read_timeout(None).doing(timeout_failed)?;
         Ok(connection)
+    }
+
+    /// Requests are over: from now on silence means that there is nothing to say.
+    pub(super) fn begin_traffic(&mut self) -> BenchResult<()> {
+        self.stream.set_read_timeout(None).doing(timeout_failed)
+    }
+
+    /// Checks that bodies of this size are taken: the server would end the connection, not answer.
+    pub(super) fn takes(&self, size: usize) -> BenchResult<()> {
+        match self.max_payload {
+            Some(max) if size as u64 > max => Err(BenchError::Options(format!(
+                "this NATS server takes bodies of up to {max} bytes (its max_payload)"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -51,20 +61,18 @@ impl Connection {
         self.stream.write_all(bytes).doing(|| "cannot write to the server".to_owned())
     }
 
-    /// Waits until the server has done all that was sent.
+    /// Waits until the server has read all that was sent. Messages that come until then are passed over.
     pub(super) fn flush(&mut self) -> BenchResult<()> {
         let before = self.pongs;
         self.write(b"PING\r\n")?;
         while self.pongs == before {
-            if !self.read()? {
-                return Err(BenchError::Ended);
-            }
-            while self.next()?.is_some() {}
+            self.await_bytes()?;
+            self.hear(|_| Ok(()))?;
         }
         Ok(())
     }
 
-    /// Takes in what has come, without waiting: a publisher has nothing to hear but `PING` and errors.
+    /// Takes in what has come, without waiting: a publisher without confirms has nothing to hear but `PING` and errors.
     pub(super) fn listen(&mut self) -> BenchResult<()> {
         self.stream.set_nonblocking(true).doing(timeout_failed)?;
         let read = self.stream.read(self.walker.room());
@@ -75,8 +83,7 @@ impl Connection {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error).doing(|| "cannot read from the server".to_owned()),
         }
-        while self.next()?.is_some() {}
-        Ok(())
+        self.hear(|_| Ok(()))
     }
 
     /// Reads once. False: the connection has ended.
@@ -89,27 +96,52 @@ impl Connection {
                     return Ok(true);
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                    return Err(BenchError::Protocol("nothing, where an answer was due".to_owned()));
+                }
+                // The round ends consumers by shutting their sockets down.
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(false),
                 Err(error) => return Err(error).doing(|| "cannot read from the server".to_owned()),
             }
         }
     }
 
-    /// The next thing in what was read.
-    pub(super) fn next(&mut self) -> BenchResult<Option<Event>> {
+    /// Reads once; the connection must not end.
+    pub(super) fn await_bytes(&mut self) -> BenchResult<()> {
+        match self.read()? {
+            true => Ok(()),
+            false => {
+                // Its last words may have come with the end.
+                self.hear(|_| Ok(()))?;
+                Err(BenchError::Ended)
+            }
+        }
+    }
+
+    /// Hands over each message in what was read.
+    pub(super) fn hear(&mut self, mut each: impl FnMut(Message<'_>) -> BenchResult<()>) -> BenchResult<()> {
+        let mut pings = 0;
         while let Some(arrived) = self.walker.next()? {
             match arrived {
-                Arrived::Messages(count) => return Ok(Some(Event::Messages(count))),
-                Arrived::Stamp(at) => return Ok(Some(Event::Stamp(at))),
+                Arrived::Message(message) => each(message)?,
                 Arrived::Line(b"PONG") => self.pongs += 1,
-                Arrived::Line(b"PING") => self.write(b"PONG\r\n")?,
+                Arrived::Line(b"PING") => pings += 1,
                 Arrived::Line(line) if line.starts_with(b"-ERR") => {
                     return Err(BenchError::Refused(String::from_utf8_lossy(line).into_owned()));
                 }
-                Arrived::Line(_) => {}
+                Arrived::Line(line) => {
+                    if let Some(info) = line.strip_prefix(b"INFO ")
+                        && let Ok(info) = serde_json::from_slice::<serde_json::Value>(info)
+                    {
+                        self.max_payload = info["max_payload"].as_u64();
+                    }
+                }
             }
         }
-        Ok(None)
+        for _ in 0..pings {
+            self.write(b"PONG\r\n")?;
+        }
+        Ok(())
     }
 }
 
