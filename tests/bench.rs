@@ -337,6 +337,7 @@ fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
         &["fanout", "--queues=2", "--consumers=3"],
         &["backlog", "--queues=2", "--consumers=3"],
         &["backlog", "--against=limit"],
+        &["backlog", "--against=jetstream"],
         &["backlog", "--messages=10", "--publishers=11"],
         &["backlog", "--protocol=nats"],
         &["throughput", "--url=http://127.0.0.1"],

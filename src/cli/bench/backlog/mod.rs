@@ -64,7 +64,7 @@ pub(in super::super) struct Backlog {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384))]
     batch: Option<u32>,
     /// Unconfirmed messages that a publisher may have
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     confirms: u32,
     /// Unacknowledged messages that a consumer may have; 0: no limit
     #[arg(long, value_name = "N", default_value_t = 10_000, conflicts_with = "auto_ack")]
@@ -136,8 +136,18 @@ impl Backlog {
         };
         for contender in &contenders {
             contender.check(&plan)?;
-            if let Contender::Limit { .. } | Contender::Disk { .. } = contender {
-                return refused(format!("{contender} has no queues that could be filled"));
+            match contender {
+                Contender::Limit { .. } | Contender::Disk { .. } => {
+                    return refused(format!("{contender} has no queues that could be filled"));
+                }
+                Contender::JetStream { .. } | Contender::JetStreamAt { .. } => {
+                    return refused(
+                        "JetStream gives what it kept to consumers that come later only from \
+                        streams that never forget, which are no queues"
+                            .to_owned(),
+                    );
+                }
+                _ => {}
             }
         }
         Ok(Job { messages: self.messages, plan, contenders, json: self.json })
