@@ -1,7 +1,7 @@
 //! A NATS server with JetStream for a round: its settings, its folder, and how it comes to sync before it confirms.
 //!
-//! Servers since 2.10 sync each message when told to (`sync_interval: always`). Older ones, Debian's 2.9 among them, write
-//! a message before they confirm it and sync once in a while, and know no such setting. Their files are marked so that
+//! Newer servers sync each message when told to (`sync_interval: always`). Older ones, Debian's 2.9 among them, refuse
+//! that setting: they write a message before they confirm it, and sync once in a while. Their files are marked so that
 //! the system syncs what is written to them (`chattr +S`). Both cost a sync for each message. Only files of messages
 //! are marked, as little as that promise needs: what consumers have acknowledged is written unsynced.
 
@@ -66,7 +66,8 @@ pub(super) fn sync_messages(folder: &Path) -> BenchResult<()> {
     let cannot = |error: io::Error| {
         BenchError::Process(format!(
             "this NATS server does not sync before it confirms, and the system cannot do it in {}: {error}\n\
-             measure jetstream-unsynced, a NATS server from 2.10 on, or set TMPDIR to a folder on ext4, xfs or btrfs",
+             measure jetstream-unsynced, or a newer server, which knows sync_interval: always (--nats-server), or set\n\
+             TMPDIR to a folder on ext4, xfs or btrfs",
             folder.display()
         ))
     };
