@@ -26,11 +26,11 @@ impl<const N: usize> Course<N> {
     const START: Self = Course { expected: [0; N], last: [0; N], is_first: true };
 
     fn follow(&mut self, row: [u64; N]) {
-        for column in 0..N {
-            let step = row[column].wrapping_sub(self.last[column]);
-            // Of one row nobody knows where it leads.
-            self.expected[column] = if self.is_first { row[column] } else { row[column].wrapping_add(step) };
-        }
+        // Of one row nobody knows where it leads.
+        self.expected = match self.is_first {
+            true => row,
+            false => std::array::from_fn(|at| row[at].wrapping_add(row[at].wrapping_sub(self.last[at]))),
+        };
         self.last = row;
         self.is_first = false;
     }

@@ -131,8 +131,8 @@ impl PagedRun {
     }
 
     /// As numbers that mostly go on evenly from one run to the next, those first that do so least.
-    pub(super) fn to_row(&self) -> [u64; COLUMNS] {
-        let PagedRun { first, location, count, from, len, returns, failures, priority, .. } = *self;
+    pub(super) fn to_row(self) -> [u64; COLUMNS] {
+        let PagedRun { first, location, count, from, len, returns, failures, priority, .. } = self;
         let (never, expires) = match self.expires {
             Timestamp::NEVER => (1, 0),
             expires => (0, expires.as_micros().wrapping_sub(self.enqueued.as_micros())),

@@ -117,7 +117,7 @@ impl Chunk {
             && let (Some(first), Some(last)) = (runs.front(), runs.back())
         {
             let (first, end) = (first.first, last.end());
-            let rows = PackedRows::pack(runs.iter().map(PagedRun::to_row));
+            let rows = PackedRows::pack(runs.iter().copied().map(PagedRun::to_row));
             *self = Chunk::Packed(Packed { rows, first, end });
         }
     }

@@ -54,14 +54,18 @@ impl OpenIndex {
             let mut at = 0;
             while let Some(same) = (at..bytes.len()).position(|place| bytes[place] != last[place]) {
                 let from = at + same;
-                let mut to = from + 1;
-                for place in to..bytes.len() {
-                    match bytes[place] == last[place] {
-                        true if place - to >= GAP => break,
-                        true => {}
-                        false => to = place + 1,
+                // The place behind the last one that differs before a gap.
+                let differs = (from..bytes.len()).filter(|place| bytes[*place] != last[*place]);
+                let to = differs.map_while({
+                    let mut end = from;
+                    move |place| {
+                        (place <= end + GAP).then(|| {
+                            end = place + 1;
+                            end
+                        })
                     }
-                }
+                });
+                let to = to.last().expect("the first of them differs");
                 varint::put(packed, (to - from) as u64);
                 varint::put(packed, same as u64);
                 packed.extend_from_slice(&bytes[from..to]);

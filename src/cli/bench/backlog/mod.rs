@@ -33,7 +33,7 @@ Examples:
   rialto bench backlog --protocol amqp --against rabbitmq --rounds 3
   rialto bench backlog --against rialto=target/old/rialto
   rialto bench backlog --publishers 100 --batch 1 --confirms 1      # a record for each message
-  rialto bench backlog --queues 100 --consumers 10 --json > run.json
+  rialto bench backlog --queues 100 --json > run.json
 
 held B/msg is anonymous memory of the broker (what is no copy of a file), once it has stopped
 falling behind the fill, less that before it; peak is the most seen until the end. The first tenth
@@ -51,15 +51,12 @@ pub(in super::super) struct Backlog {
     /// Durable queues, messages that survive a restart
     #[arg(long)]
     persistent: bool,
-    /// Queues that the messages are spread over
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    /// Queues that the messages are spread over, each with its consuming connection
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     queues: u32,
     /// Publishing connections
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     publishers: u32,
-    /// Consuming connections, at most as many as queues
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    consumers: u32,
     /// Messages that a publisher sends at a time; 1: each with a write of its own [default: what fills 64 KiB]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_384))]
     batch: Option<u32>,
@@ -101,13 +98,6 @@ impl Backlog {
     pub(super) fn job(self) -> BenchResult<Job> {
         let contenders = self.whom.contenders()?;
         let refused = |text: String| Err(BenchError::Options(text));
-        if self.consumers > self.queues {
-            return refused(
-                "messages of a queue that several consumers share come in no order that one could \
-                check: --consumers is at most --queues"
-                    .to_owned(),
-            );
-        }
         if self.messages < u64::from(self.publishers) {
             return refused(format!("{} publishers have less than a message each", self.publishers));
         }
@@ -118,7 +108,9 @@ impl Backlog {
         let (size, confirms) = (self.size.as_usize(), Some(self.confirms));
         let plan = Plan {
             publishers: self.publishers,
-            consumers: self.consumers,
+            // Several on one connection would get messages while others are still being started; several for one queue
+            // would get them in no order that one could check.
+            consumers: self.queues,
             queues: self.queues,
             fanout: false,
             size,
