@@ -3,6 +3,7 @@
 //! `cargo bench --bench delayed -- [messages] [seconds]`: so many messages of 100 bytes, due over so many seconds.
 //! Lateness is measured where a connection would take the message out of its outbox to write it.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,7 @@ fn consume(broker: &Broker, turn: &mut Turn, messages: u64) -> tokio::task::Join
         let mut late = Histogram::new(3).unwrap();
         let mut outgoing = Outgoing::default();
         while late.len() < messages {
-            outbox.woken().await;
+            poll_fn(|cx| outbox.poll_woken(cx)).await;
             while outbox.take(&mut outgoing) {
                 let now = broker.now().as_micros();
                 for delivery in outgoing.deliveries.drain(..) {

@@ -16,7 +16,12 @@ fn bench(arguments: &[&str]) -> Output {
 fn report(arguments: &[&str]) -> Value {
     let option = |argument: &str| argument.split('=').next().map(str::to_owned);
     let short = SHORT.iter().filter(|short| arguments.iter().all(|given| option(given) != option(short)));
-    let output = bench(&arguments.iter().chain(short).copied().collect::<Vec<_>>());
+    report_of(&arguments.iter().chain(short).copied().collect::<Vec<_>>())
+}
+
+/// With nothing added to what is given.
+fn report_of(arguments: &[&str]) -> Value {
+    let output = bench(arguments);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{arguments:?}: {errors}");
     serde_json::from_slice(&output.stdout).expect("--json prints one object")
@@ -354,5 +359,47 @@ fn a_broker_that_is_not_there_ends_with_4() {
     for scheme in ["rialto", "amqp"] {
         let output = bench(&["throughput", &format!("--url={scheme}://127.0.0.1:{port}")]);
         assert_eq!(output.status.code(), Some(4), "{scheme}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[test]
+fn idle_connections_are_told_with_their_memory_and_cpu() {
+    for protocol in ["--protocol=native", "--protocol=amqp"] {
+        let arguments = ["idle", "--connections=50", "--duration=100ms", "--settle=1ms", "--json", protocol];
+        let report = report_of(&arguments);
+        assert_eq!(
+            (&report["scenario"]["measurement"], &report["scenario"]["connections"]),
+            (&"idle".into(), &50.into())
+        );
+        let median = &report["results"][0]["median"];
+        for figure in
+            ["resident_kib_each", "anonymous_kib_each", "idle_cores", "opened_per_s", "open_cpu_us_each"]
+        {
+            assert!(median[figure].is_number(), "{figure}: {median}");
+        }
+        assert!(median["opened_per_s"].as_f64() > Some(0.0), "{median}");
+    }
+}
+
+#[test]
+fn clients_that_come_and_go_leave_nothing_behind_and_are_counted() {
+    for protocol in ["--protocol=native", "--protocol=amqp"] {
+        let arguments =
+            ["churn", "--workers=2", "--duration=200ms", "--warm-up=1ms", "--rounds=2", "--json", protocol];
+        let report = report_of(&arguments);
+        assert_eq!(report["scenario"]["measurement"], "churn");
+        let result = &report["results"][0];
+        assert_eq!(result["rounds"].as_array().map(Vec::len), Some(2));
+        assert!(result["median"]["cycles_per_s"].as_f64() > Some(0.0), "{result}");
+    }
+}
+
+#[test]
+fn what_is_no_broker_has_no_connections() {
+    for arguments in [["idle", "--against=limit"], ["churn", "--against=disk"], ["churn", "--protocol=nats"]]
+    {
+        let output =
+            bench(&[&arguments[..], &["--connections=1"][..usize::from(arguments[0] == "idle")]].concat());
+        assert!(!output.status.success(), "{arguments:?}");
     }
 }

@@ -181,7 +181,6 @@ impl Broker {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
     use std::task::{Context, Waker};
     use std::thread;
 
@@ -193,7 +192,7 @@ mod tests {
     }
 
     fn was_woken(outbox: &Outbox) -> bool {
-        pin!(outbox.woken()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        outbox.poll_woken(&mut Context::from_waker(Waker::noop())).is_ready()
     }
 
     fn broker() -> (Arc<HeldLog>, Broker) {

@@ -6,9 +6,10 @@
 
 use std::collections::VecDeque;
 use std::mem;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 
 use crate::model::{ChannelId, QueueId};
 use crate::queue::Delivery;
@@ -105,7 +106,46 @@ pub struct Outbox {
     outgoing: Mutex<Outgoing>,
     /// Notices that do not wait behind deliveries: a peer that does not read must still be let go on, or closed.
     urgent: Mutex<Vec<Notice>>,
-    wake: Notify,
+    alarm: Alarm,
+}
+
+/// Wakes one task. A lock of its own, that only its task takes unless there is something to wake it for.
+#[derive(Debug, Default)]
+struct Alarm {
+    rings: AtomicBool,
+    sleeper: Mutex<Option<Waker>>,
+}
+
+impl Alarm {
+    fn ring(&self) {
+        // Who rang before and was not heard yet has woken the sleeper, or will.
+        if !self.rings.swap(true, Ordering::AcqRel)
+            && let Some(sleeper) = &*self.sleeper.lock()
+        {
+            sleeper.wake_by_ref();
+        }
+    }
+
+    /// Hears it, once however often it rang.
+    fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.hear() {
+            return Poll::Ready(());
+        }
+        let mut sleeper = self.sleeper.lock();
+        if !sleeper.as_ref().is_some_and(|sleeper| sleeper.will_wake(cx.waker())) {
+            *sleeper = Some(cx.waker().clone());
+        }
+        drop(sleeper);
+        // It may have rung before there was anybody to wake.
+        match self.hear() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    }
+
+    fn hear(&self) -> bool {
+        self.rings.load(Ordering::Relaxed) && self.rings.swap(false, Ordering::AcqRel)
+    }
 }
 
 impl Outbox {
@@ -148,12 +188,12 @@ impl Outbox {
 
     /// Wakes the owner. Not under a queue's lock.
     pub fn wake(&self) {
-        self.wake.notify_one();
+        self.alarm.ring();
     }
 
-    /// Waits until there is something to take. Only the owner waits.
-    pub async fn woken(&self) {
-        self.wake.notified().await;
+    /// Whether there is something to take: once each time that it was woken. Only the owner asks, and is woken.
+    pub fn poll_woken(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.alarm.poll_heard(cx)
     }
 
     /// Swaps what is in the outbox with `empty`, so that buffers are used again. False if there was nothing.

@@ -4,23 +4,27 @@
 //! something in the outbox, the time, the end. A peer that does not read is not read from once its answers
 //! pile up; its deliveries wait in the queues.
 
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rialto_protocol::amqp::{HeaderCheck, PROTOCOL_HEADER, check_protocol_header};
 use rialto_protocol::native::{PREFACE, PrefaceCheck, check_preface};
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Shared;
 use super::read_buffer::ReadBuffer;
 use crate::broker::Outbox;
-use crate::session::Session;
+use crate::model::Timestamp;
 use crate::session::amqp::AmqpSession;
 use crate::session::native::NativeSession;
+use crate::session::{OUTPUT_HIGH, Session};
 
 /// How long a peer may take to hear the last words.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -77,12 +81,8 @@ enum Greeting {
 /// Reads the first bytes, which decide the protocol.
 async fn greet(stream: &mut TcpStream, peer: SocketAddr, input: &mut ReadBuffer) -> io::Result<Greeting> {
     loop {
-        stream.readable().await?;
-        match input.read(stream) {
-            Ok(0) => return Ok(Greeting::Over),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
+        if poll_fn(|cx| input.poll_read(stream, cx)).await? == 0 {
+            return Ok(Greeting::Over);
         }
         match (check_preface(&input.bytes), check_protocol_header(&input.bytes)) {
             (PrefaceCheck::Accepted, _) => {
@@ -93,12 +93,12 @@ async fn greet(stream: &mut TcpStream, peer: SocketAddr, input: &mut ReadBuffer)
                 let _ = input.bytes.split_to(PROTOCOL_HEADER.len());
                 return Ok(Greeting::Amqp);
             }
-            (PrefaceCheck::NeedMore, _) | (_, HeaderCheck::NeedMore) => {}
+            (PrefaceCheck::NeedMore, _) | (_, HeaderCheck::NeedMore) => input.settle(),
             (PrefaceCheck::OtherVersion { .. } | PrefaceCheck::NotNative, HeaderCheck::Refused) => {
                 let (what, answer) = refusal(&input.bytes);
                 tracing::info!(%peer, "connection refused: its first bytes look like {what}");
                 stream.write_all(answer).await?;
-                hang_up(stream, input).await?;
+                let _ = timeout(PATIENCE, hang_up(stream, input)).await;
                 return Ok(Greeting::Over);
             }
         }
@@ -133,91 +133,147 @@ struct Driver<'a> {
     shared: &'a Shared,
 }
 
+/// What a connection waits for besides its outbox and the time.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    /// Something to read.
+    input: bool,
+    /// Room to write.
+    room: bool,
+    /// The end of the server.
+    stop: bool,
+}
+
+/// What a connection was woken for: all of it, so that nothing waits behind something that never ends. Room to write is
+/// made use of in any case.
+#[derive(Debug, Default)]
+struct Awoken {
+    /// So many bytes were read; 0: the peer has ended.
+    read: Option<usize>,
+    outbox: bool,
+    time: bool,
+    stop: bool,
+}
+
 impl Driver<'_> {
     async fn run(mut self) -> io::Result<()> {
         // What came with the preface.
-        self.session.handle_input(&mut self.input.bytes, self.shared.now());
+        self.carry_out(self.shared.now());
         let result = self.turns().await;
         self.session.handle_disconnect(self.shared.now());
         result
     }
 
     async fn turns(&mut self) -> io::Result<()> {
+        // To wait for this anew each time would be two locks that all connections share.
+        let mut stop = pin!(self.shared.parting.cancelled());
+        poll_fn(|cx| Poll::Ready(stop.as_mut().poll(cx).is_ready())).await;
         let mut stopping = false;
-        let timer = sleep_until(Instant::now());
-        tokio::pin!(timer);
+        let mut timer = pin!(sleep_until(Instant::now()));
+        // What the timer is set for.
+        let mut rings_at = Timestamp::NEVER;
+        let mut now = self.shared.now();
+        let mut reads_on = false;
         loop {
-            let blocked = self.write()?;
+            let blocked = self.write(now)?;
             if self.session.is_finished() {
                 return self.part(blocked).await;
             }
+            if std::mem::take(&mut reads_on) {
+                // Who publishes without end must not keep the thread from those that it publishes to: they were woken
+                // and stand behind it, and while they wait their queues outgrow the caches.
+                tokio::task::yield_now().await;
+                now = self.shared.now();
+            }
             if self.session.has_stalled_input() {
-                self.session.handle_input(&mut self.input.bytes, self.shared.now());
+                self.carry_out(now);
                 // Answers without end must not keep the thread from everybody else.
                 tokio::task::yield_now().await;
+                now = self.shared.now();
                 continue;
             }
-            let wait = self.session.next_deadline().map(|at| at.since(self.shared.now()));
-            if let Some(wait) = wait {
-                // Deadlines mostly move away; the timer is set again only for one that comes earlier.
-                let at = Instant::now() + wait;
-                if at < timer.deadline() || timer.is_elapsed() {
-                    timer.as_mut().reset(at);
-                }
+            let deadline = self.session.next_deadline();
+            // Deadlines mostly move away; the timer is set again only for one that comes earlier.
+            if let Some(deadline) = deadline.filter(|deadline| *deadline < rings_at) {
+                rings_at = deadline;
+                timer.as_mut().reset(Instant::now() + deadline.since(now));
             }
-            let interest = match (self.session.wants_input(), blocked) {
-                (true, false) => Interest::READABLE,
-                (true, true) => Interest::READABLE | Interest::WRITABLE,
-                (false, true) => Interest::WRITABLE,
+            let waits = Waits { input: self.session.wants_input(), room: blocked, stop: !stopping };
+            let mut timer = deadline.is_some().then(|| timer.as_mut());
+            let (outbox, shared) = (&*self.outbox, self.shared);
+            let awoken = match waits {
                 // A socket with nothing to write is always writable: to wait for that would be to spin, and a thread
                 // that spins polls no socket for anybody else, such as the consumer that this publisher waits for.
-                (false, false) => Interest::ERROR,
-            };
-            tokio::select! {
-                ready = self.stream.ready(interest) => {
-                    let ready = ready?;
-                    if ready.is_error() {
+                Waits { input: false, room: false, .. } => tokio::select! {
+                    failed = self.stream.ready(Interest::ERROR) => {
+                        failed?;
                         return Err(self.stream.take_error()?.unwrap_or(io::ErrorKind::ConnectionReset.into()));
                     }
-                    if (ready.is_readable() || ready.is_read_closed()) && self.session.wants_input() && !self.read()? {
-                        return Ok(());
-                    }
+                    awoken = poll_fn(|cx| poll_others(outbox, shared, waits, timer.as_mut(), cx)) => awoken,
+                },
+                _ => poll_fn(|cx| self.poll_awoken(waits, timer.as_mut(), cx)).await?,
+            };
+            now = self.shared.now();
+            match awoken.read {
+                Some(0) => return Ok(()),
+                Some(read) => {
+                    reads_on = self.input.is_chunk(read);
+                    self.carry_out(now);
                 }
-                () = self.outbox.woken() => self.session.handle_outbox(self.shared.now()),
-                () = &mut timer, if wait.is_some() => {
-                    self.session.handle_time(self.shared.now());
-                    self.input.release();
-                }
-                () = self.shared.stop.cancelled(), if !stopping => {
-                    stopping = true;
-                    self.session.handle_shutdown("the broker is shutting down", self.shared.now());
-                }
+                None => {}
+            }
+            if awoken.outbox {
+                self.session.handle_outbox(now);
+            }
+            if awoken.time {
+                rings_at = Timestamp::NEVER;
+                self.session.handle_time(now);
+            }
+            if awoken.stop {
+                stopping = true;
+                self.session.handle_shutdown("the broker is shutting down", now);
             }
         }
     }
 
-    /// Reads once. False: the peer has ended.
-    fn read(&mut self) -> io::Result<bool> {
-        match self.input.read(&self.stream) {
-            Ok(0) => Ok(false),
-            Ok(_) => {
-                self.session.handle_input(&mut self.input.bytes, self.shared.now());
-                Ok(true)
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
-            Err(error) => Err(error),
+    /// Looks at everything that is waited for, and reads.
+    fn poll_awoken(
+        &mut self,
+        waits: Waits,
+        timer: Option<&mut Pin<&mut Sleep>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Awoken>> {
+        let mut awoken = Awoken::default();
+        if waits.input
+            && let Poll::Ready(read) = self.input.poll_read(&mut self.stream, cx)
+        {
+            awoken.read = Some(read?);
         }
+        let writable = waits.room && self.stream.poll_write_ready(cx)?.is_ready();
+        match poll_others(&self.outbox, self.shared, waits, timer, cx) {
+            Poll::Ready(others) => Poll::Ready(Ok(Awoken { read: awoken.read, ..others })),
+            Poll::Pending if writable || awoken.read.is_some() => Poll::Ready(Ok(awoken)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Lets the session act on what was read.
+    fn carry_out(&mut self, now: Timestamp) {
+        self.session.handle_input(&mut self.input.bytes, now);
+        self.input.settle();
     }
 
     /// Writes until nothing is left, the socket is full, or it has been this connection's turn for long enough: a
     /// peer that reads as fast as its backlog is written would keep the thread, and its own acks, waiting. True: call
     /// it again when the socket is writable.
-    fn write(&mut self) -> io::Result<bool> {
+    fn write(&mut self, now: Timestamp) -> io::Result<bool> {
         for _ in 0..WRITES_PER_TURN {
-            let out = self.session.poll_output(self.shared.now());
+            let out = self.session.poll_output(now);
             if out.is_empty() {
                 return Ok(false);
             }
+            // Less than a session makes at a time is all that it has.
+            let is_all = out.len() < OUTPUT_HIGH;
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = out.chunks(&mut slices);
             match self.stream.try_write_vectored(&slices[..count]) {
@@ -225,6 +281,9 @@ impl Driver<'_> {
                 Ok(written) => out.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) => return Err(error),
+            }
+            if is_all && out.is_empty() {
+                return Ok(false);
             }
         }
         Ok(true)
@@ -236,7 +295,7 @@ impl Driver<'_> {
         let parting = async {
             while blocked {
                 self.stream.writable().await?;
-                blocked = self.write()?;
+                blocked = self.write(self.shared.now())?;
             }
             hang_up(&mut self.stream, &mut self.input).await
         };
@@ -244,20 +303,29 @@ impl Driver<'_> {
     }
 }
 
-/// Says that nothing more comes, and reads until the peer does the same or patience ends.
+/// Looks at what is waited for besides the socket.
+fn poll_others(
+    outbox: &Outbox,
+    shared: &Shared,
+    waits: Waits,
+    timer: Option<&mut Pin<&mut Sleep>>,
+    cx: &mut Context<'_>,
+) -> Poll<Awoken> {
+    let outbox = outbox.poll_woken(cx).is_ready();
+    let time = timer.is_some_and(|timer| timer.as_mut().poll(cx).is_ready());
+    let stop = waits.stop && shared.is_parting();
+    match outbox || time || stop {
+        true => Poll::Ready(Awoken { read: None, outbox, time, stop }),
+        false => Poll::Pending,
+    }
+}
+
+/// Says that nothing more comes, and reads until the peer does the same. For [`PATIENCE`] at most.
 async fn hang_up(stream: &mut TcpStream, input: &mut ReadBuffer) -> io::Result<()> {
     stream.shutdown().await?;
-    let reading = async {
-        loop {
-            stream.readable().await?;
-            input.bytes.clear();
-            match input.read(stream) {
-                Ok(0) => return Ok(()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    timeout(PATIENCE, reading).await.unwrap_or(Ok(()))
+    while poll_fn(|cx| input.poll_read(stream, cx)).await? > 0 {
+        input.bytes.clear();
+        input.settle();
+    }
+    Ok(())
 }

@@ -16,6 +16,7 @@ mod timers;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -25,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 pub use control::{CONTROL_SOCKET, Control, ControlAnswer, ControlRequest};
 pub use embedded::Embedded;
+pub(crate) use open_files::raise as raise_open_files;
 pub use serve::{ServeError, serve};
 
 use crate::broker::Broker;
@@ -70,6 +72,9 @@ struct Shared {
     clock: SystemClock,
     room: Arc<Semaphore>,
     stop: CancellationToken,
+    /// Wakes the connections when the server stops, behind [`Shared::is_parting`].
+    parting: CancellationToken,
+    is_parting: AtomicBool,
     tasks: TaskTracker,
 }
 
@@ -97,6 +102,8 @@ impl Server {
             clock: SystemClock::new(),
             room,
             stop: CancellationToken::new(),
+            parting: CancellationToken::new(),
+            is_parting: AtomicBool::new(false),
             tasks: TaskTracker::new(),
         };
         Ok(Server { shared: Arc::new(shared), listeners })
@@ -124,6 +131,7 @@ impl Server {
             shared.tasks.spawn(accept(listener, shared.clone()));
         }
         shared.stop.cancelled().await;
+        shared.part();
         shared.tasks.close();
         tokio::time::timeout(shared.options.shutdown_grace, shared.tasks.wait()).await.is_ok()
     }
@@ -163,6 +171,17 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
 impl Shared {
     fn now(&self) -> crate::model::Timestamp {
         self.clock.now()
+    }
+
+    /// Whether connections are to end. Looked at with each turn of each of them, so it is no lock.
+    fn is_parting(&self) -> bool {
+        self.is_parting.load(Ordering::Acquire)
+    }
+
+    /// Has all connections end.
+    fn part(&self) {
+        self.is_parting.store(true, Ordering::Release);
+        self.parting.cancel();
     }
 }
 

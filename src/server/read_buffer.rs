@@ -1,43 +1,171 @@
-//! A connection's read buffer: large while much arrives, small while it idles.
+//! What a connection has read: bytes in a buffer that the connections of a thread share, and what is left of them.
+//!
+//! Invariants: between its turns a connection keeps only the beginning of a frame, so one that idles keeps nothing,
+//! and those that are busy read into the same memory, which stays in the processor's caches. Bytes are read and
+//! carried out without a wait between, so a thread needs one buffer at a time.
 
+use std::cell::Cell;
+use std::future::Future;
 use std::io;
+use std::pin::pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-/// The next read's room doubles when a read fills it and halves when reads stay far below it.
+thread_local! {
+    /// The thread's buffer while nobody reads. Empty of bytes; without memory before the first read.
+    static SHARED: Cell<BytesMut> = Cell::default();
+}
+
+/// See the module.
 #[derive(Debug)]
 pub(super) struct ReadBuffer {
+    /// What has been read and not been carried out.
     pub(super) bytes: BytesMut,
-    room: usize,
-    room_max: usize,
+    /// Whether `bytes` lie in the thread's buffer.
+    is_shared: bool,
+    read_chunk: usize,
 }
 
 impl ReadBuffer {
-    const ROOM_MIN: usize = 4 << 10;
+    /// A beginning that is longer keeps the buffer it lies in: to move it at each read would cost more.
+    const MOVED_MAX: usize = 16 << 10;
 
-    pub(super) fn new(room_max: usize) -> Self {
-        ReadBuffer { bytes: BytesMut::new(), room: Self::ROOM_MIN, room_max: room_max.max(Self::ROOM_MIN) }
+    /// How many times what is read at once a shared buffer may have become for the sake of a long frame.
+    const GROWN_MAX: usize = 4;
+
+    /// Reads `read_chunk` bytes at a time.
+    pub(super) fn new(read_chunk: usize) -> Self {
+        ReadBuffer { bytes: BytesMut::new(), is_shared: false, read_chunk }
     }
 
-    /// Reads what is there, up to the room. 0: the peer has ended.
-    pub(super) fn read(&mut self, stream: &TcpStream) -> io::Result<usize> {
-        // A frame longer than the room wants its rest at once.
-        self.bytes.reserve(self.room);
-        let count = stream.try_read_buf(&mut self.bytes)?;
-        if count >= self.room {
-            self.room = (self.room * 2).min(self.room_max);
-        } else if count < self.room / 8 {
-            self.room = (self.room / 2).max(Self::ROOM_MIN);
+    /// Reads what is there, up to its chunk. 0: the peer has ended. [`ReadBuffer::settle`] when it is carried out.
+    pub(super) fn poll_read(
+        &mut self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        ready!(stream.poll_read_ready(cx))?;
+        self.borrow();
+        // It knows a socket for empty when it gives less than there was room for, and does not ask it again.
+        let read = pin!(stream.read_buf(&mut self.bytes)).poll(cx);
+        if !matches!(read, Poll::Ready(Ok(_))) {
+            self.settle();
         }
-        Ok(count)
+        read
     }
 
-    /// Gives memory back if nothing is left in the buffer.
-    pub(super) fn release(&mut self) {
-        if self.bytes.is_empty() {
-            self.bytes = BytesMut::new();
-            self.room = Self::ROOM_MIN;
+    /// Whether so much was read that there may be more.
+    pub(super) fn is_chunk(&self, read: usize) -> bool {
+        read >= self.read_chunk
+    }
+
+    /// Makes room for a chunk.
+    fn borrow(&mut self) {
+        if !self.is_shared && self.bytes.len() <= Self::MOVED_MAX {
+            let mut shared = SHARED.take();
+            shared.reserve(self.bytes.len() + self.read_chunk);
+            if shared.capacity() > Self::GROWN_MAX * self.read_chunk + Self::MOVED_MAX {
+                shared = BytesMut::with_capacity(self.bytes.len() + self.read_chunk);
+            }
+            shared.extend_from_slice(&self.bytes);
+            self.bytes = shared;
+            self.is_shared = true;
         }
+        self.bytes.reserve(self.read_chunk);
+    }
+
+    /// Gives the thread its buffer back and keeps what is left, unless that is long.
+    pub(super) fn settle(&mut self) {
+        if !self.is_shared || self.bytes.len() > Self::MOVED_MAX {
+            return;
+        }
+        let left = match self.bytes.is_empty() {
+            true => BytesMut::new(),
+            false => BytesMut::from(&self.bytes[..]),
+        };
+        let mut shared = std::mem::replace(&mut self.bytes, left);
+        shared.clear();
+        SHARED.set(shared);
+        self.is_shared = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const CHUNK: usize = 64 << 10;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (peer, listener.accept().await.unwrap().0)
+    }
+
+    /// Reads until so many bytes are there.
+    async fn fill(input: &mut ReadBuffer, stream: &mut TcpStream, len: usize) {
+        while input.bytes.len() < len {
+            poll_fn(|cx| input.poll_read(stream, cx)).await.unwrap();
+            input.settle();
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_read_comes_before_the_next_and_takes_no_more_memory_than_it_is_long() {
+        let (mut peer, mut stream) = pair().await;
+        let mut input = ReadBuffer::new(CHUNK);
+        peer.write_all(b"one two").await.unwrap();
+        poll_fn(|cx| input.poll_read(&mut stream, cx)).await.unwrap();
+        let _ = input.bytes.split_to(4);
+        input.settle();
+        assert_eq!((&input.bytes[..], input.bytes.capacity()), (&b"two"[..], 3));
+        peer.write_all(b" three").await.unwrap();
+        fill(&mut input, &mut stream, 9).await;
+        assert_eq!(&input.bytes[..], b"two three");
+    }
+
+    #[tokio::test]
+    async fn connections_of_a_thread_read_into_one_buffer_and_keep_none_of_it() {
+        let (mut peer, mut stream) = pair().await;
+        let (mut other_peer, mut other_stream) = pair().await;
+        let (mut input, mut other) = (ReadBuffer::new(CHUNK), ReadBuffer::new(CHUNK));
+        let mut places = Vec::new();
+        for _ in 0..2 {
+            for (peer, stream, input) in
+                [(&mut peer, &mut stream, &mut input), (&mut other_peer, &mut other_stream, &mut other)]
+            {
+                peer.write_all(b"heartbeat").await.unwrap();
+                poll_fn(|cx| input.poll_read(stream, cx)).await.unwrap();
+                places.push(input.bytes.as_ptr());
+                input.bytes.clear();
+                input.settle();
+                assert_eq!(input.bytes.capacity(), 0);
+            }
+        }
+        assert!(places.iter().all(|place| *place == places[0]));
+    }
+
+    #[tokio::test]
+    async fn the_beginning_of_a_long_frame_stays_where_it_is_and_others_read_meanwhile() {
+        let (mut peer, mut stream) = pair().await;
+        let (mut other_peer, mut other_stream) = pair().await;
+        let (mut input, mut other) = (ReadBuffer::new(CHUNK), ReadBuffer::new(CHUNK));
+        let long: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+        let (first, last) = long.split_at(50_000);
+        peer.write_all(first).await.unwrap();
+        fill(&mut input, &mut stream, first.len()).await;
+        other_peer.write_all(b"short").await.unwrap();
+        fill(&mut other, &mut other_stream, 5).await;
+        peer.write_all(last).await.unwrap();
+        fill(&mut input, &mut stream, long.len()).await;
+        assert!(input.bytes[..] == long && other.bytes[..] == *b"short");
     }
 }

@@ -14,6 +14,7 @@ use crate::config::{ListenAddress, Settings};
 use crate::model::VhostName;
 use crate::queue::QueueLimits;
 use crate::routing::RoutingLimits;
+use crate::session::amqp::Greeting;
 use crate::session::{AmqpOptions, SessionOptions};
 use crate::store::StoreError;
 
@@ -56,7 +57,7 @@ pub async fn serve(
     stop: CancellationToken,
     ready: impl FnOnce(&[SocketAddr]),
 ) -> Result<(), ServeError> {
-    super::open_files::raise_limit(settings.server.connections_max.into());
+    super::open_files::raise_for(settings.server.connections_max.into());
     let mut addresses = Vec::new();
     for address in &settings.server.listen {
         let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
@@ -183,15 +184,14 @@ fn options(settings: &Settings) -> ServerOptions {
 
 fn amqp_options(settings: &Settings) -> AmqpOptions {
     let amqp = &settings.amqp;
-    let own = AmqpOptions::default();
+    let version = match amqp.announce_version.as_str() {
+        "" => env!("CARGO_PKG_VERSION"),
+        version => version,
+    };
     AmqpOptions {
         frame_max: amqp.frame_max.as_u32(),
         heartbeat: (!amqp.heartbeat.is_zero()).then_some(amqp.heartbeat),
-        announce_product: amqp.announce_product.clone(),
-        announce_version: match amqp.announce_version.is_empty() {
-            true => own.announce_version,
-            false => amqp.announce_version.clone(),
-        },
+        greeting: Greeting::new(&amqp.announce_product, version),
         consumer_timeout: (!amqp.consumer_timeout.is_zero()).then_some(amqp.consumer_timeout),
         uncommitted_max: amqp.uncommitted_max.bytes(),
     }

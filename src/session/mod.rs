@@ -30,8 +30,9 @@ use crate::model::Timestamp;
 /// twenty bytes can ask for an answer of a million times that.
 const UNREAD_ANSWERS_MAX: usize = 4 << 20;
 
-/// Bytes that may wait for the socket before no more deliveries are encoded.
-const OUTPUT_HIGH: usize = 512 << 10;
+/// Bytes that may wait for the socket before no more deliveries are encoded: a session whose output is shorter has
+/// nothing more to say for now.
+pub(crate) const OUTPUT_HIGH: usize = 512 << 10;
 
 /// From this length on, a stretch of bytes is sent from where it is instead of being copied.
 const SLICE_LEAST: usize = 16 << 10;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rialto_protocol::native;
 
+use super::amqp::Greeting;
+
 /// Limits of a connection.
 #[derive(Clone, Debug)]
 pub struct SessionOptions {
@@ -40,10 +42,8 @@ pub struct AmqpOptions {
     pub frame_max: u32,
     /// Time between heartbeats that is offered, in whole seconds; none: no heartbeats unless the client wishes them.
     pub heartbeat: Option<Duration>,
-    /// `product` in the server's properties. Some clients behave differently towards `RabbitMQ`.
-    pub announce_product: String,
-    /// `version` in the server's properties.
-    pub announce_version: String,
+    /// What the broker says of itself.
+    pub greeting: Greeting,
     /// How long a consumer may hold a message without settling it; none: for ever. Queues and consumers may say
     /// otherwise with `x-consumer-timeout`.
     pub consumer_timeout: Option<Duration>,
@@ -83,8 +83,7 @@ impl Default for AmqpOptions {
         AmqpOptions {
             frame_max: 131_072,
             heartbeat: Some(Duration::from_secs(60)),
-            announce_product: "Rialto".to_owned(),
-            announce_version: env!("CARGO_PKG_VERSION").to_owned(),
+            greeting: Greeting::default(),
             consumer_timeout: Some(Duration::from_secs(30 * 60)),
             uncommitted_max: 64 << 20,
         }

@@ -1,7 +1,6 @@
 //! For tests of both sessions: a broker whose log and catalog commit when a test says so, and whether an outbox was
 //! woken.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
@@ -73,5 +72,5 @@ impl HeldDisk {
 
 /// Whether the outbox was woken since this was asked last.
 pub(super) fn was_woken(outbox: &Outbox) -> bool {
-    pin!(outbox.woken()).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    outbox.poll_woken(&mut Context::from_waker(Waker::noop())).is_ready()
 }

@@ -2,14 +2,21 @@
 //!
 //! Invariants: bytes leave in the order they came, and none that is held before what it waits for is safe. A frame may
 //! be begun in [`WriteQueue::buffer`] and large pieces of it put in with [`WriteQueue::insert`]; nothing is sent before
-//! [`WriteQueue::seal`], nor is anything held inside of a frame.
+//! [`WriteQueue::seal`], nor is anything held inside of a frame. Who has nothing to write keeps no buffer: sessions of a
+//! thread use one after the other, so that those that idle cost nothing and the others meet warm memory.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::broker::Commit;
+
+thread_local! {
+    /// A buffer that nobody uses. Empty of bytes, and without memory before the first has been used.
+    static SPARE: Cell<BytesMut> = Cell::default();
+}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -33,7 +40,7 @@ struct Stretch {
 }
 
 impl WriteQueue {
-    /// Capacity that an empty buffer may keep for the next time.
+    /// Capacity that an empty buffer may have to be kept for who comes next.
     const KEEP: usize = 256 << 10;
 
     /// Held stretches from which on the last one waits for more and takes in what would be another: a small answer
@@ -42,12 +49,12 @@ impl WriteQueue {
 
     /// Where small things are appended.
     pub fn buffer(&mut self) -> &mut BytesMut {
-        &mut self.last().buffer
+        self.last().buffer()
     }
 
     /// Where frames are appended that wait for nothing, in front of everything that is held.
     pub fn free_buffer(&mut self) -> &mut BytesMut {
-        &mut self.free.buffer
+        self.free.buffer()
     }
 
     /// Puts a large piece behind what is in the buffer now, without copying it.
@@ -132,6 +139,13 @@ impl WriteQueue {
 }
 
 impl Stretch {
+    fn buffer(&mut self) -> &mut BytesMut {
+        if self.buffer.capacity() == 0 {
+            self.buffer = SPARE.take();
+        }
+        &mut self.buffer
+    }
+
     fn insert(&mut self, bytes: Bytes) {
         self.inserts_len += bytes.len();
         self.inserts.push((self.buffer.len(), bytes));
@@ -166,7 +180,7 @@ impl Stretch {
             self.push_part(small);
             next.parts.drain(..).for_each(|part| self.push_part(part));
         }
-        self.buffer.extend_from_slice(&next.buffer);
+        self.buffer().extend_from_slice(&next.buffer);
     }
 
     fn len(&self) -> usize {
@@ -184,9 +198,14 @@ impl Stretch {
             self.parts_len -= part.len();
             self.parts.pop_front();
         }
-        self.buffer.advance(written);
-        if self.buffer.is_empty() && self.buffer.capacity() > WriteQueue::KEEP {
-            self.buffer = BytesMut::new();
+        if written < self.buffer.len() {
+            return self.buffer.advance(written);
+        }
+        debug_assert_eq!(written, self.buffer.len(), "no more than there was");
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        if (1..=WriteQueue::KEEP).contains(&buffer.capacity()) {
+            SPARE.set(buffer);
         }
     }
 }
@@ -247,6 +266,21 @@ mod tests {
         assert!(!queue.is_held());
         queue.buffer().extend_from_slice(b"free");
         assert_eq!(read(&mut queue, 3), b"seven free");
+    }
+
+    #[test]
+    fn who_has_written_everything_keeps_no_buffer_and_the_next_uses_it() {
+        let (mut one, mut other) = (WriteQueue::default(), WriteQueue::default());
+        one.buffer().extend_from_slice(&[1; 1000]);
+        assert_eq!(read(&mut one, 300).len(), 1000);
+        assert_eq!(one.free.buffer.capacity(), 0);
+        other.buffer().extend_from_slice(&[2; 10]);
+        one.buffer().extend_from_slice(&[3; 10]);
+        assert_eq!(read(&mut one, 10), [3; 10]);
+        assert_eq!(read(&mut other, 10), [2; 10]);
+        other.buffer().extend_from_slice(&[4; WriteQueue::KEEP + 1]);
+        read(&mut other, WriteQueue::KEEP * 2);
+        assert!(SPARE.take().capacity() <= WriteQueue::KEEP);
     }
 
     #[test]

@@ -5,19 +5,21 @@
 //! own), `scratch` (folders), `leftovers` (what has to be ended), `running` (a broker while it is measured), `round` (one flow), `traffic` (the two ends as a
 //! round sees them), `native`, `amqp`, `nats`, `relay` and `disk` (the ends), `pace` (open loop), `confirm_times`,
 //! `usage` (CPU and memory), `listener` (whose), `report` (a flow's medians, table, JSON), `findings` (those of
-//! what is no flow), `backlog` (queues filled, then drained).
+//! what is no flow), `idle` and `churn` (connections without messages) with their `visitor`, `backlog` (queues
+//! filled, then drained).
 //! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
 //! clock starts; brokers that a measurement starts listen on loopback and end with it. Not here: the client that
 //! applications use (`rialto-client`), whose comfort would be measured along.
 
 mod amqp;
 mod backlog;
+mod churn;
 mod confirm_times;
 mod contender;
 mod disk;
 mod error;
-#[allow(dead_code)] // until its first caller
 mod findings;
+mod idle;
 mod leftovers;
 mod listener;
 mod native;
@@ -34,6 +36,7 @@ mod running;
 mod scratch;
 mod traffic;
 mod usage;
+mod visitor;
 
 use std::io::Write as _;
 
@@ -48,6 +51,7 @@ pub(super) use options::Options;
 use super::output::written;
 use super::signal::Interrupt;
 use super::{ExitCode, Failure};
+use crate::server::raise_open_files;
 
 /// Measures all contenders in turn, round by round, so that what else the machine does meets all alike.
 fn in_turn<T>(
@@ -77,17 +81,17 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         Options::Latency(options) => options.job(),
         Options::Fanout(options) => options.job(),
         Options::Limit(options) => options.job(),
-        Options::Backlog(options) => {
-            let job = options.job()?;
-            end_children_when_interrupted()?;
-            return print_findings(&job.measure()?, job.json);
-        }
+        Options::Idle(options) => return told(&|| options.run(), options.json),
+        Options::Churn(options) => return told(&|| options.run(), options.json),
+        Options::Backlog(options) => return told(&|| options.run(), options.json),
         Options::Relay(options) => {
             relay::serve(options.publishers, options.consumers, options.copies)?;
             return Ok(ExitCode::Success);
         }
     }?;
     end_children_when_interrupted()?;
+    // Shells mostly start with 1024: each connection takes one file or two.
+    raise_open_files();
     let report = measure(&job)?;
     let text = if job.json { report.json() + "\n" } else { report.text() };
     written(std::io::stdout().write_all(text.as_bytes()))?;
@@ -98,8 +102,10 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
     }
 }
 
-/// Prints what a scenario that is no flow found.
-fn print_findings(findings: &Findings, json: bool) -> Result<ExitCode, Failure> {
+/// Runs a measurement that is no flow and prints what it found.
+fn told(measurement: &dyn Fn() -> BenchResult<Findings>, json: bool) -> Result<ExitCode, Failure> {
+    end_children_when_interrupted()?;
+    let findings = measurement()?;
     let text = if json { findings.json() + "\n" } else { findings.text() };
     written(std::io::stdout().write_all(text.as_bytes()))?;
     Ok(ExitCode::Success)

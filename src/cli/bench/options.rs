@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::backlog::{Backlog, EXAMPLES as BACKLOG_EXAMPLES};
 use super::contender::{Contender, NATS_PROGRAM, Wire, amqp_address};
 use super::error::{BenchError, BenchResult};
 use super::plan::{Acks, Plan, STAMP_LEN};
@@ -22,6 +21,8 @@ Examples:
   rialto bench throughput --persistent --confirms 1000 --against jetstream,jetstream-unsynced
   rialto bench fanout --queues 100
   rialto bench backlog --messages 1000000 --persistent
+  rialto bench idle --connections 5000 --protocol amqp --against rabbitmq
+  rialto bench churn --protocol amqp --against rabbitmq
   rialto bench limit --size '1 KiB'                 # what this machine could do at most
   rialto bench throughput --json > run.json
 
@@ -55,8 +56,14 @@ pub(in super::super) enum Options {
     #[command(after_help = "Example:\n  rialto bench fanout --queues 100 --size 128 --against limit,nats")]
     Fanout(Fanout),
     /// Queues filled while nobody consumes, then drained: rates, memory per message
-    #[command(after_help = BACKLOG_EXAMPLES)]
-    Backlog(Backlog),
+    #[command(after_help = super::backlog::EXAMPLES)]
+    Backlog(super::backlog::Backlog),
+    /// Connections that do nothing: memory of each, CPU of all
+    #[command(after_help = super::idle::EXAMPLES)]
+    Idle(super::idle::Idle),
+    /// Clients that come and go: connect, channel, declare, delete, close
+    #[command(after_help = super::churn::EXAMPLES)]
+    Churn(super::churn::Churn),
     /// A bare TCP relay of the same bytes: what no broker on this machine can pass
     #[command(after_help = "Example:\n  rialto bench limit --size 128")]
     Limit(Limit),
@@ -449,7 +456,7 @@ pub(super) fn parse_span(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text.trim())
         .map_err(|_| "write a duration with its unit, like 500ms, 30s or 5m".to_owned())
 }

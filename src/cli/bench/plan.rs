@@ -1,5 +1,6 @@
 //! What is sent and how it is measured: checked options, the same for every contender.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use super::error::{BenchError, BenchResult};
@@ -95,6 +96,17 @@ impl Plan {
         })
     }
 
+    /// The queues that a publishing connection sends to, in turn: one, if that makes no queue get more than another.
+    /// As with applications: thousands of connections do not each send to thousands of queues.
+    pub(super) fn sent_to(&self, publisher: u32) -> Range<u32> {
+        let own = publisher % self.queues;
+        match self.publishers % self.queues {
+            _ if self.fanout => 0..1,
+            0 => own..own + 1,
+            _ => 0..self.queues,
+        }
+    }
+
     /// How many messages to send at a time: as told, or what fills a block, but never more than a part of the
     /// window, so that publishing goes on while confirms are on their way.
     pub(super) fn batch(told: Option<u32>, size: usize, confirms: Option<u32>) -> u32 {
@@ -155,6 +167,21 @@ mod tests {
                 assert!(read.iter().all(|&n| n == 1), "{queues} queues, {consumers} consumers: {read:?}");
             }
         }
+    }
+
+    #[test]
+    fn every_queue_is_sent_to_as_much_as_any_other_and_by_few_publishers() {
+        for (publishers, queues) in [(1, 1), (4, 1), (1, 4), (4, 4), (8, 4), (3, 2), (2, 3)] {
+            let plan = Plan { queues, publishers, ..Plan::short() };
+            let mut sent = vec![0.0; queues as usize];
+            for publisher in 0..publishers {
+                let queues = plan.sent_to(publisher);
+                queues.clone().for_each(|queue| sent[queue as usize] += 1.0 / queues.len() as f64);
+            }
+            assert!(sent.iter().all(|share| *share == sent[0]), "{publishers} to {queues}: {sent:?}");
+        }
+        let plan = Plan { queues: 4, publishers: 8, ..Plan::short() };
+        assert_eq!((plan.sent_to(1), plan.sent_to(7)), (1..2, 3..4));
     }
 
     #[test]

@@ -21,11 +21,23 @@ use super::plan::Plan;
 use super::traffic::{Answers, Consumer, Ends, Publisher};
 use super::usage::Meter;
 
+/// How long it may take to start one more thread.
+const START_EACH: Duration = Duration::from_micros(200);
+
 /// How often the round looks at memory and progress.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// Longest time a publisher sleeps until it looks whether the round is over.
+/// Longest time a publisher sleeps until it looks whether the round is over, and how often all of them together look
+/// at most: thousands that only looked would cost more than those that send.
 const NAP_MAX: Duration = Duration::from_millis(50);
+const LOOKS_PER_SECOND: u32 = 2000;
+
+/// Time that a sleeper commonly takes to be awake. A publisher on a rate gets up so much earlier and spins until a message
+/// is due: else the machine's own slowness would be charged to all who are measured, and hide how they differ.
+const WAKING: Duration = Duration::from_micros(30);
+
+/// Most publishers that do so.
+const SPINNING_MAX: u32 = 2;
 
 /// Stack of a connection's thread: they keep their buffers on the heap, and there may be thousands.
 const STACK: usize = 256 << 10;
@@ -96,8 +108,8 @@ impl Shared {
 pub(super) fn run(plan: &Plan, ends: Ends, broker: Option<Meter>) -> BenchResult<Measured> {
     let Ends { publishers, consumers, clean_up } = ends;
     let sockets = Sockets::of(&publishers, &consumers)?;
-    // Threads take a moment to start; all begin from here.
-    let lead = Duration::from_millis(20);
+    // Threads take a moment to start; all begin from here. What is due before would have to be caught up with.
+    let lead = Duration::from_millis(20) + START_EACH * (publishers.len() + consumers.len()) as u32;
     let begin = (lead + plan.warm_up).as_nanos() as u64;
     let shared = Arc::new(Shared {
         epoch: Instant::now(),
@@ -364,6 +376,9 @@ fn publish_paced(
 ) -> BenchResult<()> {
     // By default the kernel may wake a sleeper 50 µs late, to save power; that would be most of a latency.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    let nap_max = NAP_MAX.max(Duration::from_secs(1) * plan.publishers / LOOKS_PER_SECOND);
+    // Each may spin on a core of its own, if there are so few.
+    let waking = if plan.publishers <= SPINNING_MAX { WAKING } else { Duration::ZERO };
     let (mut sent, mut start) = (0, Start(false));
     while !shared.stop.load(Ordering::Relaxed) {
         start.look(publisher, shared);
@@ -371,7 +386,10 @@ fn publish_paced(
         let count = pace.due_by(now).saturating_sub(sent).min(plan.batch.into()) as u32;
         if count == 0 {
             let nap = Duration::from_nanos(pace.due(sent).saturating_sub(now));
-            thread::sleep(nap.min(NAP_MAX));
+            match nap.checked_sub(waking) {
+                Some(nap) => thread::sleep(nap.min(nap_max)),
+                None => std::hint::spin_loop(),
+            }
             continue;
         }
         let due = |message: u32| pace.due(sent + u64::from(message));

@@ -60,7 +60,6 @@ impl Running {
     }
 
     /// What is spoken with it.
-    #[allow(dead_code)] // until its first caller
     pub(super) fn speech(&self) -> &Speech {
         &self.speech
     }

@@ -30,12 +30,12 @@ impl Meter {
 
     /// Resident memory in bytes.
     pub(super) fn rss(&self) -> Option<u64> {
-        kib(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?, "VmRSS:")
+        kib_of("VmRSS:", &fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
     }
 
-    /// Resident memory in bytes that is no copy of a file: the heap, stacks.
+    /// Resident memory in bytes that is no file's: what the process has allocated, and its stacks.
     pub(super) fn anonymous(&self) -> Option<u64> {
-        kib(&fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?, "RssAnon:")
+        kib_of("RssAnon:", &fs::read_to_string(format!("/proc/{}/status", self.pid)).ok()?)
     }
 }
 
@@ -48,8 +48,8 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-/// Bytes of a line of `/proc/<pid>/status`.
-fn kib(status: &str, name: &str) -> Option<u64> {
+/// A line of `/proc/<pid>/status`, in bytes.
+fn kib_of(name: &str, status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib << 10)
@@ -67,7 +67,8 @@ mod tests {
 
     #[test]
     fn resident_memory_is_read_in_bytes() {
-        assert_eq!(kib("Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t     3 kB\n", "VmRSS:"), Some(3072));
-        assert_eq!(kib("Name:\tx\n", "VmRSS:"), None);
+        let status = "Name:\tx\nVmHWM:\t  99 kB\nVmRSS:\t     3 kB\nRssAnon:\t 2 kB\n";
+        assert_eq!((kib_of("VmRSS:", status), kib_of("RssAnon:", status)), (Some(3072), Some(2048)));
+        assert_eq!(kib_of("VmRSS:", "Name:\tx\n"), None);
     }
 }

@@ -7,11 +7,10 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
-use bytes::Bytes;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    ConnectionOpen, ConnectionOpenOk, ConnectionStart, ConnectionStartOk, ConnectionTune, ConnectionTuneOk,
-    FRAME_MIN_SIZE, Method, MethodId,
+    ConnectionOpen, ConnectionOpenOk, ConnectionStartOk, ConnectionTune, ConnectionTuneOk, FRAME_MIN_SIZE,
+    Method, MethodId,
 };
 use rialto_protocol::types::{FieldTable, FieldValue};
 
@@ -54,19 +53,6 @@ pub(super) struct Capabilities {
     pub(super) retunes_consumers: bool,
 }
 
-/// What RabbitMQ announces, and so do we: each of them is kept.
-const SERVER_CAPABILITIES: [&str; 9] = [
-    "publisher_confirms",
-    "exchange_exchange_bindings",
-    "basic.nack",
-    "consumer_cancel_notify",
-    "connection.blocked",
-    "consumer_priorities",
-    "authentication_failure_close",
-    "per_consumer_qos",
-    "direct_reply_to",
-];
-
 /// How long a client whose values are refused, or whose login is and who cannot be told, hears nothing before the
 /// socket is closed. RabbitMQ does the same: it slows down who guesses passwords.
 const SILENT_CLOSE_DELAY: Duration = Duration::from_secs(3);
@@ -94,30 +80,7 @@ fn text(table: &FieldTable, name: &str) -> String {
 
 impl AmqpSession {
     pub(super) fn send_start(&mut self) {
-        let mut capabilities = FieldTable::new();
-        for name in SERVER_CAPABILITIES {
-            capabilities = capabilities.with(name, true);
-        }
-        let options = &self.options.amqp;
-        let server_properties = FieldTable::new()
-            .with("capabilities", capabilities)
-            .with("cluster_name", "rialto@localhost")
-            .with("copyright", "Copyright (c) the Rialto authors")
-            .with("information", "Licensed under the Apache License 2.0 or the MIT licence")
-            .with("platform", "Rust")
-            .with("product", options.announce_product.as_str())
-            .with("version", options.announce_version.as_str())
-            .with("compat", "RabbitMQ 4.x");
-        self.say(
-            0,
-            Method::ConnectionStart(ConnectionStart {
-                version_major: 0,
-                version_minor: 9,
-                server_properties,
-                mechanisms: Bytes::from_static(b"PLAIN"),
-                locales: Bytes::from_static(b"en_US"),
-            }),
-        );
+        self.out.buffer().extend_from_slice(self.options.amqp.greeting.frame());
     }
 
     pub(super) fn handle_handshake(&mut self, method: Method) -> Result<(), Fault> {
@@ -219,7 +182,7 @@ impl AmqpSession {
             outbox: self.outbox.clone(),
         });
         let info = guard.info();
-        tracing::info!(peer = %self.peer, connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
+        tracing::debug!(peer = %self.peer, connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
         self.say(0, Method::ConnectionOpenOk(ConnectionOpenOk::default()));
         self.state =
             State::Open(Box::new(Open::new(id, vhost, guard, Capabilities::read(&properties), tuned)));

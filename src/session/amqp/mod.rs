@@ -9,7 +9,7 @@
 //!
 //! Leaving is passed through at once unless something that was answered waits for the disk.
 //!
-//! Rooms: `handshake`, `channel` and `unacked` (state of a channel), `topology` (exchanges and queues), `publishing`
+//! Rooms: `greeting` and `handshake`, `channel` and `unacked` (state of a channel), `topology` (exchanges and queues), `publishing`
 //! (frame by frame) and `whole_publishes` (the ordinary case), `transactions`, `consuming`, `settling`, `delivering` (outbox to bytes), `closing` (all ways to end), `fault`.
 //! Invariants: everything one read brought is carried out before the next; publishes and settlements of a read are
 //! collected and carried out together, before any other method. Not here: the protocol header (`server`), the rules
@@ -21,6 +21,7 @@ mod confirms;
 mod consuming;
 mod delivering;
 mod fault;
+mod greeting;
 mod handshake;
 mod publishing;
 mod settling;
@@ -58,6 +59,7 @@ use channel::{Channel, ChannelSlot, Consumer, Mode};
 use closing::LastWords;
 use confirms::{Confirm, Tracked};
 use fault::{Fault, Refusal};
+pub use greeting::Greeting;
 use handshake::{Capabilities, Step, Tuned};
 
 /// See the module.

@@ -73,7 +73,7 @@ impl NativeSession {
             channels: AtomicU32::new(0),
             outbox: self.outbox.clone(),
         });
-        tracing::info!(peer = %self.peer, connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");
+        tracing::debug!(peer = %self.peer, connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");
         let options = Arc::clone(&self.options);
         let welcome = Welcome {
             frame_max,

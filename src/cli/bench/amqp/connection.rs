@@ -16,7 +16,7 @@ use super::super::error::{BenchError, BenchResult, Doing};
 use super::walker::{Arrived, FRAME_MAX, Walker};
 
 /// The one channel that the generator uses on a connection.
-pub(super) const CHANNEL: u16 = 1;
+pub(in super::super) const CHANNEL: u16 = 1;
 
 /// How long an answer to a request may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -204,7 +204,8 @@ fn frame_max(offer: &ConnectionTune) -> u32 {
     }
 }
 
-fn start_ok(address: &Address, name: &str) -> ConnectionStartOk {
+/// Who connects, and what it can be told.
+pub(in super::super) fn start_ok(address: &Address, name: &str) -> ConnectionStartOk {
     // So that a wrong password is told, not only shown by an end of the connection.
     let capabilities = FieldTable::new()
         .with("authentication_failure_close", true)

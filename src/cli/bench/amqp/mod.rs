@@ -15,4 +15,5 @@ mod unconfirmed;
 mod walker;
 
 pub(super) use block::Block;
+pub(super) use connection::{CHANNEL, start_ok};
 pub(super) use setup::{connect, unsupported};

@@ -139,11 +139,12 @@ fn publisher(address: &Address, plan: &Plan, names: &Names, number: u32) -> Benc
     if plan.confirms.is_some() {
         connection.request(ConfirmSelect { no_wait: false }, MethodId::CONFIRM_SELECT_OK)?;
     }
-    let (exchange, first_key) = names.route(plan, 0);
+    let queues = plan.sent_to(number);
+    let (exchange, first_key) = names.route(plan, queues.start);
     let block = Block::new(plan, &exchange, &first_key, connection.frame_max());
     let routing_keys = match plan.fanout {
         true => vec![first_key],
-        false => (0..plan.queues).map(|queue| names.queue(queue)).collect(),
+        false => queues.map(|queue| names.queue(queue)).collect(),
     };
     connection.begin_traffic()?;
     Ok(Publisher::new(connection, block, routing_keys, number, plan.confirms))

@@ -80,22 +80,26 @@ pub(in super::super) struct Backlog {
     rounds: u32,
     /// One JSON object, for scripts
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
     #[command(flatten)]
     whom: Whom,
 }
 
 /// What the command line asks for, checked.
 #[derive(Debug)]
-pub(super) struct Job {
+struct Job {
     messages: u64,
     plan: Plan,
     contenders: Vec<Contender>,
-    pub(super) json: bool,
 }
 
 impl Backlog {
-    pub(super) fn job(self) -> BenchResult<Job> {
+    /// Measures all contenders in turn.
+    pub(super) fn run(&self) -> BenchResult<Findings> {
+        self.job()?.measure()
+    }
+
+    fn job(&self) -> BenchResult<Job> {
         let contenders = self.whom.contenders()?;
         let refused = |text: String| Err(BenchError::Options(text));
         if self.messages < u64::from(self.publishers) {
@@ -142,14 +146,13 @@ impl Backlog {
                 _ => {}
             }
         }
-        Ok(Job { messages: self.messages, plan, contenders, json: self.json })
+        Ok(Job { messages: self.messages, plan, contenders })
     }
 }
 
 impl Job {
-    /// Measures all contenders in turn.
-    pub(super) fn measure(&self) -> BenchResult<Findings> {
-        let Job { messages, plan, contenders, .. } = self;
+    fn measure(&self) -> BenchResult<Findings> {
+        let Job { messages, plan, contenders } = self;
         let results = in_turn(contenders, plan.rounds, |contender| self.round(contender))?;
         let kind = if plan.persistent { "persistent" } else { "transient" };
         let title = format!(

@@ -13,7 +13,7 @@ use super::super::error::{BenchError, BenchResult, Doing};
 use super::walker::{Arrived, Walker};
 
 /// The one channel that the generator uses on a connection.
-pub(super) const CHANNEL: u16 = 1;
+pub(in super::super) const CHANNEL: u16 = 1;
 
 /// How long an answer to a request may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -229,7 +229,8 @@ impl Connection {
     }
 }
 
-fn login(address: &Address, name: &str) -> Login {
+/// Who connects.
+pub(in super::super) fn login(address: &Address, name: &str) -> Login {
     Login {
         mechanism: ShortStr::truncated("PLAIN"),
         response: Bytes::from(format!("\0{}\0{}", address.user, address.password)),

@@ -13,4 +13,5 @@ mod setup;
 mod walker;
 
 pub(super) use block::Block;
+pub(super) use connection::{CHANNEL, login};
 pub(super) use setup::connect;

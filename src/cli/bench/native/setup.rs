@@ -131,11 +131,12 @@ fn publisher(address: &Address, plan: &Plan, names: &Names, number: u32) -> Benc
             "{batch} such messages are longer than a frame ({max} bytes)"
         )));
     }
-    let routes = if plan.fanout { 1 } else { plan.queues };
-    for route in 1..=routes {
+    let queues = plan.sent_to(number);
+    let routes = queues.len() as u32;
+    for (route, queue) in (1..).zip(queues) {
         let (exchange, routing_key) = match plan.fanout {
             true => (names.exchange(), ShortStr::truncated("")),
-            false => (ShortStr::truncated(""), names.queue(route - 1)),
+            false => (ShortStr::truncated(""), names.queue(queue)),
         };
         connection.send(&Command::DefineRoute { route, exchange, routing_key })?;
     }

@@ -10,8 +10,8 @@ use super::walker::{Arrived, Message, Walker};
 /// How long the server may take to greet, and to answer before the traffic begins.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Headers are how JetStream sends what is no message, and no one to answer a question.
-const CONNECT: &str = concat!(
+/// Who connects. Headers are how JetStream sends what is no message, and no one to answer a question.
+pub(in super::super) const CONNECT: &str = concat!(
     r#"CONNECT {"verbose":false,"pedantic":false,"tls_required":false,"lang":"rust","name":"rialto bench","version":""#,
     env!("CARGO_PKG_VERSION"),
     r#"","protocol":1,"headers":true,"no_responders":true}"#,

@@ -17,6 +17,7 @@ use super::error::{BenchError, BenchResult};
 use super::plan::{Acks, Plan};
 use super::traffic::Ends;
 
+pub(super) use connection::CONNECT;
 use connection::Connection;
 use consumer::Consumer;
 use publisher::Publisher;

@@ -1,6 +1,7 @@
 //! A publishing connection: blocks of `PUB` lines; where a stream answers for each message, while the window allows.
 
 use std::net::TcpStream;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
@@ -22,8 +23,10 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Publisher {
     connection: Connection,
     block: Block,
-    /// Queues that are published to in turn.
+    /// Queues of all publishers.
     queues: u32,
+    /// Those that it sends to, in turn.
+    sent_to: Range<u32>,
     turn: u32,
     confirms: Option<Confirms>,
     listened_at: Instant,
@@ -53,6 +56,7 @@ impl Publisher {
     ) -> BenchResult<Self> {
         connection.takes(plan.size)?;
         let queues = if plan.fanout { 1 } else { plan.queues };
+        let sent_to = plan.sent_to(number);
         let confirms = answered.map(|(_, max)| Confirms {
             max: max.into(),
             unconfirmed: 0,
@@ -65,7 +69,8 @@ impl Publisher {
             connection,
             block: Block::new(plan, subject, answered.map(|(reply, _)| reply)),
             queues,
-            turn: number % queues,
+            turn: sent_to.start + number % sent_to.len() as u32,
+            sent_to,
             confirms,
             listened_at: Instant::now(),
         })
@@ -130,7 +135,10 @@ impl traffic::Publisher for Publisher {
             confirms.waiting[self.turn as usize].published(count.into());
         }
         self.connection.write(self.block.messages(count))?;
-        self.turn = (self.turn + 1) % self.queues;
+        self.turn = match self.turn + 1 {
+            end if end == self.sent_to.end => self.sent_to.start,
+            next => next,
+        };
         if self.confirms.is_none() && self.listened_at.elapsed() > LISTEN_EVERY {
             self.listened_at = Instant::now();
             self.connection.listen()?;
