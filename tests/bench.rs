@@ -190,6 +190,38 @@ fn amqp_is_measured_alike() {
     }
 }
 
+fn backlog(arguments: &[&str]) -> Value {
+    let output = bench(&[&["backlog", "--messages=20000", "--size=64", "--json"], arguments].concat());
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("--json prints one object")
+}
+
+#[test]
+fn a_backlog_is_filled_and_comes_back_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("broker.toml");
+    // Most of it must leave memory.
+    fs::write(&config, "memory.queue_bodies = \"512 KiB\"\n").unwrap();
+    let config = format!("--config={}", config.display());
+    for arguments in [
+        &["--persistent"][..],
+        &["--protocol=amqp", "--auto-ack"],
+        &["--publishers=20", "--batch=1", "--confirms=1", "--persistent"],
+        &["--publishers=7", "--batch=3", "--queues=5", "--protocol=amqp"],
+        &["--rounds=2", "--batch=500"],
+    ] {
+        let report = backlog(&[arguments, &[&config]].concat());
+        assert_eq!(report["scenario"]["measurement"], "backlog");
+        let median = &report["results"][0]["median"];
+        for figure in ["fill_per_s", "drain_per_s", "drain_first_tenth_per_s", "drain_last_tenth_per_s"] {
+            assert!(median[figure].as_f64() > Some(0.0), "{figure} of {arguments:?}: {median}");
+        }
+        for figure in ["held_bytes_per_message", "peak_bytes_per_message", "fill_cpu_us_per_message"] {
+            assert!(median[figure].is_number(), "{figure} of {arguments:?}: {median}");
+        }
+    }
+}
+
 /// A held-back publisher is not read from, and must not keep its thread from the consumer that it waits for.
 #[test]
 fn a_publisher_that_is_held_back_at_every_turn_loses_nothing() {
@@ -355,6 +387,10 @@ fn what_a_contender_cannot_do_is_refused_before_anything_runs() {
         &["topic", "--against=jetstream"],
         &["topic", "--bindings=0"],
         &["topic", "--keys=10000001"],
+        &["backlog", "--against=limit"],
+        &["backlog", "--against=jetstream"],
+        &["backlog", "--messages=10", "--publishers=11"],
+        &["backlog", "--protocol=nats"],
         &["throughput", "--url=http://127.0.0.1"],
     ] {
         let output = bench(arguments);

@@ -80,6 +80,7 @@ fn every_command_has_help_with_examples() {
         &["bench", "fanout"],
         &["bench", "limit"],
         &["bench", "plot"],
+        &["bench", "backlog"],
         &["completions"],
     ] {
         let output = run(&[command, &["--help"]].concat());

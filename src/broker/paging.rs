@@ -17,6 +17,9 @@ use crate::store::LogError;
 /// Bytes that are read at once, unless one message is longer.
 const READ: u32 = 512 << 10;
 
+/// Bytes of runs of one record that are read together.
+const TOGETHER: u32 = 64 << 10;
+
 /// Bytes of transient messages that are written to an overflow file at once.
 const SPILL: u64 = 1 << 20;
 
@@ -83,8 +86,23 @@ impl QueueCell {
 
     /// False: it cannot be read now, and stays where it is.
     fn load_run(&self, queue: &mut Queue, run: &PagedRun, now: Timestamp, effects: &mut Effects) -> bool {
-        let loaded =
-            self.read(run.location, run.from, run.len).map(|messages| queue.page_in(run, messages, effects));
+        let behind = queue.page_behind(run, TOGETHER.saturating_sub(run.len));
+        let len = behind.iter().map(|next| next.len).fold(run.len, u32::saturating_add);
+        let mut read = self.read(run.location, run.from, len);
+        if read.is_err() && len > run.len {
+            // Whatever is wrong behind it, it may be whole.
+            read = self.read(run.location, run.from, run.len);
+        }
+        let loaded = read.map(|messages| {
+            let mut messages = messages.into_iter();
+            let mut next = |run: &PagedRun, effects: &mut Effects| {
+                let messages = messages.by_ref().take(run.count as usize).collect();
+                queue.page_in(run, messages, effects)
+            };
+            let taken = next(run, effects);
+            behind.iter().for_each(|run| _ = next(run, effects));
+            taken
+        });
         match loaded {
             Ok(taken) if taken > 0 => {}
             Ok(_) => {
@@ -133,10 +151,14 @@ impl QueueCell {
         if resident <= KEEP_LEAST || !core.log.is_durable() {
             return;
         }
-        let keep = match core.pressure.is_tight() {
-            true => KEEP_LEAST.max(core.limits.queue_bodies / 16),
-            false => core.limits.queue_bodies.max(KEEP_LEAST),
+        let bodies = core.limits.queue_bodies;
+        let keep = match (core.pressure.is_tight(), queue.consumer_count()) {
+            (true, _) => bodies / 16,
+            // What it keeps is for consumers that must not wait for the disk. Who comes first is served from this.
+            (false, 0) => bodies / 4,
+            (false, _) => bodies,
         };
+        let keep = keep.max(KEEP_LEAST);
         if resident <= keep {
             return;
         }

@@ -82,6 +82,14 @@ impl Dying {
         }
     }
 
+    /// Runs at the front, with nothing between them.
+    pub(super) fn front_runs(&self) -> impl Iterator<Item = PagedRun> {
+        self.waiting.iter().map_while(|dead| match dead {
+            Dead::Run(run, _) => Some(*run),
+            Dead::Message(..) => None,
+        })
+    }
+
     /// Takes the first run.
     pub(super) fn pop_run(&mut self) -> Option<(PagedRun, DeathReason)> {
         let run = *self.front_run()?;

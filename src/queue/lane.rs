@@ -4,7 +4,7 @@
 //! order go to the nearer end if their place is close to it, else into a small ordered map beside the buffer:
 //! a peer that rejects a million messages in random order costs O(log n) each, never O(n).
 //! A message that leaves from the middle (expiry, paging) leaves a hole that keeps its place.
-//! Messages that are not in memory stand in a map of their own, as runs. Buffer, map and runs together are the lane.
+//! Messages that are not in memory stand in a list of their own, as runs. Buffer, map and runs together are the lane.
 //!
 //! Invariants: buffer, map and runs are each in LSN order, and no LSN is in two of them; the buffer starts with a
 //! message, not a hole; at most about half of it are holes.
@@ -17,6 +17,7 @@ use crate::model::{Location, Lsn, Message, Timestamp};
 use super::entry::{Entry, Held};
 use super::expiry::Expiry;
 use super::paged::{Item, PagedRun};
+use super::run_list::{Inserted, RunList};
 use super::spare::give_back_spare;
 use super::stats::memory_of;
 
@@ -26,14 +27,15 @@ const NEAR: usize = 32;
 const HOLES: usize = 32;
 /// Late messages that are looked at, at most, each time some are paged out.
 const LATE_LOOKED_AT: usize = 1024;
+/// Runs that are gathered, the last ones first, before they are put in their places, which is done in order.
+const GATHERED_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(super) struct Lane {
     slots: VecDeque<Slot>,
     holes: usize,
     late: BTreeMap<Lsn, Held>,
-    /// By their first LSN.
-    runs: BTreeMap<Lsn, PagedRun>,
+    runs: RunList,
 }
 
 /// What was paged out.
@@ -67,26 +69,35 @@ impl Lane {
         self.runs.len()
     }
 
+    /// Bytes of memory that the runs cost.
+    pub(super) fn runs_memory(&self) -> u64 {
+        self.runs.memory()
+    }
+
+    /// Whether the first message is not in memory.
+    pub(super) fn begins_with_run(&self) -> bool {
+        let first = self.runs.first_place();
+        first.is_some_and(|first| self.front().is_none_or(|(front, _)| first < front))
+    }
+
     /// The first messages, if they are not in memory.
-    pub(super) fn front_run(&self) -> Option<&PagedRun> {
-        let (first, run) = self.runs.first_key_value()?;
-        self.front().is_none_or(|(front, _)| *first < front).then_some(run)
+    pub(super) fn front_run(&self) -> Option<PagedRun> {
+        if self.begins_with_run() { self.runs.first() } else { None }
     }
 
     /// The run that begins with this LSN.
-    pub(super) fn run(&self, first: Lsn) -> Option<&PagedRun> {
-        self.runs.get(&first)
+    pub(super) fn run(&self, first: Lsn) -> Option<PagedRun> {
+        self.runs.get(first)
     }
 
     /// Whether no other run has messages in the place of this one.
     pub(super) fn is_free_for(&self, run: &PagedRun) -> bool {
-        let before = self.runs.range(..run.end()).next_back();
-        before.is_none_or(|(_, before)| before.end() <= run.first)
+        self.runs.last_before(run.end()).is_none_or(|before| before.end() <= run.first)
     }
 
     /// Takes the run that begins with this LSN.
     pub(super) fn remove_run(&mut self, first: Lsn) -> Option<PagedRun> {
-        self.runs.remove(&first)
+        self.runs.remove(first)
     }
 
     /// Takes the first message, or the run that begins with it.
@@ -98,21 +109,13 @@ impl Lane {
     }
 
     /// Puts a run in its place, as part of its neighbours if they go together.
-    pub(super) fn insert_run(&mut self, mut run: PagedRun, expiry: &mut Expiry) {
+    pub(super) fn insert_run(&mut self, run: PagedRun, expiry: &mut Expiry) {
         debug_assert!(self.is_free_for(&run), "{run:?} is in the queue twice");
-        if let Some(next) = self.runs.get(&run.end()).copied()
-            && run.append(&next)
-        {
-            self.runs.remove(&next.first);
-            next.deadline().into_iter().for_each(|deadline| expiry.left(deadline));
+        let Inserted { absorbed, is_absorbed } = self.runs.insert(run);
+        absorbed.and_then(|next| next.deadline()).into_iter().for_each(|deadline| expiry.left(deadline));
+        if !is_absorbed {
+            run.deadline().into_iter().for_each(|deadline| expiry.add(deadline));
         }
-        if let Some((_, before)) = self.runs.range_mut(..run.first).next_back()
-            && before.append(&run)
-        {
-            return;
-        }
-        run.deadline().into_iter().for_each(|deadline| expiry.add(deadline));
-        self.runs.insert(run.first, run);
     }
 
     /// Turns messages into runs, from the last one on, until `excess` bytes are out of memory or nothing more can go.
@@ -124,7 +127,7 @@ impl Lane {
         expiry: &mut Expiry,
     ) -> PagedOut {
         let mut out = PagedOut::default();
-        let mut last: Option<PagedRun> = None;
+        let mut gathered = Vec::new();
         let mut walk = Walk::from(self.slots.len());
         while out.memory < excess
             && let Some((at, location)) = walk.next(&self.slots, stored)
@@ -133,7 +136,7 @@ impl Lane {
             let held = slot.held.take().expect("the walk stops at messages");
             let run = out.add(slot.lsn, &held, location, expiry);
             self.holes += 1;
-            self.collect(run, &mut last, expiry);
+            self.gather(run, &mut gathered, expiry);
         }
         while self.slots.back().is_some_and(|slot| slot.held.is_none()) {
             self.slots.pop_back();
@@ -152,12 +155,10 @@ impl Lane {
             if let Some(location) = stored(&held.message) {
                 let run = out.add(lsn, held, location, expiry);
                 self.late.remove(&lsn);
-                self.collect(run, &mut last, expiry);
+                self.gather(run, &mut gathered, expiry);
             }
         }
-        if let Some(last) = last {
-            self.insert_run(last, expiry);
-        }
+        self.insert_gathered(&mut gathered, expiry);
         out
     }
 
@@ -176,13 +177,20 @@ impl Lane {
     }
 
     /// Adds a message before those that were paged out last.
-    fn collect(&mut self, mut run: PagedRun, last: &mut Option<PagedRun>, expiry: &mut Expiry) {
-        if let Some(last) = last.take()
-            && !run.append(&last)
-        {
-            self.insert_run(last, expiry);
+    fn gather(&mut self, mut run: PagedRun, gathered: &mut Vec<PagedRun>, expiry: &mut Expiry) {
+        match gathered.last_mut() {
+            Some(last) if run.append(last) => *last = run,
+            _ => {
+                if gathered.len() >= GATHERED_MAX {
+                    self.insert_gathered(gathered, expiry);
+                }
+                gathered.push(run);
+            }
         }
-        *last = Some(run);
+    }
+
+    fn insert_gathered(&mut self, gathered: &mut Vec<PagedRun>, expiry: &mut Expiry) {
+        gathered.drain(..).rev().for_each(|run| self.insert_run(run, expiry));
     }
 
     /// Puts a message in its place. Its LSN must not be here already.
@@ -275,12 +283,17 @@ impl Lane {
     pub(super) fn change_expiry(&mut self, change: &impl Fn(Timestamp, &mut Timestamp)) {
         let slots = self.slots.iter_mut().filter_map(|slot| slot.held.as_mut());
         slots.chain(self.late.values_mut()).for_each(|held| change(held.enqueued, &mut held.expires));
-        self.runs.values_mut().for_each(|run| change(run.enqueued, &mut run.expires));
+        self.runs.for_each_mut(|run| change(run.enqueued, &mut run.expires));
+    }
+
+    /// Its runs from the one that begins here on, in order.
+    pub(super) fn runs_from(&self, first: Lsn) -> impl Iterator<Item = PagedRun> {
+        self.runs.iter_from(first)
     }
 
     /// Its runs, in order.
-    pub(super) fn runs(&self) -> impl DoubleEndedIterator<Item = &PagedRun> {
-        self.runs.values()
+    pub(super) fn runs(&self) -> impl Iterator<Item = PagedRun> {
+        self.runs.iter()
     }
 
     /// Its messages in memory, in no particular order.
@@ -295,11 +308,9 @@ impl Lane {
         assert!(self.slots.iter().is_sorted_by(|a, b| a.lsn < b.lsn), "the buffer is out of order");
         assert_eq!(self.slots.iter().filter(|slot| slot.held.is_none()).count(), self.holes);
         assert!(self.holes <= HOLES + 1 + self.slots.len() / 2, "too many holes");
-        let mut before = Lsn(0);
-        for (first, run) in &self.runs {
-            assert!(run.count > 0 && run.first == *first && *first >= before, "runs overlap: {run:?}");
-            before = run.end();
-            let inside = self.iter().find(|(lsn, _)| (*first..before).contains(lsn));
+        self.runs.check_invariants();
+        for run in self.runs.iter() {
+            let inside = self.iter().find(|(lsn, _)| (run.first..run.end()).contains(lsn));
             assert!(inside.is_none(), "{inside:?} is in {run:?}, too");
         }
     }

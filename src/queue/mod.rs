@@ -53,6 +53,7 @@ mod paged;
 mod paging;
 mod ready;
 mod restore;
+mod run_list;
 mod settlement;
 mod spare;
 mod spill;
@@ -85,6 +86,7 @@ pub use effects::{
     Settle, SettleError, Verdict,
 };
 pub use paged::{PagedRun, RUN_OVERHEAD};
+pub use paging::RUNS_TOGETHER_MAX;
 pub use spill::Spill;
 pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
 
@@ -474,8 +476,8 @@ impl Queue {
         }
     }
 
-    /// Bytes of all messages it holds in memory, with [`MESSAGE_OVERHEAD`] for each, and [`RUN_OVERHEAD`] for each run of
-    /// others.
+    /// Bytes of all messages it holds in memory, with [`MESSAGE_OVERHEAD`] for each, and what is remembered of
+    /// others: [`RUN_OVERHEAD`] for each run of them, less where they are many.
     pub fn memory_bytes(&self) -> u64 {
         self.ready.memory() + self.delayed.memory() + self.dying.memory() + self.unacked.memory
     }

@@ -1,17 +1,17 @@
 //! Messages of a queue that are not in memory: where their bytes are, and what the queue must remember about them.
 //!
 //! Neighbours of one record that have everything else in common are one run, so that a long queue costs memory by the
-//! batch, not by the message.
+//! batch, not by the message; many runs that are alike cost a few bytes each (`run_list`).
 //!
-//! Invariants: 64 bytes however many messages it stands for; no other message of the queue has its place between those
+//! Invariants: 64 bytes at most however many messages it stands for; no other message of the queue has its place between those
 //! of a run. Not here: where runs wait (`lane`, `delayed`), when they are loaded (`paging`).
 
-use crate::model::{Location, Lsn, Message, StoredRun, Timestamp};
+use crate::model::{Location, Lsn, Message, SegmentId, StoredRun, Timestamp};
 
 use super::entry::{Entry, Held};
 use super::expiry::Deadline;
 
-/// Bytes of memory that a run costs: its place in an ordered map with room to grow.
+/// Bytes of memory that a run costs among few: its place in a list with room to grow.
 pub const RUN_OVERHEAD: u64 = 112;
 
 /// Neighbours of one record, with consecutive LSNs, that wait in a queue and are not in memory.
@@ -40,6 +40,9 @@ pub struct PagedRun {
     /// When they expire.
     pub expires: Timestamp,
 }
+
+/// Numbers that a run is packed as: see [`PagedRun::to_row`].
+pub(super) const COLUMNS: usize = 10;
 
 /// A message, or a run of them that is not in memory.
 #[derive(Debug)]
@@ -87,6 +90,11 @@ impl PagedRun {
         }
     }
 
+    /// Whether another one stands right behind it in its record.
+    pub(super) fn is_before(&self, next: &PagedRun) -> bool {
+        self.location == next.location && self.from.checked_add(self.len) == Some(next.from)
+    }
+
     /// Whether this is the run that `asked` was, though it may be longer by now.
     pub(super) fn is_same(&self, asked: &PagedRun) -> bool {
         (self.first, self.location, self.from) == (asked.first, asked.location, asked.from)
@@ -122,6 +130,49 @@ impl PagedRun {
         })
     }
 
+    /// As numbers that mostly go on evenly from one run to the next, those first that do so least.
+    pub(super) fn to_row(self) -> [u64; COLUMNS] {
+        let PagedRun { first, location, count, from, len, returns, failures, priority, .. } = self;
+        let (never, expires) = match self.expires {
+            Timestamp::NEVER => (1, 0),
+            expires => (0, expires.as_micros().wrapping_sub(self.enqueued.as_micros())),
+        };
+        [
+            self.enqueued.as_micros(),
+            location.offset.into(),
+            first.0,
+            len.into(),
+            from.into(),
+            count.into(),
+            u64::from(len).wrapping_sub(self.body_bytes),
+            expires,
+            u64::from(location.segment.0) << 9 | u64::from(priority) << 1 | never,
+            u64::from(returns) << 32 | u64::from(failures),
+        ]
+    }
+
+    /// Back from [`PagedRun::to_row`].
+    pub(super) fn from_row(row: [u64; COLUMNS]) -> PagedRun {
+        let [enqueued, offset, first, len, from, count, around_bodies, expires, kind, came_back] = row;
+        let expires = match kind & 1 {
+            1 => Timestamp::NEVER,
+            _ => Timestamp::from_micros(enqueued.wrapping_add(expires)),
+        };
+        PagedRun {
+            first: Lsn(first),
+            location: Location { segment: SegmentId((kind >> 9) as u32), offset: offset as u32 },
+            count: count as u32,
+            from: from as u32,
+            len: len as u32,
+            returns: (came_back >> 32) as u32,
+            failures: came_back as u32,
+            priority: (kind >> 1) as u8,
+            body_bytes: len.wrapping_sub(around_bodies),
+            enqueued: Timestamp::from_micros(enqueued),
+            expires,
+        }
+    }
+
     /// How the journal knows it.
     pub(super) fn stored(&self) -> StoredRun {
         StoredRun { first: self.first, count: self.count, location: self.location }
@@ -140,5 +191,39 @@ mod tests {
     #[test]
     fn a_run_takes_one_cache_line() {
         assert_eq!(size_of::<PagedRun>(), 64);
+    }
+
+    #[test]
+    fn a_run_comes_back_from_its_numbers_whatever_they_are() {
+        let least = PagedRun {
+            first: Lsn(0),
+            location: Location::default(),
+            count: 1,
+            from: 0,
+            len: 0,
+            returns: 0,
+            failures: 0,
+            priority: 0,
+            body_bytes: 0,
+            enqueued: Timestamp::default(),
+            expires: Timestamp::default(),
+        };
+        let most = PagedRun {
+            first: Lsn(u64::MAX),
+            location: Location::from_u64(u64::MAX),
+            count: u32::MAX,
+            from: u32::MAX,
+            len: u32::MAX,
+            returns: u32::MAX,
+            failures: u32::MAX,
+            priority: u8::MAX,
+            body_bytes: u64::MAX,
+            enqueued: Timestamp::from_micros(u64::MAX - 1),
+            expires: Timestamp::NEVER,
+        };
+        let dead_before = PagedRun { expires: Timestamp::from_micros(u64::MAX - 2), ..most };
+        for run in [least, most, dead_before, PagedRun { body_bytes: 7, ..least }] {
+            assert_eq!(PagedRun::from_row(run.to_row()), run);
+        }
     }
 }

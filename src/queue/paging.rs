@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! while let Some(run) = queue.page_wanted() {      // under the queue's lock
-//!     read the entries of `run`, or a prefix of whole ones
+//!     read the entries of `run`, or a prefix of whole ones (and of those that `page_behind` says)
 //!     queue.page_in(&run, messages, out);
 //!     queue.dispatch(now, out);
 //! }
@@ -21,6 +21,9 @@ use super::Queue;
 use super::effects::{DeathReason, Effects};
 use super::paged::PagedRun;
 
+/// Runs that are read with one that is wanted: see [`Queue::page_behind`].
+pub const RUNS_TOGETHER_MAX: usize = 512;
+
 impl Queue {
     /// What has to be loaded before the queue can go on: messages that died and are to be dead letters; the next
     /// messages, if a consumer has room or too many are there and they have to go one by one. Costs next to nothing
@@ -29,7 +32,7 @@ impl Queue {
         if let Some(run) = self.dying.front_run() {
             return Some(*run);
         }
-        let run = *self.ready.front_run()?;
+        let run = self.ready.front_run()?;
         (self.consumers.has_room() || self.is_overfull()).then_some(run)
     }
 
@@ -37,7 +40,29 @@ impl Queue {
     /// is due, so that the next message is the one that the `get` finds. It does not wait for what is dying.
     pub fn page_wanted_for_get(&mut self, now: Timestamp, out: &mut Effects) -> Option<PagedRun> {
         self.pass_time(now, out);
-        self.ready.front_run().copied()
+        self.ready.front_run()
+    }
+
+    /// Runs that are wanted next, in order, and stand right behind one that is wanted in the same record: they can be
+    /// read with it, and where a record holds many runs, finding one of them costs as much as reading a hundred. At most
+    /// `bytes_max` bytes of entries and [`RUNS_TOGETHER_MAX`] runs.
+    pub fn page_behind(&self, run: &PagedRun, bytes_max: u32) -> Vec<PagedRun> {
+        let mut behind = Vec::new();
+        let (mut last, mut room) = (*run, bytes_max);
+        let mut add = |next: PagedRun| {
+            let left = room.checked_sub(next.len);
+            let goes = behind.len() < RUNS_TOGETHER_MAX && last.is_before(&next) && left.is_some();
+            if let Some(left) = left.filter(|_| goes) {
+                (last, room) = (next, left);
+                behind.push(next);
+            }
+            goes
+        };
+        match self.dying.front_run().is_some_and(|dying| dying.is_same(run)) {
+            true => _ = self.dying.front_runs().skip(1).all(&mut add),
+            false => _ = self.ready.runs_from(run.priority, run.first).skip(1).all(&mut add),
+        }
+        behind
     }
 
     /// Takes the messages of a run into memory: all of them, or the first ones, in order; the rest stays where it is.

@@ -10,7 +10,7 @@ use crate::model::{Location, Lsn, Message, Timestamp};
 use super::entry::Entry;
 use super::expiry::{Deadline, Expiry};
 use super::lane::Lane;
-use super::paged::{Item, PagedRun, RUN_OVERHEAD};
+use super::paged::{Item, PagedRun};
 use super::stats::memory_of;
 
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub(super) struct Ready {
     paged: u64,
     /// In how many runs they are.
     runs: usize,
+    /// What is remembered of them.
+    runs_memory: u64,
 }
 
 impl Ready {
@@ -44,9 +46,9 @@ impl Ready {
         self.body_bytes
     }
 
-    /// Bytes of the messages in memory with a fixed overhead for each, and one for each run of others.
+    /// Bytes of the messages in memory with a fixed overhead for each, and what is remembered of others.
     pub(super) fn memory(&self) -> u64 {
-        self.memory + self.runs as u64 * RUN_OVERHEAD
+        self.memory + self.runs_memory
     }
 
     /// Of that, the bytes of the messages in memory: what paging gives back.
@@ -61,11 +63,14 @@ impl Ready {
 
     /// Whether there is a next message, and it is in memory.
     pub(super) fn has_front(&self) -> bool {
-        self.count > 0 && self.front_run().is_none()
+        match self.runs {
+            0 => self.count > 0,
+            _ => self.first_lane().is_some_and(|lane| !self.lanes[lane].begins_with_run()),
+        }
     }
 
     /// The next messages to be delivered, if they are not in memory.
-    pub(super) fn front_run(&self) -> Option<&PagedRun> {
+    pub(super) fn front_run(&self) -> Option<PagedRun> {
         match self.runs {
             0 => None,
             _ => self.lanes.get(self.first_lane()?)?.front_run(),
@@ -95,10 +100,16 @@ impl Ready {
         let priority = usize::from(run.priority);
         self.occupy(priority);
         let lane = &mut self.lanes[priority];
-        let before = lane.run_count();
+        let before = (lane.run_count(), lane.runs_memory());
         lane.insert_run(run, &mut self.expiry);
-        self.runs = self.runs + lane.run_count() - before;
+        self.runs = self.runs + lane.run_count() - before.0;
+        self.runs_memory = self.runs_memory + lane.runs_memory() - before.1;
         self.forget_stale();
+    }
+
+    /// The run that begins with this message, and those behind it.
+    pub(super) fn runs_from(&self, priority: u8, first: Lsn) -> impl Iterator<Item = PagedRun> {
+        self.lanes.get(usize::from(priority)).into_iter().flat_map(move |lane| lane.runs_from(first))
     }
 
     /// Whether no other run has messages in the place of this one.
@@ -148,9 +159,7 @@ impl Ready {
         while let Some(due) = self.expiry.pop_due(now) {
             let lane = &mut self.lanes[usize::from(due.priority)];
             if self.runs > 0 && lane.run(due.lsn).is_some_and(|run| run.expires == due.at) {
-                let run = lane.remove_run(due.lsn).expect("it was there just now");
-                self.removed_run(&run);
-                return Some(Item::Run(run));
+                return self.remove_run(due.priority, due.lsn).map(Item::Run);
             }
             if let Some(entry) = lane.remove(due.lsn, |held| held.expires == due.at) {
                 self.removed(&entry);
@@ -163,7 +172,7 @@ impl Ready {
 
     /// Takes the next messages to be delivered, which are not in memory.
     pub(super) fn pop_run(&mut self) -> Option<PagedRun> {
-        let run = *self.front_run()?;
+        let run = self.front_run()?;
         self.take_run(&run)
     }
 
@@ -171,7 +180,14 @@ impl Ready {
     pub(super) fn take_run(&mut self, run: &PagedRun) -> Option<PagedRun> {
         let lane = self.lanes.get_mut(usize::from(run.priority))?;
         lane.run(run.first).filter(|now| now.is_same(run))?;
-        let run = lane.remove_run(run.first)?;
+        self.remove_run(run.priority, run.first)
+    }
+
+    fn remove_run(&mut self, priority: u8, first: Lsn) -> Option<PagedRun> {
+        let lane = self.lanes.get_mut(usize::from(priority))?;
+        let before = lane.runs_memory();
+        let run = lane.remove_run(first)?;
+        self.runs_memory = self.runs_memory + lane.runs_memory() - before;
         self.removed_run(&run);
         Some(run)
     }
@@ -189,9 +205,10 @@ impl Ready {
             if excess == 0 {
                 break;
             }
-            let before = lane.run_count();
+            let before = (lane.run_count(), lane.runs_memory());
             let out = lane.page_out(excess, stored, &mut self.expiry);
-            self.runs = self.runs + lane.run_count() - before;
+            self.runs = self.runs + lane.run_count() - before.0;
+            self.runs_memory = self.runs_memory + lane.runs_memory() - before.1;
             self.memory -= out.memory;
             messages += out.messages;
         }
@@ -228,6 +245,7 @@ impl Ready {
     /// Changes when messages expire, given when they came. Looks at every one.
     pub(super) fn change_expiry(&mut self, change: impl Fn(Timestamp, &mut Timestamp)) {
         self.lanes.iter_mut().for_each(|lane| lane.change_expiry(&change));
+        self.runs_memory = self.lanes.iter().map(Lane::runs_memory).sum();
         self.rebuild_expiry();
     }
 
@@ -276,7 +294,7 @@ impl Ready {
     fn rebuild_expiry(&mut self) {
         let messages = self.lanes.iter().flat_map(Lane::iter);
         let messages = messages.filter_map(|(lsn, held)| Deadline::of(lsn, held.expires, held.priority));
-        let runs = self.lanes.iter().flat_map(Lane::runs).filter_map(PagedRun::deadline);
+        let runs = self.lanes.iter().flat_map(Lane::runs).filter_map(|run| run.deadline());
         self.expiry.rebuild(messages.chain(runs));
     }
 
@@ -306,7 +324,8 @@ impl Ready {
             }
         }
         assert_eq!((self.count, self.body_bytes, self.memory), (count, body_bytes, memory));
-        assert_eq!((self.paged, self.runs), (paged, runs));
+        let runs_memory = self.lanes.iter().map(Lane::runs_memory).sum();
+        assert_eq!((self.paged, self.runs, self.runs_memory), (paged, runs, runs_memory));
         self.expiry.check_invariants(deadlines);
     }
 }

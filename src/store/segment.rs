@@ -166,6 +166,22 @@ impl IndexBuilder {
         Self::default()
     }
 
+    /// An index whose entries were put together elsewhere.
+    pub(in crate::store) fn of(bytes: BytesMut, records: u32) -> Self {
+        IndexBuilder { bytes, records }
+    }
+
+    /// Its entries.
+    pub(in crate::store) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets all, and keeps the room.
+    pub(in crate::store) fn clear(&mut self) {
+        self.bytes.clear();
+        self.records = 0;
+    }
+
     /// Bytes collected: what it costs in memory, and will cost on disk.
     pub fn len(&self) -> usize {
         self.bytes.len()

@@ -6,12 +6,13 @@
 //! is measured), `round` (one flow), `traffic` (the two ends as a round sees them), `native`, `amqp`, `nats`, `relay` and
 //! `disk` (the ends), `pace` (open loop), `confirm_times`, `usage` (CPU and memory), `listener` (whose), `report` (a
 //! flow's medians, table, JSON), `findings` (those of what is no flow), `idle` and `churn` (connections without messages)
-//! with their `visitor`, `plot` (pictures of all).
+//! with their `visitor`, `backlog` (queues filled, then drained), `plot` (pictures of all).
 //! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
 //! clock starts; brokers that a measurement starts listen on loopback and end with it. Not here: the client that
 //! applications use (`rialto-client`), whose comfort would be measured along.
 
 mod amqp;
+mod backlog;
 mod churn;
 mod confirm_times;
 mod contender;
@@ -86,6 +87,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         Options::Plot(options) => return Ok(options.run().map(|()| ExitCode::Success)?),
         Options::Idle(options) => return told(&|| options.run(), options.json),
         Options::Churn(options) => return told(&|| options.run(), options.json),
+        Options::Backlog(options) => return told(&|| options.run(), options.json),
         Options::Relay(options) => {
             relay::serve(options.publishers, options.consumers, options.copies)?;
             return Ok(ExitCode::Success);

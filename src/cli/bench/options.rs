@@ -21,6 +21,7 @@ Examples:
   rialto bench throughput --persistent --confirms 1000 --protocol amqp --against rabbitmq,disk
   rialto bench throughput --persistent --confirms 1000 --against jetstream,jetstream-unsynced
   rialto bench fanout --queues 100
+  rialto bench backlog --messages 1000000 --persistent
   rialto bench idle --connections 5000 --protocol amqp --against rabbitmq
   rialto bench churn --protocol amqp --against rabbitmq
   rialto bench topic --bindings 100000 --protocol amqp --against rabbitmq
@@ -56,6 +57,9 @@ pub(in super::super) enum Options {
     /// One publisher, many queues: copies per second
     #[command(after_help = "Example:\n  rialto bench fanout --queues 100 --size 128 --against limit,nats")]
     Fanout(Fanout),
+    /// Queues filled while nobody consumes, then drained: rates, memory per message
+    #[command(after_help = super::backlog::EXAMPLES)]
+    Backlog(super::backlog::Backlog),
     /// Connections that do nothing: memory of each, CPU of all
     #[command(after_help = super::idle::EXAMPLES)]
     Idle(super::idle::Idle),
@@ -513,7 +517,7 @@ fn nats_endpoint(text: &str) -> String {
 }
 
 /// A body: at least the bytes that carry its time, at most what a broker takes by default.
-fn parse_body_size(text: &str) -> Result<Size, String> {
+pub(super) fn parse_body_size(text: &str) -> Result<Size, String> {
     let size: Size = text.parse()?;
     match size {
         size if size < Size::new(STAMP_LEN as u64) => {

@@ -97,6 +97,29 @@ fn paged_messages_are_counted_and_cost_next_to_no_memory() {
 }
 
 #[test]
+fn a_record_for_each_message_costs_a_few_bytes_and_they_come_back_in_order() {
+    let mut it = paging(with_dead_letters(QueueOptions { max_priority: 2, ..QueueOptions::default() }));
+    let mut wanted = [Vec::new(), Vec::new(), Vec::new()];
+    for number in 0..3000u32 {
+        let priority = (number % 7 % 3) as u8;
+        it.publish_with(number * 222, 1, None, priority);
+        wanted[usize::from(priority)].push(u64::from(number) + 1);
+        if number % 50 == 0 {
+            it.page_out();
+        }
+        it.host.pass(u64::from(number % 3));
+    }
+    it.page_out();
+    assert_eq!(it.paged(), 3000);
+    let loose = 3 * 4 * 128 * RUN_OVERHEAD;
+    assert!(it.host.queue.memory_bytes() < loose + 3000 * 16, "{}", it.host.queue.memory_bytes());
+    let got: Vec<_> = std::iter::from_fn(|| it.get()).collect();
+    wanted.reverse();
+    assert_eq!(got, wanted.concat());
+    assert_eq!(it.host.queue.memory_bytes(), 0);
+}
+
+#[test]
 fn they_come_back_in_order_when_a_consumer_has_room() {
     let mut it = paging(QueueOptions::default());
     it.publish(0, 3);

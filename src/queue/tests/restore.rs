@@ -136,7 +136,7 @@ fn a_million_delayed_messages_are_loaded_when_each_is_due() {
         let ttl_ms = Some(60_000 + (lsn * 7919 % count));
         assert!(host.queue.restore(RestoredRun { ttl_ms, ..run(lsn, 1, 0) }));
     }
-    assert_eq!(host.queue.memory_bytes(), count * RUN_OVERHEAD);
+    assert!(host.queue.memory_bytes() < count * 10, "a few bytes each");
     let mut loaded = 0;
     for passed in [0, 1, 100] {
         host.pass(passed);

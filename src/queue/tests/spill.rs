@@ -52,6 +52,46 @@ fn neighbours_become_one_run_and_come_back_in_order() {
 }
 
 #[test]
+fn what_came_one_by_one_is_read_together() {
+    let mut host = host(QueueOptions::default());
+    for _ in 0..10 {
+        host.publish_many(1);
+        host.pass(1);
+    }
+    let bytes = spill(&mut host, 0, u64::MAX);
+    let front = host.queue.page_wanted_for_get(host.now, &mut host.out).unwrap();
+    assert_eq!((front.first, front.count), (Lsn(1), 1), "each has a time of its own");
+    let firsts = |behind: Vec<PagedRun>| behind.iter().map(|run| run.first.0).collect::<Vec<_>>();
+    assert_eq!(firsts(host.queue.page_behind(&front, u32::MAX)), (2..=10).collect::<Vec<_>>());
+    assert_eq!(firsts(host.queue.page_behind(&front, 3 * front.len)), [2, 3, 4]);
+    let third = host.queue.page_behind(&front, 2 * front.len)[1];
+    host.queue.page_in(&third, read(&third, &bytes), &mut host.out);
+    assert_eq!(firsts(host.queue.page_behind(&front, u32::MAX)), [2], "the third is in memory");
+    let mut got = Vec::new();
+    while host.queue.messages() > 0 {
+        load(&mut host, &bytes);
+        got.extend(host.drain());
+    }
+    assert_eq!(got, (1..=10).collect::<Vec<_>>());
+}
+
+#[test]
+fn dead_letters_that_came_one_by_one_are_read_together() {
+    let mut host = host(with_dead_letters(QueueOptions::default()));
+    for _ in 0..10 {
+        host.publish_with(0, Some(50));
+        host.pass(1);
+    }
+    let bytes = spill(&mut host, 0, u64::MAX);
+    host.pass(100);
+    host.tick();
+    let front = host.queue.page_wanted().unwrap();
+    assert_eq!(host.queue.page_behind(&front, u32::MAX).len(), 9);
+    load(&mut host, &bytes);
+    assert_eq!(host.dead().len(), 10);
+}
+
+#[test]
 fn only_so_much_is_written_at_once() {
     let mut host = host(QueueOptions::default());
     host.publish_many(10);

@@ -13,6 +13,7 @@ mod compaction;
 mod files;
 mod forwards;
 mod lsn_set;
+mod open_index;
 mod options;
 mod overflow;
 mod pending;

@@ -12,10 +12,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::open_index::OpenIndex;
 use super::pending::{Batch, Purpose, Unit};
 use crate::model::{Clock, Lsn, SegmentId};
 use crate::store::record::{HEADER_LEN, Nonce, RecordKind, seal, skip};
-use crate::store::segment::{IndexBuilder, RECORDS_START, SegmentHeader, file_name};
+use crate::store::segment::{RECORDS_START, SegmentHeader, file_name};
 use crate::store::{Disk, DiskFile};
 
 /// Room is taken in steps of this many bytes: a full disk shows before data are half written, and a sync seldom has
@@ -43,7 +44,7 @@ struct Current {
     id: SegmentId,
     file: Arc<dyn DiskFile>,
     nonce: Nonce,
-    index: IndexBuilder,
+    index: OpenIndex,
     /// Where the records end.
     end: u32,
     allocated: u64,
@@ -225,7 +226,7 @@ impl Writer {
             id,
             file,
             nonce,
-            index: IndexBuilder::new(),
+            index: OpenIndex::new(),
             end: RECORDS_START,
             allocated,
             synced: RECORDS_START,
