@@ -117,6 +117,7 @@ impl Backlog {
             consumers: self.queues,
             queues: self.queues,
             fanout: false,
+            topic: None,
             size,
             confirms,
             acks,
