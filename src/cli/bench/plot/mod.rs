@@ -30,7 +30,7 @@ Examples:
   rialto bench plot latency.json -o latency.svg                  # percentiles
   rialto bench plot q*.json --over queues --figure broker_cpu_us_per_message -o scale.svg
 
-Figures and settings are named as in the JSON; a wrong name is answered with those that there are.";
+Figures and settings are named as in the JSON; a wrong name is answered with those there are.";
 
 /// Draw what was measured: an SVG picture of the JSON of one run or more
 #[derive(Clone, Debug, Args)]
