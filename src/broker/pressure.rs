@@ -146,7 +146,7 @@ mod tests {
         }
         let _charge = gauge.charge(101 << 20);
         assert_eq!(pressure.hold(20 << 20, false), Some(Hold::Full), "its share is 10 MiB");
-        assert_eq!(pressure.hold(1 << 20, true), None, "a light queue flows on");
+        assert_eq!(pressure.hold(PACED_QUEUE, true), None, "a light queue flows on");
     }
 
     #[test]

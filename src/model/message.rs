@@ -268,6 +268,8 @@ pub struct Publication {
 pub struct BatchBuilder {
     bytes: BytesMut,
     routes: Vec<MessageRoute>,
+    /// How many the batch before had: this one most likely has as many.
+    routes_before: usize,
     places: Vec<Place>,
 }
 
@@ -320,6 +322,9 @@ impl BatchBuilder {
 
     fn place(&mut self, route: &MessageRoute, offset: u32, persistent: bool) {
         if self.routes.last() != Some(route) {
+            if self.routes.is_empty() {
+                self.routes.reserve_exact(self.routes_before);
+            }
             self.routes.push(route.clone());
         }
         let len = self.bytes.len() as u32 - offset;
@@ -337,6 +342,7 @@ impl BatchBuilder {
         // Taken, not split: what is left of the buffer would tie this batch's memory to the next one's.
         let bytes = std::mem::take(&mut self.bytes);
         let routes = std::mem::take(&mut self.routes);
+        self.routes_before = routes.len();
         // What the batch holds, not what it uses: room that grew by doubling is held too, and so are the keys, which
         // can be longer than the messages.
         let keys: usize = routes.iter().map(route_memory).sum();

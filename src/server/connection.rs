@@ -182,7 +182,7 @@ impl Driver<'_> {
             if std::mem::take(&mut reads_on) {
                 // Who publishes without end must not keep the thread from those that it publishes to: they were woken
                 // and stand behind it, and while they wait their queues outgrow the caches.
-                tokio::task::yield_now().await;
+                stand_in_line().await;
                 now = self.shared.now();
             }
             if self.session.has_stalled_input() {
@@ -301,6 +301,20 @@ impl Driver<'_> {
         };
         timeout(PATIENCE, parting).await.unwrap_or(Ok(()))
     }
+}
+
+/// Lets the tasks go first that are ready, here or, if there is an idle thread, this one on that. Tokio's own
+/// `yield_now` waits until its thread has nothing else to do, while other threads sleep.
+async fn stand_in_line() {
+    let mut stands = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut stands, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 /// Looks at what is waited for besides the socket.

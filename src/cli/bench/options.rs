@@ -31,12 +31,13 @@ Examples:
 Starts a broker of its own for each round, so that its CPU and memory can be told from the
 generator's; --url measures a running one. Exit code 1 if a message is missing.
 
-With --persistent brokers write to the folder for temporary files, which TMPDIR names. jetstream then
-syncs each message before it confirms it, which NATS servers do not by default; jetstream-unsynced is
-that default, and promises less than Rialto does, as may a server at jetstream=HOST:PORT.
+With --persistent brokers write to the folder for temporary files, which TMPDIR names. Then
+jetstream syncs each message before it confirms it, which NATS servers do not by default;
+jetstream-unsynced is that default, and promises less than Rialto does, as may a server at
+jetstream=HOST:PORT.
 
-In the tables µs are CPU time per message (in those of percentiles: time), cores are CPU time per
-second, and × says how many times the first line's figure this one is.";
+In the tables µs are CPU time per message (in those of percentiles: time), cores are CPU time
+per second, and × says how many times the first line's figure this one is.";
 
 /// Measure a broker
 #[derive(Debug, Subcommand)]

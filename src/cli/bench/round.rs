@@ -373,9 +373,9 @@ fn publish_paced(
 ) -> BenchResult<()> {
     // By default the kernel may wake a sleeper 50 µs late, to save power; that would be most of a latency.
     let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
+    let nap_max = NAP_MAX.max(Duration::from_secs(1) * plan.publishers / LOOKS_PER_SECOND);
     // Spinning is for those who are timed; thousands who did it would leave nobody else a core.
     let waking = if plan.stamps { WAKING } else { Duration::ZERO };
-    let nap_max = NAP_MAX.max(Duration::from_secs(1) * plan.publishers / LOOKS_PER_SECOND);
     let (mut sent, mut start) = (0, Start(false));
     while !shared.stop.load(Ordering::Relaxed) {
         start.look(publisher, shared);

@@ -90,7 +90,7 @@ impl AmqpSession {
             last = Some((publish, way));
             let (route, targets) = way;
             if taken == 0 {
-                reserve(batch, rest, &publish);
+                reserve(batch, rest, &publish, tuned.frame_max);
             }
             let position = batch.len() as u32;
             if batch.push_content(route, targets, publish.header.property_bytes, publish.body).is_err() {
@@ -146,13 +146,18 @@ fn find_way<'a>(
     (!targets.queues.is_empty()).then_some((&slot.route, targets))
 }
 
-/// Makes room for the messages of a stretch, if the last one is like the first: then they all are, most likely. What
+/// Makes room for the messages of a stretch, if the second or the last one has the size of the first: then most have. What
 /// is reserved is less than the input, as an entry is shorter than its frames. A message that had begun in the read
 /// before may be in the batch already.
-fn reserve(batch: &mut PublishBatch, input: &[u8], first: &WholePublish<'_>) {
-    let count = input.len() / first.wire_len();
-    if count == 1 || first.again(&input[(count - 1) * first.wire_len()..]).is_some() {
-        let entry = PublishBatch::content_len(first.header.property_bytes.len(), first.body.len());
-        batch.reserve(count, count * entry);
+fn reserve(batch: &mut PublishBatch, input: &[u8], first: &WholePublish<'_>, frame_max: u32) {
+    let (len, properties, body) = (first.wire_len(), first.header.property_bytes.len(), first.body.len());
+    let count = input.len() / len;
+    let goes_on = || {
+        let second = WholePublish::read(&input[len..], frame_max);
+        second.is_some_and(|second| second.body.len() == body)
+            || first.again(&input[(count - 1) * len..]).is_some()
+    };
+    if count == 1 || goes_on() {
+        batch.reserve(count, count * PublishBatch::content_len(properties, body));
     }
 }
