@@ -21,8 +21,8 @@ use super::visitor::{self, Script};
 
 pub(super) const EXAMPLES: &str = "Examples:\n  rialto bench churn --protocol amqp --against rabbitmq\n  \
     rialto bench churn --workers 8 --duration 10s --rounds 5\n\n\
-    Workers say one thing after the other and wait for each answer, as clients do. µs are the broker's CPU\n\
-    time for a cycle; those of p50 and p99 are the time it takes.";
+    Workers say one thing after the other and wait for each answer, as clients do. µs are the\n\
+    broker's CPU time for a cycle; those of p50 and p99 are the time it takes.";
 
 /// Clients that come and go: connect, channel, declare, delete, close
 #[derive(Clone, Debug, Args)]

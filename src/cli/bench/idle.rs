@@ -21,8 +21,8 @@ pub(super) const EXAMPLES: &str = "Examples:\n  rialto bench idle\n  \
     rialto bench idle --connections 5000 --protocol amqp --against rabbitmq\n  \
     rialto bench idle --against nats --rounds 5\n  \
     rialto bench idle --duration 2m              # with heartbeats, which are due twice a minute\n\n\
-    Each connection has logged in and opened a channel. Memory is what the broker's process has more than\n\
-    before, a connection's share of it; kernel memory of sockets is not in it.";
+    Each connection has logged in and opened a channel. Memory is what the broker's process has\n\
+    more than before, a connection's share of it; kernel memory of sockets is not in it.";
 
 /// Threads that open connections.
 const OPENERS: usize = 4;
