@@ -66,10 +66,11 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 13] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 14] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
+        ("protocol.route_cache", protocol.route_cache, 1..=16_777_216),
         ("protocol.consumers_per_channel_max", protocol.consumers_per_channel_max, 1..=1_000_000),
         ("protocol.consumers_per_connection_max", protocol.consumers_per_connection_max, 1..=1_000_000),
         ("protocol.list_page_max", protocol.list_page_max, 1..=PAGE_ROWS_MAX),

@@ -91,6 +91,9 @@ pub struct ProtocolSettings {
     /// Most routes that a channel of the native protocol may define.
     #[serde(deserialize_with = "units::whole")]
     pub route_max: u32,
+    /// Most routes that a connection remembers of those that are spelt out with each message.
+    #[serde(deserialize_with = "units::whole")]
+    pub route_cache: u32,
     /// Bytes of publish frames that a connection may send ahead of the broker's credit.
     pub publish_window: Size,
     /// Most consumers of one channel.
@@ -113,6 +116,7 @@ impl Default for ProtocolSettings {
             message_size_max: Size::mib(16),
             channel_max: 2047,
             route_max: 65_536,
+            route_cache: 16_384,
             publish_window: Size::mib(1),
             consumers_per_channel_max: 1000,
             consumers_per_connection_max: 10_000,

@@ -168,6 +168,7 @@ fn options(settings: &Settings) -> ServerOptions {
             message_size_max: protocol.message_size_max.as_u32(),
             channel_max: protocol.channel_max,
             route_max: protocol.route_max,
+            route_cache: protocol.route_cache as usize,
             consumers_max: protocol.consumers_per_channel_max as usize,
             connection_consumers_max: protocol.consumers_per_connection_max as usize,
             heartbeat: (!protocol.heartbeat.is_zero()).then_some(protocol.heartbeat),

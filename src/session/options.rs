@@ -19,6 +19,8 @@ pub struct SessionOptions {
     pub channel_max: u16,
     /// Highest route number of a channel.
     pub route_max: u32,
+    /// Most routes that a connection remembers of those that are spelt out with each message.
+    pub route_cache: usize,
     /// Most consumers on a channel.
     pub consumers_max: usize,
     /// Most consumers of a connection, over all its channels: each may have a little waiting in the outbox.
@@ -67,6 +69,7 @@ impl Default for SessionOptions {
             message_size_max: 16 << 20,
             channel_max: 2047,
             route_max: 65_536,
+            route_cache: 16_384,
             consumers_max: 1000,
             connection_consumers_max: 10_000,
             heartbeat: Some(Duration::from_secs(30)),

@@ -88,9 +88,11 @@ impl RouteSlot {
 }
 
 /// Slots for routes that are spelt out with each message.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct RouteCache {
-    /// Up to [`RouteCache::MAX`] that are remembered, and behind them the one that is not.
+    /// Most routes that are remembered.
+    max: usize,
+    /// Up to `max` that are remembered, and behind them the one that is not.
     slots: Vec<RouteSlot>,
     /// Places of those that are remembered.
     places: HashTable<u32>,
@@ -103,13 +105,22 @@ pub(super) struct RouteCache {
 }
 
 impl RouteCache {
-    /// Most routes that are remembered.
-    const MAX: usize = 4096;
-
     /// Once there is no more room, so many routes go by until one takes the place of another. A publisher that goes
     /// through more keys than fit, again and again, would otherwise never find one: each would be forgotten shortly
     /// before it is wanted. Those that go by cost no more than to be looked up.
     const ADMIT_EVERY: usize = 16;
+
+    /// Remembers up to `max` routes, 1 at least.
+    pub(super) fn new(max: usize) -> Self {
+        RouteCache {
+            max: max.max(1),
+            slots: Vec::new(),
+            places: HashTable::new(),
+            hasher: RandomState::new(),
+            last: 0,
+            missed: 0,
+        }
+    }
 
     pub(super) fn slot(&mut self, exchange: &str, routing_key: &str) -> &mut RouteSlot {
         if !self.slots.get(self.last).is_some_and(|slot| slot.is_for(exchange, routing_key)) {
@@ -129,17 +140,17 @@ impl RouteCache {
             _ => ShortStr::truncated(exchange).into(),
         };
         let slot = RouteSlot::new(exchange, ShortStr::truncated(routing_key));
-        if self.slots.len() < Self::MAX {
+        if self.slots.len() < self.max {
             self.slots.push(slot);
             return self.remember(self.slots.len() - 1, hash);
         }
         self.missed += 1;
         if !self.missed.is_multiple_of(Self::ADMIT_EVERY) {
-            self.slots.truncate(Self::MAX);
+            self.slots.truncate(self.max);
             self.slots.push(slot);
-            return Self::MAX;
+            return self.max;
         }
-        let place = self.missed / Self::ADMIT_EVERY % Self::MAX;
+        let place = self.missed / Self::ADMIT_EVERY % self.max;
         let forgotten = self.hash_of(place);
         if let Ok(entry) = self.places.find_entry(forgotten, |&other| other as usize == place) {
             entry.remove();
@@ -163,30 +174,32 @@ impl RouteCache {
 mod tests {
     use super::*;
 
+    const MAX: usize = 4096;
+
     fn ask(cache: &mut RouteCache, exchange: &str, n: usize) -> usize {
         let slot = cache.slot(exchange, &n.to_string());
         assert_eq!((&*slot.route.exchange, &*slot.route.routing_key), (exchange, &*n.to_string()));
-        assert!(cache.slots.len() <= RouteCache::MAX + 1 && cache.places.len() <= RouteCache::MAX);
+        assert!(cache.slots.len() <= MAX + 1 && cache.places.len() <= MAX);
         cache.last
     }
 
     #[test]
     fn a_route_keeps_its_slot_while_there_is_room() {
-        let mut cache = RouteCache::default();
+        let mut cache = RouteCache::new(MAX);
         for _ in 0..2 {
-            for n in 0..RouteCache::MAX {
+            for n in 0..MAX {
                 assert_eq!(ask(&mut cache, "e", n), n);
             }
         }
-        assert_eq!(ask(&mut cache, "f", 0), RouteCache::MAX, "there is no more room");
-        assert_eq!(ask(&mut cache, "f", 0), RouteCache::MAX);
+        assert_eq!(ask(&mut cache, "f", 0), MAX, "there is no more room");
+        assert_eq!(ask(&mut cache, "f", 0), MAX);
         assert_eq!(ask(&mut cache, "e", 0), 0, "nothing else was forgotten for it");
     }
 
     #[test]
     fn more_routes_than_there_is_room_for_are_found_as_often_as_there_is_room() {
-        let mut cache = RouteCache::default();
-        let routes = RouteCache::MAX * 5 / 2;
+        let mut cache = RouteCache::new(MAX);
+        let routes = MAX * 5 / 2;
         for n in 0..routes {
             ask(&mut cache, "e", n);
         }
@@ -197,21 +210,20 @@ mod tests {
                 cache.missed == before
             });
             let found = found.count();
-            assert!(found > RouteCache::MAX / 2, "{found} in round {round}");
+            assert!(found > MAX / 2, "{found} in round {round}");
         }
     }
 
     #[test]
     fn routes_that_are_wanted_no_more_make_room() {
-        let mut cache = RouteCache::default();
-        for n in 0..RouteCache::MAX {
+        let mut cache = RouteCache::new(MAX);
+        for n in 0..MAX {
             ask(&mut cache, "old", n);
         }
-        for n in (0..RouteCache::MAX).cycle().take(RouteCache::MAX * (RouteCache::ADMIT_EVERY + 1)) {
+        for n in (0..MAX).cycle().take(MAX * (RouteCache::ADMIT_EVERY + 1)) {
             ask(&mut cache, "new", n);
         }
-        let found =
-            cache.slots[..RouteCache::MAX].iter().filter(|slot| &*slot.route.exchange == "new").count();
-        assert!(found > RouteCache::MAX / 2, "{found}");
+        let found = cache.slots[..MAX].iter().filter(|slot| &*slot.route.exchange == "new").count();
+        assert!(found > MAX / 2, "{found}");
     }
 }

@@ -18,6 +18,7 @@ use super::fault::Fault;
 use super::{AmqpSession, Open, State};
 use crate::broker::{ConnectionInfo, LoginError};
 use crate::model::VhostName;
+use crate::session::route_cache::RouteCache;
 
 /// How far a handshake has come: what the client must say next.
 #[derive(Debug)]
@@ -182,10 +183,17 @@ impl AmqpSession {
             outbox: self.outbox.clone(),
         });
         let info = guard.info();
-        tracing::debug!(peer = %self.peer, connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
+        tracing::info!(peer = %self.peer, connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
         self.say(0, Method::ConnectionOpenOk(ConnectionOpenOk::default()));
-        self.state =
-            State::Open(Box::new(Open::new(id, vhost, guard, Capabilities::read(&properties), tuned)));
+        let routes = RouteCache::new(self.options.route_cache);
+        self.state = State::Open(Box::new(Open::new(
+            id,
+            vhost,
+            guard,
+            Capabilities::read(&properties),
+            tuned,
+            routes,
+        )));
         Ok(())
     }
 

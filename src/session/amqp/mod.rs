@@ -147,6 +147,7 @@ impl Open {
         guard: ConnectionGuard,
         client: Capabilities,
         tuned: Tuned,
+        routes: RouteCache,
     ) -> Self {
         Open {
             id,
@@ -164,7 +165,7 @@ impl Open {
             tracked: Vec::new(),
             rejected: Vec::new(),
             settles: PendingSettles::default(),
-            routes: RouteCache::default(),
+            routes,
             scratch: Routed::default(),
             head: BytesMut::new(),
         }

@@ -73,7 +73,7 @@ impl NativeSession {
             channels: AtomicU32::new(0),
             outbox: self.outbox.clone(),
         });
-        tracing::debug!(peer = %self.peer, connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");
+        tracing::info!(peer = %self.peer, connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");
         let options = Arc::clone(&self.options);
         let welcome = Welcome {
             frame_max,
@@ -105,7 +105,7 @@ impl NativeSession {
             tracked: Vec::new(),
             rejected: Vec::new(),
             settles: PendingSettles::default(),
-            routes: RouteCache::default(),
+            routes: RouteCache::new(options.route_cache),
             scratch: Routed::default(),
         }));
         Ok(())
