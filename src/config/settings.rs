@@ -67,7 +67,7 @@ impl Default for ServerSettings {
             handshake_timeout: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(10),
             connections_max: 10_000,
-            read_chunk: Size::kib(256),
+            read_chunk: Size::kib(512),
         }
     }
 }

@@ -51,7 +51,7 @@ impl Default for ServerOptions {
         ServerOptions {
             session: Arc::default(),
             connections_max: 10_000,
-            read_chunk: 256 << 10,
+            read_chunk: 512 << 10,
             shutdown_grace: Duration::from_secs(10),
         }
     }

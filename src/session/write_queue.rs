@@ -11,6 +11,7 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
+use super::OUTPUT_HIGH;
 use crate::broker::Commit;
 
 thread_local! {
@@ -40,8 +41,9 @@ struct Stretch {
 }
 
 impl WriteQueue {
-    /// Capacity that an empty buffer may have to be kept for who comes next.
-    const KEEP: usize = 256 << 10;
+    /// Capacity that an empty buffer may have to be kept for who comes next: what a session that is busy fills, and what
+    /// comes on top of it.
+    const KEEP: usize = 2 * OUTPUT_HIGH;
 
     /// Held stretches from which on the last one waits for more and takes in what would be another: a small answer
     /// must not cost many times what it is long.
