@@ -30,8 +30,9 @@ pub(super) struct ReadBuffer {
 }
 
 impl ReadBuffer {
-    /// A beginning that is longer keeps the buffer it lies in: to move it at each read would cost more.
-    const MOVED_MAX: usize = 16 << 10;
+    /// A beginning that is longer than such a part of a chunk keeps the buffer it lies in: to move it at each read would
+    /// cost more. Shorter ones are moved, so that a peer that is slow holds little more than it has sent.
+    const MOVED_PART: usize = 4;
 
     /// How many times what is read at once a shared buffer may have become for the sake of a long frame.
     const GROWN_MAX: usize = 4;
@@ -62,12 +63,16 @@ impl ReadBuffer {
         read >= self.read_chunk
     }
 
+    fn is_long(&self) -> bool {
+        self.bytes.len() > self.read_chunk / Self::MOVED_PART
+    }
+
     /// Makes room for a chunk.
     fn borrow(&mut self) {
-        if !self.is_shared && self.bytes.len() <= Self::MOVED_MAX {
+        if !self.is_shared && !self.is_long() {
             let mut shared = SHARED.take();
             shared.reserve(self.bytes.len() + self.read_chunk);
-            if shared.capacity() > Self::GROWN_MAX * self.read_chunk + Self::MOVED_MAX {
+            if shared.capacity() > (Self::GROWN_MAX + 1) * self.read_chunk {
                 shared = BytesMut::with_capacity(self.bytes.len() + self.read_chunk);
             }
             shared.extend_from_slice(&self.bytes);
@@ -79,7 +84,7 @@ impl ReadBuffer {
 
     /// Gives the thread its buffer back and keeps what is left, unless that is long.
     pub(super) fn settle(&mut self) {
-        if !self.is_shared || self.bytes.len() > Self::MOVED_MAX {
+        if !self.is_shared || self.is_long() {
             return;
         }
         let left = match self.bytes.is_empty() {
@@ -151,6 +156,17 @@ mod tests {
             }
         }
         assert!(places.iter().all(|place| *place == places[0]));
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_stops_within_a_frame_holds_a_few_times_what_it_has_sent() {
+        let (mut peer, mut stream) = pair().await;
+        let mut input = ReadBuffer::new(CHUNK);
+        for len in [1000, CHUNK / 4, CHUNK / 2] {
+            peer.write_all(&vec![7; len - input.bytes.len()]).await.unwrap();
+            fill(&mut input, &mut stream, len).await;
+            assert!(input.bytes.capacity() <= 6 * len, "{} for {len}", input.bytes.capacity());
+        }
     }
 
     #[tokio::test]
