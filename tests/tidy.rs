@@ -4,20 +4,21 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms of the broker crate and what each may name. `ARCHITECTURE.md` draws the same arrows.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("routing", &["model"]),
     ("queue", &["model"]),
     ("store", &["model"]),
-    ("broker", &["model", "queue", "routing", "store"]),
-    ("session", &["broker", "model", "queue", "routing"]),
+    ("access", &["model"]),
+    ("broker", &["access", "model", "queue", "routing", "store"]),
+    ("session", &["access", "broker", "model", "queue", "routing"]),
     ("config", &["model"]),
-    ("server", &["broker", "config", "model", "queue", "routing", "session", "store"]),
+    ("server", &["access", "broker", "config", "model", "queue", "routing", "session", "store"]),
     ("cli", &["broker", "config", "model", "server", "store"]),
 ];
 
 /// Crates that pure rooms must not know: no IO, no task, no clock inside the machines.
-const PURE: [&str; 3] = ["model", "routing", "queue"];
+const PURE: [&str; 4] = ["access", "model", "routing", "queue"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
