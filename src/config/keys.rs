@@ -27,7 +27,7 @@ pub(super) struct Keys {
 const USERS: [&str; 2] = ["auth", "users"];
 
 /// Lists that are empty by default: the `config` crate leaves those out when it takes settings apart.
-const EMPTY_LISTS: [&str; 1] = ["policies"];
+const EMPTY_LISTS: [&[&str]; 2] = [&["policies"], &["tls", "sni"]];
 
 /// Stands for a name that the operator makes up.
 const ANY_NAME: &str = "NAME";
@@ -42,9 +42,7 @@ impl Keys {
             .and_then(|config| config.try_deserialize::<Value>())
             .expect("settings are made of texts, numbers, lists and tables, which all serialize");
         let mut root = known(&defaults, &mut Vec::new());
-        if let Known::Section(keys) = &mut root {
-            keys.extend(EMPTY_LISTS.map(|list| (list.to_owned(), Known::Leaf)));
-        }
+        EMPTY_LISTS.iter().for_each(|path| root.add_leaf(path));
         Self { root }
     }
 
@@ -126,6 +124,12 @@ impl Known {
             Known::Leaf => None,
             Known::Section(children) => children.get(name),
             Known::Each(child) => Some(child),
+        }
+    }
+
+    fn add_leaf(&mut self, path: &[&str]) {
+        if let (Known::Section(children), Some((first, rest))) = (self, path.split_first()) {
+            children.entry((*first).to_owned()).or_insert(Known::Leaf).add_leaf(rest);
         }
     }
 
