@@ -27,7 +27,7 @@ pub(super) struct Keys {
 const USERS: [&str; 2] = ["auth", "users"];
 
 /// Lists that are empty by default: the `config` crate leaves those out when it takes settings apart.
-const EMPTY_LISTS: [&[&str]; 2] = [&["policies"], &["tls", "sni"]];
+const EMPTY_LISTS: [&[&str]; 3] = [&["policies"], &["management", "origins"], &["tls", "sni"]];
 
 /// Stands for a name that the operator makes up.
 const ANY_NAME: &str = "NAME";
@@ -42,7 +42,9 @@ impl Keys {
             .and_then(|config| config.try_deserialize::<Value>())
             .expect("settings are made of texts, numbers, lists and tables, which all serialize");
         let mut root = known(&defaults, &mut Vec::new());
-        EMPTY_LISTS.iter().for_each(|path| root.add_leaf(path));
+        for list in EMPTY_LISTS {
+            root.add_leaf(list);
+        }
         Self { root }
     }
 
@@ -119,17 +121,25 @@ impl Keys {
 }
 
 impl Known {
+    /// Adds a value at a path of sections that exist.
+    fn add_leaf(&mut self, path: &[&str]) {
+        let Known::Section(keys) = self else { return };
+        match path {
+            [] => {}
+            [name] => drop(keys.insert((*name).to_owned(), Known::Leaf)),
+            [section, rest @ ..] => {
+                if let Some(section) = keys.get_mut(*section) {
+                    section.add_leaf(rest);
+                }
+            }
+        }
+    }
+
     fn child(&self, name: &str) -> Option<&Known> {
         match self {
             Known::Leaf => None,
             Known::Section(children) => children.get(name),
             Known::Each(child) => Some(child),
-        }
-    }
-
-    fn add_leaf(&mut self, path: &[&str]) {
-        if let (Known::Section(children), Some((first, rest))) = (self, path.split_first()) {
-            children.entry((*first).to_owned()).or_insert(Known::Leaf).add_leaf(rest);
         }
     }
 

@@ -89,11 +89,7 @@ impl TlsStream {
         acceptor.facts(&self.tls)
     }
 
-    pub(super) fn poll_read(
-        &mut self,
-        into: &mut BytesMut,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&mut self, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let before = into.len();
         // What came may be for TLS alone: a new key, the beginning of a record. Tokio ends the turn of a socket that
         // always has something, so a peer that says nothing else cannot keep the thread.

@@ -35,11 +35,7 @@ impl Transport {
 
     /// Reads what is there into the room that `into` has, or waits. 0: the peer has ended.
     #[inline]
-    pub(super) fn poll_read(
-        &mut self,
-        into: &mut BytesMut,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(&mut self, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match self {
             // It knows a socket for empty when it gives less than there was room for, and does not ask it again.
             Transport::Plain(socket) => pin!(socket.read_buf(into)).poll(cx),
