@@ -4,6 +4,7 @@
 //! `ARCHITECTURE.md` has the map, the invariants and the life of a message.
 
 pub mod access;
+pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod routing;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod tls;
 
 /// The README's program compiles.
 #[cfg(doctest)]
