@@ -1,13 +1,13 @@
 //! The audit trail: one line for each administrative act, telling who did what, from where, and what came of it.
 //!
-//! An [`Act`] is an event with the target [`AUDIT`]: it is in the log, and in `log.audit_file` if that is set. Invariants:
+//! An act is an event with the target [`AUDIT`]: it is in the log, and in `log.audit_file` if that is set. Invariants:
 //! the file is only ever appended to, a whole line at a time; it is opened for each line, since acts are rare and the
-//! file may be moved away at any time by whoever rotates logs; an act's words hold no password.
+//! file may be moved away at any time by whoever rotates logs. Not here: what an act's words are, and that they hold no
+//! password (whoever emits them).
 
 use std::fmt::{self, Write as _};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -20,53 +20,8 @@ use tracing_subscriber::layer::{Context, Layer};
 use super::LogError;
 use super::stderr::Stderr;
 
-/// The target of audit events.
+/// The target of audit events. Their fields are texts or numbers: `user`, `from`, `act`, `object`, `result`, `reason`.
 pub const AUDIT: &str = "audit";
-
-/// What came of an act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome<'a> {
-    /// It was done.
-    Done,
-    /// Nothing was to do: it was so already, or not there.
-    Nothing,
-    /// It was refused, for this reason.
-    Refused(&'a str),
-}
-
-/// One administrative act.
-#[derive(Clone, Copy, Debug)]
-pub struct Act<'a> {
-    /// The user.
-    pub who: &'a str,
-    /// What was done, in two or three words: `put user`, `delete queue`, `import definitions`.
-    pub what: &'a str,
-    /// To which thing: a name, with its vhost where it has one.
-    pub object: &'a str,
-    /// From where.
-    pub from: SocketAddr,
-    /// What came of it.
-    pub outcome: Outcome<'a>,
-}
-
-impl Act<'_> {
-    /// Writes it down.
-    pub fn record(&self) {
-        let Act { who, what, object, from, outcome } = *self;
-        // Texts, not `Display`: names may hold line breaks, and texts are quoted.
-        match outcome {
-            Outcome::Done => {
-                tracing::info!(target: AUDIT, who, what, object, %from, result = "done", "audit");
-            }
-            Outcome::Nothing => {
-                tracing::info!(target: AUDIT, who, what, object, %from, result = "nothing to do", "audit");
-            }
-            Outcome::Refused(reason) => {
-                tracing::info!(target: AUDIT, who, what, object, %from, result = "refused", reason, "audit");
-            }
-        }
-    }
-}
 
 /// What goes into the file.
 pub(super) fn filter() -> Targets {
@@ -151,9 +106,8 @@ mod tests {
     use super::*;
     use tracing_subscriber::layer::SubscriberExt;
 
-    fn act<'a>(object: &'a str, outcome: Outcome<'a>) -> Act<'a> {
-        let from = SocketAddr::from(([10, 0, 0, 7], 4711));
-        Act { who: "ann", what: "put user", object, from, outcome }
+    fn act(object: &str) {
+        tracing::info!(target: AUDIT, user = "ann", from = %"10.0.0.7:4711", act = "put user", object, result = "done");
     }
 
     #[test]
@@ -163,18 +117,18 @@ mod tests {
         let file = AuditFile::open(&path).unwrap().unwrap();
         let subscriber = tracing_subscriber::registry().with(file.with_filter(filter()));
         tracing::subscriber::with_default(subscriber, || {
-            act("bob\n{\"who\":\"root\"}", Outcome::Done).record();
+            act("bob\n{\"user\":\"root\"}");
             tracing::info!("no act, and not in the file");
-            act("bob", Outcome::Refused("no such vhost")).record();
+            tracing::warn!(target: AUDIT, user = "ann", act = "delete vhost", result = "refused", reason = "not found");
         });
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(lines.len(), 2, "{text}");
-        assert_eq!(lines[0]["who"], "ann");
-        assert_eq!(lines[0]["object"], "bob\n{\"who\":\"root\"}");
+        assert_eq!(lines[0]["user"], "ann");
+        assert_eq!(lines[0]["object"], "bob\n{\"user\":\"root\"}");
         assert_eq!(lines[0]["from"], "10.0.0.7:4711");
         assert_eq!(lines[0]["result"], "done");
-        assert_eq!(lines[1]["reason"], "no such vhost");
+        assert_eq!(lines[1]["reason"], "not found");
     }
 
     #[test]
@@ -184,9 +138,9 @@ mod tests {
         let file = AuditFile::open(&path).unwrap().unwrap();
         let subscriber = tracing_subscriber::registry().with(file.with_filter(filter()));
         tracing::subscriber::with_default(subscriber, || {
-            act("first", Outcome::Done).record();
+            act("first");
             std::fs::rename(&path, folder.path().join("audit.log.1")).unwrap();
-            act("second", Outcome::Nothing).record();
+            act("second");
         });
         let text = std::fs::read_to_string(&path).unwrap();
         assert!(text.contains("second") && !text.contains("first"), "{text}");

@@ -22,7 +22,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Registry, reload};
 
-pub use audit::{AUDIT, Act, Outcome};
+pub use audit::AUDIT;
 pub use levels::{Levels, ROOMS, UnknownRoom};
 pub use spans::{TRACES, connection_span};
 
