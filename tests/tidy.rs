@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms of the broker crate and what each may name. `ARCHITECTURE.md` draws the same arrows.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 11] = [
     ("model", &[]),
     ("routing", &["model"]),
     ("queue", &["model"]),
@@ -13,7 +13,8 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("session", &["broker", "model", "queue", "routing"]),
     ("config", &["model"]),
     ("log", &["config"]),
-    ("server", &["broker", "config", "log", "model", "queue", "routing", "session", "store"]),
+    ("admin", &["broker", "config", "log", "model", "queue", "routing", "store"]),
+    ("server", &["admin", "broker", "config", "log", "model", "queue", "routing", "session", "store"]),
     ("cli", &["broker", "config", "log", "model", "server", "store"]),
 ];
 
