@@ -14,6 +14,7 @@ pub mod routing;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod tls;
 
 /// The README's program compiles.
 #[cfg(doctest)]

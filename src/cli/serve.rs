@@ -108,6 +108,9 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
                 "`rialto data check` looks at the folder without changing it; --data-dir chooses another, --in-memory none",
             ))
         }
+        Err(error @ ServeError::Tls(_)) => Err(Failure::new(ExitCode::Failure, error)
+            .at("[tls]")
+            .advise("`rialto cert dev` makes certificates for trying out")),
         Err(error) => Err(Failure::new(ExitCode::Failure, error)
             .at(listed(&settings.server.listen))
             .advise("if another broker runs there, stop it, or choose another address with --listen (for the HTTP API: management.listen)")),
@@ -118,6 +121,9 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
 fn ready(addresses: &Addresses, in_memory: bool) {
     for address in &addresses.messages {
         tracing::info!("serving on rialto://{address}");
+    }
+    for address in &addresses.tls {
+        tracing::info!("serving on rialtos://{address}, TLS only");
     }
     for address in &addresses.management {
         tracing::info!("the HTTP API answers on http://{address}/api/");

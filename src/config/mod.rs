@@ -16,6 +16,7 @@ mod secret;
 mod settings;
 mod sources;
 mod store;
+mod tls;
 mod units;
 mod words;
 
@@ -31,4 +32,5 @@ pub use settings::{
 };
 pub use sources::{ENVIRONMENT_PREFIX, FILE_NAME, Loaded, Overrides, Sources, load, parse_text};
 pub use store::{OnDamage, SyncMode};
+pub use tls::{CertificateSettings, ClientName, ClientVerify, TlsSettings, TlsVersion};
 pub use units::Size;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::units::{self, Size};
-use super::{ListenAddress, LogFormat, LogLevel, OnDamage, PolicySettings, Secret, SyncMode};
+use super::{ListenAddress, LogFormat, LogLevel, OnDamage, PolicySettings, Secret, SyncMode, TlsSettings};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ use super::{ListenAddress, LogFormat, LogLevel, OnDamage, PolicySettings, Secret
 pub struct Settings {
     /// The listener and its connections.
     pub server: ServerSettings,
+    /// Encryption of connections.
+    pub tls: TlsSettings,
     /// What a peer may say, and how much of it.
     pub protocol: ProtocolSettings,
     /// What holds for AMQP clients only.
