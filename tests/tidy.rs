@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms of the broker crate and what each may name. `ARCHITECTURE.md` draws the same arrows.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("routing", &["model"]),
     ("queue", &["model"]),
@@ -13,13 +13,17 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("broker", &["access", "model", "queue", "routing", "store"]),
     ("session", &["access", "broker", "model", "queue", "routing"]),
     ("config", &["model"]),
-    ("admin", &["access", "broker", "config", "model", "queue", "routing", "store", "tls"]),
+    ("log", &["config"]),
+    ("admin", &["access", "broker", "config", "log", "model", "queue", "routing", "store", "tls"]),
     ("tls", &["config", "model"]),
     (
         "server",
-        &["access", "admin", "broker", "config", "model", "queue", "routing", "session", "store", "tls"],
+        &[
+            "access", "admin", "broker", "config", "log", "model", "queue", "routing", "session", "store",
+            "tls",
+        ],
     ),
-    ("cli", &["broker", "config", "model", "server", "store", "tls"]),
+    ("cli", &["broker", "config", "log", "model", "server", "store", "tls"]),
 ];
 
 /// Crates that pure rooms must not know: no IO, no task, no clock inside the machines.
