@@ -82,7 +82,8 @@ impl Serialize for MessageStats {
 
 impl PartialSchema for MessageStats {
     fn schema() -> RefOr<Schema> {
-        let about = "Counts since the start, like `publish`, and how fast each grows, like `publish_details.rate`.";
+        let about =
+            "Counts since the start, like `publish`, and how fast each grows, like `publish_details.rate`.";
         ObjectBuilder::new()
             .schema_type(Type::Object)
             .description(Some(about))
@@ -117,8 +118,7 @@ impl LengthRates {
 pub(super) fn message_row(counts: &Counts) -> [u64; ROW] {
     let in_queues = counts.in_queues;
     let published = counts.publishing.received;
-    let mut row =
-        row(published, &counts.totals, in_queues.ready + in_queues.delayed, in_queues.unacked);
+    let mut row = row(published, &counts.totals, in_queues.ready + in_queues.delayed, in_queues.unacked);
     let publishing = &counts.publishing;
     let own = [publishing.confirmed, publishing.unroutable_returned, publishing.unroutable_dropped];
     row[OF_QUEUES.len()..LENGTHS].copy_from_slice(&own);

@@ -33,7 +33,8 @@ impl Samples {
             let of_vhost = Series::next(before.vhosts.get(name), message_row(&vhost.counts()), seconds);
             samples.vhosts.insert(name.clone(), of_vhost);
             for queue in vhost.queues() {
-                let of_queue = Series::next(before.queues.get(&queue.id()), queue_row(&queue.figures()), seconds);
+                let of_queue =
+                    Series::next(before.queues.get(&queue.id()), queue_row(&queue.figures()), seconds);
                 samples.queues.insert(queue.id(), of_queue);
             }
             let of_exchanges = before.exchanges.get(name);
