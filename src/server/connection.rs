@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Shared;
 use super::read_buffer::ReadBuffer;
-use crate::broker::Outbox;
+use crate::broker::{Link, Outbox};
 use crate::model::Timestamp;
 use crate::session::amqp::AmqpSession;
 use crate::session::native::NativeSession;
@@ -55,13 +55,19 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shar
         Ok(Err(error)) => return tracing::debug!(%peer, %error, "connection ended before it began"),
         Err(_) => return tracing::info!(%peer, "connection closed: it said nothing in the handshake timeout"),
     };
-    let outbox = Arc::new(Outbox::new());
+    let local = match stream.local_addr() {
+        Ok(local) => local,
+        Err(error) => return tracing::debug!(%peer, %error, "connection ended before it began"),
+    };
+    let (outbox, link) = (Arc::new(Outbox::new()), Arc::new(Link::new(peer, local, None)));
     let (broker, options) = (shared.broker.clone(), shared.options.session.clone());
     let session: Box<dyn Session> = match greeting {
-        Greeting::Amqp => Box::new(AmqpSession::new(broker, options, peer, outbox.clone(), accepted_at)),
-        _ => Box::new(NativeSession::new(broker, options, peer, outbox.clone(), accepted_at)),
+        Greeting::Amqp => Box::new(AmqpSession::new(broker, options, link.clone(), outbox.clone(), accepted_at)),
+        _ => Box::new(NativeSession::new(broker, options, link.clone(), outbox.clone(), accepted_at)),
     };
-    let driver = Driver { stream, input, session, outbox, shared };
+    // What came with the first bytes.
+    link.traffic.received(input.bytes.len());
+    let driver = Driver { stream, input, session, link, outbox, shared };
     if let Err(error) = driver.run().await {
         tracing::debug!(%peer, %error, "connection lost");
     }
@@ -129,6 +135,7 @@ struct Driver<'a> {
     stream: TcpStream,
     input: ReadBuffer,
     session: Box<dyn Session>,
+    link: Arc<Link>,
     outbox: Arc<Outbox>,
     shared: &'a Shared,
 }
@@ -217,6 +224,7 @@ impl Driver<'_> {
             match awoken.read {
                 Some(0) => return Ok(()),
                 Some(read) => {
+                    self.link.traffic.received(read);
                     reads_on = self.input.is_chunk(read);
                     self.carry_out(now);
                 }
@@ -278,7 +286,10 @@ impl Driver<'_> {
             let count = out.chunks(&mut slices);
             match self.stream.try_write_vectored(&slices[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => out.advance(written),
+                Ok(written) => {
+                    out.advance(written);
+                    self.link.traffic.sent(written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) => return Err(error),
             }
