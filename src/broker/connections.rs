@@ -16,6 +16,7 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::types::FieldTable;
 use thiserror::Error;
 
+use super::counters::Event;
 use super::{Broker, ChannelInfo, ChannelList, Link, Notice, Outbox};
 use crate::model::{ChannelId, ConnectionId, Timestamp, VhostName};
 
@@ -217,6 +218,7 @@ impl ConnectionGuard {
         }
         let channel = Arc::new(ChannelInfo::new(number, now));
         self.info.channels.insert(channel.clone());
+        self.broker.counters().count(Event::ChannelsOpened, 1);
         Ok(channel)
     }
 
@@ -224,6 +226,7 @@ impl ConnectionGuard {
     pub fn close_channel(&self, number: ChannelId) {
         if self.info.channels.remove(number) {
             self.of_user.channels.fetch_sub(1, Ordering::Relaxed);
+            self.broker.counters().count(Event::ChannelsClosed, 1);
         }
     }
 
@@ -237,8 +240,11 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let connections = &self.broker.0.core.connections;
         connections.listed.remove(&self.info.id);
-        self.of_user.channels.fetch_sub(self.info.channels.len() as u32, Ordering::Relaxed);
+        let channels = self.info.channels.len() as u32;
+        self.of_user.channels.fetch_sub(channels, Ordering::Relaxed);
         connections.discount(&self.info);
+        self.broker.counters().count(Event::ChannelsClosed, channels.into());
+        self.broker.counters().count(Event::ConnectionClosed, 1);
     }
 }
 
@@ -257,6 +263,7 @@ impl Broker {
         let limits = self.connection_limits(&info.user, &info.vhost);
         let of_user = connections.count(&info.user, &info.vhost, limits)?;
         let info = Arc::new(info);
+        self.counters().count(Event::ConnectionOpened, 1);
         connections.listed.insert(info.id, info.clone());
         Ok(ConnectionGuard { info, of_user, broker: self.clone() })
     }

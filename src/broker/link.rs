@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Figure;
+use crate::model::TlsFacts;
 
 /// See the module. Its driver and its session share it.
 #[derive(Debug)]
@@ -25,32 +26,6 @@ pub struct Traffic {
     pub sent: Figure,
     /// Writes that took them.
     pub writes: Figure,
-}
-
-/// What both sides of a TLS connection have agreed on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// The version, as `TLSv1.3`.
-    pub version: String,
-    /// The cipher suite, as `TLS13_AES_256_GCM_SHA384`.
-    pub cipher: String,
-    /// The name that the client asked for, if it asked for one.
-    pub server_name: Option<String>,
-    /// The client's certificate, if it has shown one.
-    pub certificate: Option<CertificateFacts>,
-}
-
-/// What a client's certificate says.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CertificateFacts {
-    /// The name that a login by `EXTERNAL` takes from it.
-    pub name: String,
-    /// Whose it is.
-    pub subject: String,
-    /// Who has signed it.
-    pub issuer: String,
-    /// From when until when it is valid, for people to read.
-    pub validity: String,
 }
 
 impl Link {

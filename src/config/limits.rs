@@ -3,11 +3,12 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use rialto_protocol::native::{MESSAGE_OVERHEAD, PAGE_ROWS_MAX};
 
-use super::{PolicySettings, Settings, Size};
+use super::{ClientVerify, PolicySettings, Settings, Size, TlsSettings};
 use crate::model::POLICIES_MAX;
 
 /// A setting that is out of its range, or at odds with another.
@@ -19,15 +20,31 @@ pub(super) struct OutOfLimits {
 
 /// Checks every number of the settings, and those that depend on each other.
 pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
-    let Settings { server, protocol, amqp, memory, queues, topology, store, auth, vhosts, policies, log: _ } =
-        settings;
+    let Settings {
+        server,
+        tls,
+        protocol,
+        amqp,
+        memory,
+        queues,
+        topology,
+        store,
+        auth,
+        vhosts,
+        policies,
+        management,
+        log: _,
+    } = settings;
 
     let second = Duration::from_secs(1);
     let day = Duration::from_secs(24 * 60 * 60);
     let times = [
         ("server.handshake_timeout", server.handshake_timeout, Duration::from_millis(100)..=day),
         ("server.shutdown_grace", server.shutdown_grace, Duration::ZERO..=day),
+        ("tls.reload_interval", tls.reload_interval, Duration::ZERO..=day),
         ("amqp.consumer_timeout", amqp.consumer_timeout, Duration::ZERO..=day * 365),
+        ("management.header_timeout", management.header_timeout, Duration::from_millis(100)..=day),
+        ("management.request_timeout", management.request_timeout, Duration::from_millis(100)..=day),
         ("store.sync_interval", store.sync_interval, Duration::from_millis(1)..=Duration::from_secs(3600)),
     ];
     for (key, value, range) in times {
@@ -58,6 +75,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("memory.queue_bodies", memory.queue_bodies, Size::new(0)..=Size::gib(1 << 20)),
         ("memory.outbox", memory.outbox, Size::kib(64)..=longest),
         ("memory.consumer_window", memory.consumer_window, Size::kib(4)..=longest),
+        ("management.body_max", management.body_max, Size::kib(64)..=longest),
         // Places in a segment are 32 bits wide, and a last record may reach beyond its size.
         ("store.segment_size", store.segment_size, Size::mib(1)..=Size::gib(1)),
         ("store.free_space_min", store.free_space_min, Size::new(0)..=Size::gib(1 << 20)),
@@ -66,7 +84,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 14] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 16] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -80,6 +98,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("topology.exchanges_per_vhost_max", topology.exchanges_per_vhost_max, 16..=100_000_000),
         ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
         ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
+        ("management.connections_max", management.connections_max, 1..=1_000_000),
+        ("management.page_max", management.page_max, 1..=100_000),
         // Below, survivors would be copied around for ever; above, the disk is mostly garbage.
         ("store.garbage_ratio_max", store.garbage_ratio_max.into(), 10..=90),
     ];
@@ -90,6 +110,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
     if server.listen.is_empty() {
         return refuse("server.listen", "the list is empty; write at least one address");
     }
+    check_tls(tls)?;
     if vhosts.names.is_empty() {
         return refuse("vhosts.names", "the list is empty; write at least one vhost, like \"/\"");
     }
@@ -144,6 +165,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
             ),
         );
     }
+    short("management.announce_version", &management.announce_version)?;
+    for origin in &management.origins {
+        if !origin.starts_with("http://") && !origin.starts_with("https://") || origin.ends_with('/') {
+            let problem = format!("{origin:?} is no origin; write one like \"https://console.example.org\"");
+            return refuse("management.origins", problem);
+        }
+    }
     short("amqp.announce_product", &amqp.announce_product)?;
     if !amqp.announce_version.is_empty() {
         short("amqp.announce_version", &amqp.announce_version)?;
@@ -159,6 +187,36 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
             "memory.queue_budget",
             format!("one queue cannot have more than memory.budget ({})", memory.budget),
         );
+    }
+    Ok(())
+}
+
+/// Which settings of TLS need others. The files themselves are looked at when the broker starts.
+fn check_tls(tls: &TlsSettings) -> Result<(), OutOfLimits> {
+    let is_set = |path: &Path| !path.as_os_str().is_empty();
+    if is_set(&tls.key) != tls.is_on() {
+        let (key, other) = if tls.is_on() { ("tls.key", "tls.cert") } else { ("tls.cert", "tls.key") };
+        return refuse(key, format!("it is missing, and {other} is of no use without it"));
+    }
+    if !tls.is_on() && (is_set(&tls.client_ca) || !tls.sni.is_empty() || tls.verify != ClientVerify::None) {
+        return refuse(
+            "tls.cert",
+            "it is missing; without it there is no TLS, and the rest of [tls] has no use",
+        );
+    }
+    if tls.verify != ClientVerify::None && !is_set(&tls.client_ca) {
+        return refuse(
+            "tls.client_ca",
+            format!(
+                "tls.verify = \"{}\" needs the authorities whose client certificates are good",
+                tls.verify
+            ),
+        );
+    }
+    for (index, sni) in tls.sni.iter().enumerate() {
+        if sni.names.is_empty() || !is_set(&sni.cert) || !is_set(&sni.key) {
+            return refuse("tls.sni", format!("certificate {}: it needs names, cert and key", index + 1));
+        }
     }
     Ok(())
 }

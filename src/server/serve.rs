@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::storage::{self, Storage};
 use super::{Server, ServerOptions};
+use crate::admin::{self, AdminState, Listener};
 use crate::broker::{Broker, Limits, RestoreError, Turn, Users};
 use crate::config::{ListenAddress, Settings};
 use crate::model::VhostName;
@@ -17,6 +19,7 @@ use crate::routing::RoutingLimits;
 use crate::session::amqp::Greeting;
 use crate::session::{AmqpOptions, SessionOptions};
 use crate::store::StoreError;
+use crate::tls::{Acceptor, TlsError};
 
 /// Why the broker could not serve.
 #[derive(Debug, Error)]
@@ -40,12 +43,26 @@ pub enum ServeError {
         /// Why.
         error: StoreError,
     },
+    /// Certificates and keys are of no use.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// What is in the data folder is not for this version.
     #[error("{0}")]
     Restore(RestoreError),
     /// Some connections had to be cut off.
     #[error("some connections did not end within server.shutdown_grace and were cut off")]
     CutOff,
+}
+
+/// Where a running broker listens, with the ports that the system chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Both protocols of messages, encrypted too if there is a certificate.
+    pub messages: Vec<SocketAddr>,
+    /// Both, and always encrypted.
+    pub tls: Vec<SocketAddr>,
+    /// The HTTP API.
+    pub management: Vec<SocketAddr>,
 }
 
 /// Serves until `stop` is cancelled. `ready` is told the addresses once connections are accepted.
@@ -55,21 +72,19 @@ pub enum ServeError {
 pub async fn serve(
     settings: &Settings,
     stop: CancellationToken,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
     super::open_files::raise_for(settings.server.connections_max.into());
-    let mut addresses = Vec::new();
-    for address in &settings.server.listen {
-        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
-        let resolved = resolved.map_err(|error| ServeError::Resolve { address: address.clone(), error })?;
-        addresses.extend(resolved);
-    }
+    // Before anything is opened: what an operator mistypes is told at once.
+    let tls = Acceptor::load(&settings.tls)?;
+    let addresses = resolve(&settings.server.listen).await?;
+    let management = resolve(&settings.management.listen).await?;
     let (broker, storage) = broker(settings)?;
     let control_stop = stop.child_token();
     let control = storage.as_ref();
     let control = control.and_then(|storage| storage.control(&settings.store.data_dir, control_stop.clone()));
     let control = control.map(|control| tokio::spawn(control.run()));
-    let served = serve_broker(broker, &addresses, options(settings), stop, ready).await;
+    let served = serve_broker(settings, broker, tls, &addresses, &management, stop, ready).await;
     control_stop.cancel();
     if let Some(control) = control {
         // A backup that was being made has been given up.
@@ -83,20 +98,54 @@ pub async fn serve(
     served
 }
 
+async fn resolve(listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError> {
+    let mut addresses = Vec::new();
+    for address in listed {
+        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
+        let resolved = resolved.map_err(|error| ServeError::Resolve { address: address.clone(), error })?;
+        addresses.extend(resolved);
+    }
+    Ok(addresses)
+}
+
 async fn serve_broker(
+    settings: &Settings,
     broker: Broker,
-    addresses: &[SocketAddr],
-    options: ServerOptions,
+    tls: Option<Arc<Acceptor>>,
+    messages: &[SocketAddr],
+    management: &[SocketAddr],
     stop: CancellationToken,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
-    let server = Server::bind(broker, addresses, options).await?;
-    ready(&server.addresses()?);
+    let options = ServerOptions { tls, ..options(settings) };
+    let mut server = Server::bind(broker.clone(), messages, options).await?;
+    if settings.tls.is_on() {
+        server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
+    }
+    let http = admin::bind(management).await?;
+    let addresses = Addresses {
+        messages: server.addresses()?,
+        tls: server.tls_addresses()?,
+        management: http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+    };
+    let listeners = addresses
+        .messages
+        .iter()
+        .map(|address| Listener { protocol: "amqp", address: *address })
+        .chain(addresses.tls.iter().map(|address| Listener { protocol: "amqp/ssl", address: *address }))
+        .chain(addresses.management.iter().map(|address| Listener { protocol: "http", address: *address }))
+        .collect();
+    ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
+    let state = AdminState::new(broker, Arc::new(settings.clone()), listeners);
+    let admin = tokio::spawn(admin::serve(state, http, stop.clone()));
     stop.cancelled().await;
     stopping.cancel();
-    match run.await {
+    let ended = run.await;
+    // It ends with `stop`, and after its requests.
+    let _ = admin.await;
+    match ended {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => Err(ServeError::CutOff),
     }
@@ -180,6 +229,7 @@ fn options(settings: &Settings) -> ServerOptions {
         connections_max: server.connections_max as usize,
         read_chunk: server.read_chunk.as_usize(),
         shutdown_grace: server.shutdown_grace,
+        tls: None,
     }
 }
 

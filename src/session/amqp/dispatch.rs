@@ -2,8 +2,8 @@
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    AccessRequestOk, ChannelFlow, ChannelFlowOk, ChannelOpenOk, ContentError, ContentHeader, Frame, FrameKind,
-    Method, MethodId,
+    AccessRequestOk, ChannelFlow, ChannelFlowOk, ChannelOpenOk, ContentError, ContentHeader, Frame,
+    FrameKind, Method, MethodId,
 };
 
 use super::channel::{Channel, ChannelSlot};

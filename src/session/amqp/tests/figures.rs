@@ -19,7 +19,10 @@ fn a_connection_is_listed_with_what_was_agreed_on_and_what_its_client_says_of_it
     let agreed = (info.frame_max, info.channel_max, info.heartbeat);
     assert_eq!(agreed, (131_072, 2047, Some(Duration::from_secs(10))));
     assert_eq!(info.link.name(), "127.0.0.1:5000 -> 127.0.0.1:5672");
-    assert_eq!(broker.connection_named("127.0.0.1:5000 -> 127.0.0.1:5672").map(|found| found.id), Some(info.id));
+    assert_eq!(
+        broker.connection_named("127.0.0.1:5000 -> 127.0.0.1:5672").map(|found| found.id),
+        Some(info.id)
+    );
     assert_eq!(info.channels.len(), 1);
     drop(end);
     assert_eq!(broker.connection_count(), 0);
