@@ -7,6 +7,7 @@ pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod log;
 pub mod model;
 pub mod queue;
 pub mod routing;
