@@ -21,6 +21,7 @@ mod link;
 mod listing;
 mod outbox;
 mod paging;
+mod permissions;
 mod policies;
 mod pressure;
 mod publish;

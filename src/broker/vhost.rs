@@ -200,20 +200,47 @@ impl Vhost {
         by: ConnectionId,
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
+        if name.is_empty() {
+            return self.declare_generated_queue(&Self::generated_queue_name(), flags, arguments, by, turn);
+        }
+        self.core.counters.count(Event::QueueDeclared, 1);
+        match self.find_declared(name, flags, arguments, by, turn)? {
+            Some(found) => Ok(found),
+            None => self.create_queue_from(name, flags, arguments, by, turn),
+        }
+    }
+
+    /// A name for a queue whose client leaves it to the broker.
+    pub fn generated_queue_name() -> QueueName {
+        QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())))
+    }
+
+    /// Declares a queue with a name of [`Vhost::generated_queue_name`].
+    ///
+    /// # Errors
+    /// An argument is invalid, or there are too many queues.
+    pub fn declare_generated_queue(
+        &self,
+        name: &QueueName,
+        flags: QueueFlags,
+        arguments: &FieldTable,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<DeclaredQueue, BrokerError> {
+        self.core.counters.count(Event::QueueDeclared, 1);
+        self.create_queue_from(name, flags, arguments, by, turn)
+    }
+
+    fn create_queue_from(
+        &self,
+        name: &QueueName,
+        flags: QueueFlags,
+        arguments: &FieldTable,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<DeclaredQueue, BrokerError> {
         let invalid = |error: InvalidArgument, name: &QueueName| {
             BrokerError::refused(error.reply_code(), error.text(name, &self.name))
-        };
-        self.core.counters.count(Event::QueueDeclared, 1);
-        let server_named;
-        let name = match name.is_empty() {
-            true => {
-                server_named = QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())));
-                &server_named
-            }
-            false => match self.find_declared(name, flags, arguments, by, turn)? {
-                Some(found) => return Ok(found),
-                None => name,
-            },
         };
         let QueueFlags { durable, exclusive, auto_delete } = flags;
         let options = QueueOptions::from_declare(durable, exclusive, auto_delete, arguments)
