@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    ConnectionOpen, ConnectionOpenOk, ConnectionSecure, ConnectionStartOk, ConnectionTune, ConnectionTuneOk, FRAME_MIN_SIZE,
-    Method, MethodId,
+    ConnectionOpen, ConnectionOpenOk, ConnectionSecure, ConnectionStartOk, ConnectionTune, ConnectionTuneOk,
+    FRAME_MIN_SIZE, Method, MethodId,
 };
 use rialto_protocol::types::{FieldTable, FieldValue};
 
@@ -193,8 +193,7 @@ impl AmqpSession {
             }
         };
         let Some(delay) = delay else { return Err(fault) };
-        self.state =
-            State::Handshake { until: self.now.plus(delay), step: Step::Refused(Box::new(fault)) };
+        self.state = State::Handshake { until: self.now.plus(delay), step: Step::Refused(Box::new(fault)) };
         Ok(())
     }
 
@@ -262,8 +261,7 @@ impl AmqpSession {
             is_blocked: AtomicBool::new(false),
             outbox: self.outbox.clone(),
         });
-        let guard =
-            registered.map_err(|refused| Refusal::from(refused).at(MethodId::CONNECTION_OPEN))?;
+        let guard = registered.map_err(|refused| Refusal::from(refused).at(MethodId::CONNECTION_OPEN))?;
         let info = guard.info();
         tracing::info!(peer = %self.link.peer(), connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
         self.say(0, Method::ConnectionOpenOk(ConnectionOpenOk::default()));

@@ -126,17 +126,7 @@ impl AmqpSession {
         let uncommitted_max = self.options.amqp.uncommitted_max;
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let Open {
-            vhost,
-            pass,
-            tuned,
-            channels,
-            routes,
-            batch,
-            scratch,
-            tracked,
-            rejected,
-            uncommitted,
-            ..
+            vhost, pass, tuned, channels, routes, batch, scratch, tracked, rejected, uncommitted, ..
         } = &mut **open;
         let slot = routes.slot(publish.exchange, publish.routing_key);
         let given = RawProperties::trusted(content.properties);
