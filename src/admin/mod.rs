@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod input;
 pub mod jobs;
+mod json;
 mod node;
 mod page;
 mod routes;

@@ -31,6 +31,7 @@ mod timers;
 mod turn;
 mod users;
 mod vhost;
+mod views;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +58,7 @@ pub use turn::Turn;
 pub use users::{LoginError, Users};
 pub(crate) use vhost::random_name;
 pub use vhost::{DeclaredQueue, Vhost};
+pub use views::ExchangeView;
 
 use crate::model::{
     Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
