@@ -16,7 +16,13 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("log", &["config"]),
     ("admin", &["access", "broker", "config", "log", "model", "queue", "routing", "store", "tls"]),
     ("tls", &["config", "model"]),
-    ("server", &["access", "admin", "broker", "config", "log", "model", "queue", "routing", "session", "store", "tls"]),
+    (
+        "server",
+        &[
+            "access", "admin", "broker", "config", "log", "model", "queue", "routing", "session", "store",
+            "tls",
+        ],
+    ),
     ("cli", &["broker", "config", "log", "model", "server", "store", "tls"]),
 ];
 

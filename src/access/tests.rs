@@ -1,6 +1,5 @@
 //! Logins and permissions as they work together.
 
-
 use super::*;
 
 fn origin(address: &str) -> Origin {

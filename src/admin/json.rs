@@ -75,9 +75,9 @@ fn field_at(value: &Value, depth: usize) -> Result<FieldValue, ApiError> {
             None => FieldValue::F64(number.as_f64().unwrap_or_default()),
         },
         Value::String(text) => FieldValue::text(text.as_str()),
-        Value::Array(values) => {
-            FieldValue::Array(values.iter().map(|value| field_at(value, depth + 1)).collect::<Result<_, _>>()?)
-        }
+        Value::Array(values) => FieldValue::Array(
+            values.iter().map(|value| field_at(value, depth + 1)).collect::<Result<_, _>>()?,
+        ),
         Value::Object(object) => FieldValue::Table(table_at(object, depth + 1)?),
     })
 }

@@ -196,7 +196,7 @@ fn bind_as(
     let resource = destination.resource();
     let operation =
         Operation::Bind { source: &source, destination: resource, routing_key: &routing_key, is_topic };
-    caller.check(state, vhost, &operation)?;
+    caller.check(vhost, &operation)?;
     match destination {
         End::Queue(queue) => {
             vhost.bind_queue(&source, queue, routing_key.clone(), arguments.clone(), state.connection)?;
@@ -261,7 +261,7 @@ async fn unbind(
         let resource = end.resource();
         let operation =
             Operation::Unbind { source: &source, destination: resource, routing_key: &routing_key, is_topic };
-        caller.check(&state, &vhost, &operation)?;
+        caller.check(&vhost, &operation)?;
         match end {
             End::Queue(queue) => {
                 vhost.unbind_queue(&source, queue, &routing_key, &arguments, state.connection)?;

@@ -121,7 +121,8 @@ async fn show(
     State(state): State<AdminState>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    Ok(Json(render(&state, &find(&caller, &state, &name)?)))
+    let found = find(&caller, &state, &name)?;
+    Ok(Json(render(&state, &found)))
 }
 
 /// Closes a connection

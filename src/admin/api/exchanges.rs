@@ -42,7 +42,7 @@ async fn list_all(
 ) -> Result<Listing, ApiError> {
     let list = move |state: &AdminState| {
         let vhosts = caller.vhosts(state);
-        query.select(state, vhosts.iter().flat_map(|vhost| rows(state, vhost)).collect::<Vec<_>>())
+        query.select(state, vhosts.iter().flat_map(|vhost| rows(vhost)).collect::<Vec<_>>())
     };
     state.blocking(list).await
 }
@@ -63,16 +63,16 @@ async fn list_of_vhost(
     Query(query): Query<ListQuery>,
 ) -> Result<Listing, ApiError> {
     let vhost = caller.vhost(&state, &vhost)?;
-    state.blocking(move |state| query.select(state, rows(state, &vhost))).await
+    state.blocking(move |state| query.select(state, rows(&vhost))).await
 }
 
-fn rows(state: &AdminState, vhost: &Vhost) -> Vec<Value> {
+fn rows(vhost: &Vhost) -> Vec<Value> {
     let mut exchanges = vhost.exchanges();
     exchanges.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-    exchanges.iter().map(|exchange| render(state, vhost, exchange)).collect()
+    exchanges.iter().map(|exchange| render(vhost, exchange)).collect()
 }
 
-fn render(_state: &AdminState, vhost: &Vhost, exchange: &ExchangeView) -> Value {
+fn render(vhost: &Vhost, exchange: &ExchangeView) -> Value {
     let options = &exchange.options;
     let policy = exchange.policy.as_ref();
     let mut row = json!({
@@ -110,7 +110,7 @@ async fn show(
 ) -> Result<Json<Value>, ApiError> {
     let vhost = caller.vhost(&state, &vhost)?;
     let exchange = vhost.exchange(exchange_in_path(&exchange)).ok_or_else(ApiError::not_found)?;
-    let mut row = render(&state, &vhost, &exchange);
+    let mut row = render(&vhost, &exchange);
     row["incoming"] = json!([]);
     row["outgoing"] = json!([]);
     Ok(Json(row))
@@ -136,7 +136,7 @@ async fn declare(
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
     let vhost = caller.vhost(&state, &vhost)?;
-    let declared = declare_as(&caller, &state, &vhost, &exchange, &body);
+    let declared = declare_as(&caller, &vhost, &exchange, &body);
     audit(&caller, "exchange.declare", &outcome::object(&vhost, &exchange), &declared);
     let declared = declared?;
     state.committed().await?;
@@ -145,7 +145,6 @@ async fn declare(
 
 fn declare_as(
     caller: &Caller,
-    state: &AdminState,
     vhost: &Vhost,
     exchange: &str,
     body: &Map<String, Value>,
@@ -159,7 +158,7 @@ fn declare_as(
     let kind = body.text("type")?.unwrap_or("direct");
     let arguments = tables::to_table(body.object("arguments")?.unwrap_or(&Map::new()))?;
     let alternate = arguments.get("alternate-exchange").and_then(|name| name.as_str());
-    caller.check(state, vhost, &Operation::DeclareExchange { exchange: &name, alternate })?;
+    caller.check(vhost, &Operation::DeclareExchange { exchange: &name, alternate })?;
     Ok(vhost.declare_exchange_from(&name, kind, flags, arguments)?)
 }
 
@@ -191,7 +190,7 @@ async fn delete(
     let vhost = caller.vhost(&state, &vhost)?;
     let work = || {
         let found = vhost.exchange(exchange_in_path(&exchange)).ok_or_else(ApiError::not_found)?;
-        caller.check(&state, &vhost, &Operation::DeleteExchange { exchange: &found.name })?;
+        caller.check(&vhost, &Operation::DeleteExchange { exchange: &found.name })?;
         Ok(vhost.delete_exchange(&found.name, is_yes(query.if_unused.as_deref()))?)
     };
     let deleted = work();

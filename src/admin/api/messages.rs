@@ -84,7 +84,7 @@ fn publish_as(
     let found = vhost.exchange(&exchange);
     let is_topic = found.is_some_and(|found| found.options.routes_as() == ExchangeKind::Topic);
     let operation = Operation::Publish { exchange: &exchange, routing_key: &routing_key, is_topic };
-    caller.check(state, vhost, &operation)?;
+    caller.check(vhost, &operation)?;
     if state.broker.memory_exhausted() {
         let reason = "the broker takes no messages for now: too much memory is in use";
         let status = axum::http::StatusCode::SERVICE_UNAVAILABLE;
@@ -140,7 +140,8 @@ fn properties(caller: &Caller, given: &Map<String, Value>) -> Result<Properties,
     for name in given.keys() {
         let short = || -> Result<Option<ShortStr>, ApiError> {
             let Some(text) = given.text(name)? else { return Ok(None) };
-            let too_long = |_| ApiError::bad_request(format!("the property {name:?} has more than 255 bytes"));
+            let too_long =
+                |_| ApiError::bad_request(format!("the property {name:?} has more than 255 bytes"));
             ShortStr::new(text).map(Some).map_err(too_long)
         };
         let octet = || -> Result<Option<u8>, ApiError> {
@@ -175,7 +176,7 @@ fn properties(caller: &Caller, given: &Map<String, Value>) -> Result<Properties,
     }
     if let Some(user) = &properties.user_id
         && user.as_str() != caller.user()
-        && !caller.is_impersonator()
+        && !caller.tags().impersonator
     {
         let reason =
             format!("user_id property set to '{user}' but authenticated user was '{}'", caller.user());
@@ -258,7 +259,7 @@ fn get_as(
     };
     let truncate = body.number("truncate")?.and_then(|bytes| usize::try_from(bytes).ok());
     existing(vhost.listed_queue(queue))?;
-    caller.check(state, vhost, &Operation::Get { queue })?;
+    caller.check(vhost, &Operation::Get { queue })?;
     let queue = vhost.queue(queue, state.connection)?;
     let getter = state.broker.next_consumer_id();
     let room = state.settings.management.body_max.as_usize();

@@ -90,9 +90,7 @@ fn render(caller: &Caller, state: &AdminState) -> Value {
 /// The kinds of exchanges that can be declared.
 pub(super) fn exchange_types() -> Value {
     let kinds = ExchangeKind::ALL.iter();
-    let row = |kind: &ExchangeKind| {
-        json!({"name": kind.name(), "description": format!("{} exchange", kind.name()), "enabled": true})
-    };
+    let row = |kind: &ExchangeKind| json!({"name": kind.name(), "description": format!("{} exchange", kind.name()), "enabled": true});
     kinds.map(row).collect()
 }
 

@@ -82,7 +82,7 @@ impl Row for QueueRow {
 
 /// A queue's figures, of a moment.
 pub(super) fn figures(queue: &QueueCell) -> QueueStats {
-    queue.stats()
+    queue.figures()
 }
 
 fn memory(stats: &QueueStats) -> u64 {
@@ -138,12 +138,18 @@ pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, 
     put("consumer_capacity", capacity.into());
     put("consumer_utilisation", capacity.into());
     let exclusive = attached.iter().find(|consumer| consumer.info.exclusive);
-    put("exclusive_consumer_tag", exclusive.map_or(Value::Null, |consumer| consumer.info.tag.as_str().into()));
+    put(
+        "exclusive_consumer_tag",
+        exclusive.map_or(Value::Null, |consumer| consumer.info.tag.as_str().into()),
+    );
     let active = attached
         .iter()
         .find(|consumer| consumer.info.readiness != Readiness::Paused(PauseReason::NotActive))
         .filter(|_| options.single_active_consumer);
-    put("single_active_consumer_tag", active.map_or(Value::Null, |consumer| consumer.info.tag.as_str().into()));
+    put(
+        "single_active_consumer_tag",
+        active.map_or(Value::Null, |consumer| consumer.info.tag.as_str().into()),
+    );
     if let Some(owner) = queue.owner().and_then(|owner| state.connection_facts(owner)) {
         put("owner_pid_details", owner);
     }

@@ -1,8 +1,8 @@
 //! Queues: lists of them, and what can be done to one as a whole.
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::Json;
 use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -162,7 +162,7 @@ fn declare_as(
     };
     let arguments = json::to_table(body.object("arguments")?.unwrap_or(&serde_json::Map::new()))?;
     let dead_letter_exchange = arguments.get("x-dead-letter-exchange").and_then(|name| name.as_str());
-    caller.check(state, vhost, &Operation::DeclareQueue { queue, dead_letter_exchange })?;
+    caller.check(vhost, &Operation::DeclareQueue { queue, dead_letter_exchange })?;
     let mut turn = Turn::new();
     turn.begin(state.broker.now());
     let declared = vhost.declare_queue_from(&name, flags, &arguments, state.connection, &mut turn);
@@ -202,7 +202,7 @@ async fn delete(
     let (if_unused, if_empty) = (is_yes(query.if_unused.as_deref()), is_yes(query.if_empty.as_deref()));
     let work = || {
         existing(vhost.listed_queue(&queue))?;
-        caller.check(&state, &vhost, &Operation::DeleteQueue { queue: &queue })?;
+        caller.check(&vhost, &Operation::DeleteQueue { queue: &queue })?;
         let mut turn = Turn::new();
         turn.begin(state.broker.now());
         let deleted = vhost.delete_queue(&queue, if_unused, if_empty, state.connection, &mut turn);
@@ -233,7 +233,7 @@ async fn purge(
     let vhost = caller.vhost(&state, &vhost)?;
     let work = || {
         existing(vhost.listed_queue(&queue))?;
-        caller.check(&state, &vhost, &Operation::PurgeQueue { queue: &queue })?;
+        caller.check(&vhost, &Operation::PurgeQueue { queue: &queue })?;
         let mut turn = Turn::new();
         turn.begin(state.broker.now());
         let purged = vhost.purge_queue(&queue, state.connection, &mut turn);
@@ -266,7 +266,9 @@ async fn act(
     existing(vhost.listed_queue(&queue))?;
     match body.needed_text("action")? {
         "sync" | "cancel_sync" => Ok(StatusCode::NO_CONTENT),
-        other => Err(ApiError::bad_request(format!("unknown action {other:?}; sync and cancel_sync are known"))),
+        other => {
+            Err(ApiError::bad_request(format!("unknown action {other:?}; sync and cancel_sync are known")))
+        }
     }
 }
 
