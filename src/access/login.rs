@@ -49,6 +49,16 @@ pub enum LoginError {
     },
 }
 
+impl LoginError {
+    /// What was wrong, in full: for the log, never for the client.
+    pub fn reason(&self) -> String {
+        match self {
+            LoginError::Refused { user, reason, .. } => format!("user '{user}': {reason}"),
+            other => other.to_string(),
+        }
+    }
+}
+
 /// What was wrong with a login: for the log, never for the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {

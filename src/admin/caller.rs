@@ -145,7 +145,8 @@ impl FromRequestParts<AdminState> for Caller {
                 }
                 Step::Refused(error, delay) => {
                     let user: String = user.chars().filter(|sign| !sign.is_control()).take(255).collect();
-                    tracing::warn!(user, %address, ?error, "a login over HTTP was refused");
+                    let reason = error.reason();
+                    tracing::warn!(user, %address, %error, reason, "a login over HTTP was refused");
                     if let Some(delay) = delay {
                         tokio::time::sleep(delay).await;
                     }

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,9 +17,9 @@ use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Path, Query};
 use crate::admin::page::{ListQuery, Listing, Page, Row};
-use crate::admin::{AdminState, ApiError};
-use crate::broker::{ConnectionInfo, Notice};
-use crate::model::{ChannelId, ConnectionId};
+use crate::admin::{AdminState, ApiError, json as tables};
+use crate::broker::ConnectionInfo;
+use crate::model::{ChannelId, ConnectionId, TlsFacts};
 
 /// Longest reason of a close that a client is told, in bytes.
 const REASON_LEN_MAX: usize = 200;
@@ -102,7 +103,7 @@ async fn close_of_user(
 ) -> Result<StatusCode, ApiError> {
     let reason = reason(&headers);
     for info in visible(&caller, &state).into_iter().filter(|info| info.user == user) {
-        end(&info, &reason);
+        info.close(&reason);
     }
     audit(&caller, "connection.close", &format!("all of user {user}"), &Ok(()));
     Ok(StatusCode::NO_CONTENT)
@@ -141,7 +142,7 @@ async fn close(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let found = find(&caller, &state, &name);
-    let closed = found.map(|info| end(&info, &reason(&headers)));
+    let closed = found.map(|info| info.close(&reason(&headers)));
     audit(&caller, "connection.close", &name, &closed);
     closed?;
     Ok(StatusCode::NO_CONTENT)
@@ -151,12 +152,6 @@ fn reason(headers: &HeaderMap) -> String {
     let given = headers.get("x-reason").and_then(|value| value.to_str().ok()).map(str::trim);
     let given = given.filter(|text| !text.is_empty()).unwrap_or("Closed via management plugin");
     given.chars().take(REASON_LEN_MAX).collect()
-}
-
-fn end(info: &ConnectionInfo, reason: &str) {
-    if info.outbox.notify(Notice::Close { reason: reason.to_owned() }) {
-        info.outbox.wake();
-    }
 }
 
 /// The connections that the caller may see: its own, or with `monitoring` all.
@@ -169,7 +164,7 @@ pub(super) fn visible(caller: &Caller, state: &AdminState) -> Vec<Arc<Connection
     all
 }
 
-fn find(caller: &Caller, state: &AdminState, name: &str) -> Result<Arc<ConnectionInfo>, ApiError> {
+pub(super) fn find(caller: &Caller, state: &AdminState, name: &str) -> Result<Arc<ConnectionInfo>, ApiError> {
     let mut all = visible(caller, state).into_iter();
     all.find(|info| connection_name(info) == name).ok_or_else(ApiError::not_found)
 }
@@ -209,47 +204,76 @@ impl Row for ConnectionRow {
 
 /// What RabbitMQ calls a connection: its two ends.
 pub(super) fn connection_name(info: &ConnectionInfo) -> String {
-    info.peer.to_string()
+    info.link.name()
 }
 
 fn render(state: &AdminState, info: &ConnectionInfo) -> Value {
-    json!({
-        "name": connection_name(info),
+    let (peer, local) = (info.link.peer(), info.link.local());
+    let traffic = &info.link.traffic;
+    let mut row = json!({
+        "name": info.link.name(),
         "node": state.node.name(),
         "user": info.user,
         "user_who_performed_action": info.user,
+        "user_provided_name": info.name,
         "vhost": info.vhost.as_str(),
         "protocol": info.protocol,
         "type": "network",
-        "state": "running",
-        "peer_host": info.peer.ip().to_string(),
-        "peer_port": info.peer.port(),
+        "auth_mechanism": info.mechanism,
+        "state": if info.is_blocked.load(Ordering::Relaxed) { "blocked" } else { "running" },
+        "peer_host": peer.ip().to_string(),
+        "peer_port": peer.port(),
+        "host": local.ip().to_string(),
+        "port": local.port(),
         "connected_at": info.connected_at.as_micros() / 1000,
-        "channels": info.channels.load(Ordering::Relaxed),
-        "client_properties": {"connection_name": info.name, "product": info.client},
-        "user_provided_name": info.name,
-    })
+        "timeout": info.heartbeat.map_or(0, |heartbeat| Duration::as_secs(&heartbeat)),
+        "frame_max": info.frame_max,
+        "channel_max": info.channel_max,
+        "channels": info.channels.len(),
+        "client_properties": tables::from_table(&info.client_properties()),
+        "recv_oct": traffic.received.get(),
+        "recv_cnt": traffic.reads.get(),
+        "send_oct": traffic.sent.get(),
+        "send_cnt": traffic.writes.get(),
+        "send_pend": 0,
+    });
+    if let Value::Object(row) = &mut row {
+        row.extend(tls(info.link.tls()));
+    }
+    row
+}
+
+fn tls(facts: Option<&TlsFacts>) -> Map<String, Value> {
+    let certificate = facts.and_then(|facts| facts.peer.as_ref());
+    let mut row = Map::new();
+    let mut put = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
+    put("ssl", facts.is_some().into());
+    put("ssl_protocol", facts.map_or(Value::Null, |facts| facts.protocol.into()));
+    put("ssl_cipher", facts.map_or(Value::Null, |facts| facts.cipher.as_str().into()));
+    put("ssl_key_exchange", facts.map_or(Value::Null, |facts| facts.key_exchange.as_str().into()));
+    put("ssl_hash", facts.map_or(Value::Null, |facts| facts.hash.as_str().into()));
+    put("peer_cert_subject", certificate.map_or(Value::Null, |facts| facts.subject.as_str().into()));
+    put("peer_cert_issuer", certificate.map_or(Value::Null, |facts| facts.issuer.as_str().into()));
+    put("peer_cert_validity", certificate.map_or(Value::Null, |facts| facts.validity.as_str().into()));
+    row
 }
 
 /// A connection, as other things refer to it.
 pub(super) fn connection_details(info: &ConnectionInfo) -> Value {
-    json!({
-        "name": connection_name(info),
-        "peer_host": info.peer.ip().to_string(),
-        "peer_port": info.peer.port(),
-    })
+    let peer = info.link.peer();
+    json!({"name": info.link.name(), "peer_host": peer.ip().to_string(), "peer_port": peer.port()})
 }
 
 /// A channel, as other things refer to it.
 pub(super) fn channel_details(state: &AdminState, info: &ConnectionInfo, channel: ChannelId) -> Value {
-    let name = connection_name(info);
+    let (name, peer) = (info.link.name(), info.link.peer());
     json!({
         "name": format!("{name} ({})", channel.0),
         "number": channel.0,
         "connection_name": name,
         "node": state.node.name(),
-        "peer_host": info.peer.ip().to_string(),
-        "peer_port": info.peer.port(),
+        "peer_host": peer.ip().to_string(),
+        "peer_port": peer.port(),
         "user": info.user,
     })
 }
@@ -257,7 +281,6 @@ pub(super) fn channel_details(state: &AdminState, info: &ConnectionInfo, channel
 impl AdminState {
     /// A connection, as what belongs to it refers to it.
     pub(super) fn connection_facts(&self, id: ConnectionId) -> Option<Value> {
-        let all = self.broker.connections();
-        all.iter().find(|info| info.id == id).map(|info| connection_details(info))
+        self.broker.connection(id).map(|info| connection_details(&info))
     }
 }
