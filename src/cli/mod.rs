@@ -10,6 +10,7 @@ mod arguments;
 mod backup;
 mod bench;
 mod bind;
+mod cert;
 mod completions;
 mod consume;
 mod data;
@@ -104,6 +105,9 @@ enum Command {
     /// Look into a data folder, check it, restore a backup
     #[command(subcommand)]
     Data(data::Options),
+    /// Make certificates for trying TLS out
+    #[command(subcommand)]
+    Cert(cert::Options),
     /// Measure a broker
     #[command(subcommand)]
     Bench(bench::Options),
@@ -137,6 +141,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::List(options) => list::run(options),
         Command::Backup(options) => backup::run(&options),
         Command::Data(options) => data::run(options),
+        Command::Cert(options) => cert::run(&options),
         Command::Bench(options) => bench::run(options),
         Command::Completions(options) => completions::run(&options, Cli::command()),
     };
