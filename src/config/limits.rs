@@ -34,6 +34,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         policies,
         management,
         log: _,
+        tracing,
     } = settings;
 
     let second = Duration::from_secs(1);
@@ -139,6 +140,15 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
             return told(format!("there are more than {POLICIES_MAX} policies"));
         }
     }
+    if !tracing.otlp_endpoint.is_empty() && !is_collector(&tracing.otlp_endpoint) {
+        return refuse(
+            "tracing.otlp_endpoint",
+            "write an address like http://127.0.0.1:4318; https is not spoken to collectors, so have one nearby",
+        );
+    }
+    if tracing.service_name.is_empty() {
+        return refuse("tracing.service_name", "the name is empty");
+    }
     if store.data_dir.as_os_str().is_empty() {
         return refuse("store.data_dir", "the name of the folder is empty");
     }
@@ -237,6 +247,14 @@ fn within<T: PartialOrd + Copy>(
         show(range.end())
     );
     Err(OutOfLimits { key, problem })
+}
+
+/// Whether spans can be sent there: HTTP, and a host. What else is wrong with it, sending will tell.
+fn is_collector(address: &str) -> bool {
+    let host = address.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or(rest));
+    host.is_some_and(|host| {
+        !host.is_empty() && !address.contains(|c: char| c.is_whitespace() || c.is_control())
+    })
 }
 
 /// Names travel as short strings (AMQP 0-9-1 section 4.2.5.3).

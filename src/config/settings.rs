@@ -42,6 +42,8 @@ pub struct Settings {
     pub management: ManagementSettings,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where traces go.
+    pub tracing: TracingSettings,
 }
 
 /// `[server]`: the listener and its connections.
@@ -377,4 +379,22 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// The shape of a line.
     pub format: LogFormat,
+    /// The file that has a line of JSON for each administrative act; empty: none.
+    pub audit_file: PathBuf,
+}
+
+/// `[tracing]`: where traces go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TracingSettings {
+    /// The address of an OTLP collector that takes HTTP with protobuf; empty: none.
+    pub otlp_endpoint: String,
+    /// What the collector is told that this broker is called.
+    pub service_name: String,
+}
+
+impl Default for TracingSettings {
+    fn default() -> Self {
+        Self { otlp_endpoint: String::new(), service_name: "rialto".to_owned() }
+    }
 }
