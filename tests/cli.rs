@@ -13,6 +13,7 @@ fn rialto(folder: &Path, arguments: &[&str]) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("RIALTO_MANAGEMENT__LISTEN", "none");
     command
 }
 

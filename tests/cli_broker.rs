@@ -93,6 +93,7 @@ fn binary(folder: &Path) -> Command {
             command.env_remove(name);
         }
     }
+    command.env("RIALTO_MANAGEMENT__LISTEN", "none");
     command
 }
 

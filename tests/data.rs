@@ -54,6 +54,7 @@ impl Place {
                 command.env_remove(name);
             }
         }
+        command.env("RIALTO_MANAGEMENT__LISTEN", "none");
         command.env("RIALTO_STORE__DATA_DIR", "data").env("RIALTO_STORE__FREE_SPACE_MIN", "0");
         command
     }

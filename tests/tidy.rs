@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms of the broker crate and what each may name. `ARCHITECTURE.md` draws the same arrows.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("model", &[]),
     ("routing", &["model"]),
     ("queue", &["model"]),
@@ -12,7 +12,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("broker", &["model", "queue", "routing", "store"]),
     ("session", &["broker", "model", "queue", "routing"]),
     ("config", &["model"]),
-    ("server", &["broker", "config", "model", "queue", "routing", "session", "store"]),
+    ("admin", &["broker", "config", "model", "queue", "routing", "store"]),
+    ("server", &["admin", "broker", "config", "model", "queue", "routing", "session", "store"]),
     ("cli", &["broker", "config", "model", "server", "store"]),
 ];
 

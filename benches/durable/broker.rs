@@ -26,6 +26,7 @@ impl Broker {
         let mut process = Command::new(env!("CARGO_BIN_EXE_rialto"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
+            .env("RIALTO_MANAGEMENT__LISTEN", "none")
             .envs(settings.iter().copied())
             .current_dir("/")
             .stdin(Stdio::null())

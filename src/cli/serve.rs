@@ -1,6 +1,5 @@
 //! `rialto serve`: settings, logs, then the broker.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -11,7 +10,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use super::signal::Interrupt;
 use super::{ExitCode, Failure};
 use crate::config::{self, ListenAddress, LogFormat, LogLevel, LogSettings, Overrides, Settings, Sources};
-use crate::server::{self, ServeError};
+use crate::server::{self, Addresses, ServeError};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -83,7 +82,7 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
             stop.cancel();
         }
     });
-    let ready = |addresses: &[SocketAddr]| ready(addresses, settings.store.in_memory);
+    let ready = |addresses: &Addresses| ready(addresses, settings.store.in_memory);
     match server::serve(settings, stop, ready).await {
         Ok(()) => {
             tracing::info!("stopped");
@@ -99,14 +98,17 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
         }
         Err(error) => Err(Failure::new(ExitCode::Failure, error)
             .at(listed(&settings.server.listen))
-            .advise("if another broker runs there, stop it, or choose another address with --listen")),
+            .advise("if another broker runs there, stop it, or choose another address with --listen (for the HTTP API: management.listen)")),
     }
 }
 
 /// Says where, for people who want to connect.
-fn ready(addresses: &[SocketAddr], in_memory: bool) {
-    for address in addresses {
+fn ready(addresses: &Addresses, in_memory: bool) {
+    for address in &addresses.messages {
         tracing::info!("serving on rialto://{address}");
+    }
+    for address in &addresses.management {
+        tracing::info!("the HTTP API answers on http://{address}/api/");
     }
     if in_memory {
         tracing::warn!(

@@ -27,7 +27,7 @@ pub(super) struct Keys {
 const USERS: [&str; 2] = ["auth", "users"];
 
 /// Lists that are empty by default: the `config` crate leaves those out when it takes settings apart.
-const EMPTY_LISTS: [&str; 1] = ["policies"];
+const EMPTY_LISTS: [&[&str]; 2] = [&["policies"], &["management", "origins"]];
 
 /// Stands for a name that the operator makes up.
 const ANY_NAME: &str = "NAME";
@@ -42,8 +42,8 @@ impl Keys {
             .and_then(|config| config.try_deserialize::<Value>())
             .expect("settings are made of texts, numbers, lists and tables, which all serialize");
         let mut root = known(&defaults, &mut Vec::new());
-        if let Known::Section(keys) = &mut root {
-            keys.extend(EMPTY_LISTS.map(|list| (list.to_owned(), Known::Leaf)));
+        for list in EMPTY_LISTS {
+            root.add_leaf(list);
         }
         Self { root }
     }
@@ -121,6 +121,20 @@ impl Keys {
 }
 
 impl Known {
+    /// Adds a value at a path of sections that exist.
+    fn add_leaf(&mut self, path: &[&str]) {
+        let Known::Section(keys) = self else { return };
+        match path {
+            [] => {}
+            [name] => drop(keys.insert((*name).to_owned(), Known::Leaf)),
+            [section, rest @ ..] => {
+                if let Some(section) = keys.get_mut(*section) {
+                    section.add_leaf(rest);
+                }
+            }
+        }
+    }
+
     fn child(&self, name: &str) -> Option<&Known> {
         match self {
             Known::Leaf => None,

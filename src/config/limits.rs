@@ -19,8 +19,20 @@ pub(super) struct OutOfLimits {
 
 /// Checks every number of the settings, and those that depend on each other.
 pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
-    let Settings { server, protocol, amqp, memory, queues, topology, store, auth, vhosts, policies, log: _ } =
-        settings;
+    let Settings {
+        server,
+        protocol,
+        amqp,
+        memory,
+        queues,
+        topology,
+        store,
+        auth,
+        vhosts,
+        policies,
+        management,
+        log: _,
+    } = settings;
 
     let second = Duration::from_secs(1);
     let day = Duration::from_secs(24 * 60 * 60);
@@ -28,6 +40,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("server.handshake_timeout", server.handshake_timeout, Duration::from_millis(100)..=day),
         ("server.shutdown_grace", server.shutdown_grace, Duration::ZERO..=day),
         ("amqp.consumer_timeout", amqp.consumer_timeout, Duration::ZERO..=day * 365),
+        ("management.header_timeout", management.header_timeout, Duration::from_millis(100)..=day),
+        ("management.request_timeout", management.request_timeout, Duration::from_millis(100)..=day),
         ("store.sync_interval", store.sync_interval, Duration::from_millis(1)..=Duration::from_secs(3600)),
     ];
     for (key, value, range) in times {
@@ -58,6 +72,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("memory.queue_bodies", memory.queue_bodies, Size::new(0)..=Size::gib(1 << 20)),
         ("memory.outbox", memory.outbox, Size::kib(64)..=longest),
         ("memory.consumer_window", memory.consumer_window, Size::kib(4)..=longest),
+        ("management.body_max", management.body_max, Size::kib(64)..=longest),
         // Places in a segment are 32 bits wide, and a last record may reach beyond its size.
         ("store.segment_size", store.segment_size, Size::mib(1)..=Size::gib(1)),
         ("store.free_space_min", store.free_space_min, Size::new(0)..=Size::gib(1 << 20)),
@@ -66,7 +81,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 14] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 16] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -80,6 +95,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("topology.exchanges_per_vhost_max", topology.exchanges_per_vhost_max, 16..=100_000_000),
         ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
         ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
+        ("management.connections_max", management.connections_max, 1..=1_000_000),
+        ("management.page_max", management.page_max, 1..=100_000),
         // Below, survivors would be copied around for ever; above, the disk is mostly garbage.
         ("store.garbage_ratio_max", store.garbage_ratio_max.into(), 10..=90),
     ];
@@ -143,6 +160,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
                 protocol.message_size_max
             ),
         );
+    }
+    short("management.announce_version", &management.announce_version)?;
+    for origin in &management.origins {
+        if !origin.starts_with("http://") && !origin.starts_with("https://") || origin.ends_with('/') {
+            let problem = format!("{origin:?} is no origin; write one like \"https://console.example.org\"");
+            return refuse("management.origins", problem);
+        }
     }
     short("amqp.announce_product", &amqp.announce_product)?;
     if !amqp.announce_version.is_empty() {

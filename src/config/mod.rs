@@ -25,8 +25,8 @@ pub use log::{LogFormat, LogLevel};
 pub use policy::{PolicySettings, PolicyValue};
 pub use secret::Secret;
 pub use settings::{
-    AmqpSettings, AuthSettings, LogSettings, MemorySettings, ProtocolSettings, QueueSettings, ServerSettings,
-    Settings, StoreSettings, TopologySettings, UserSettings, VhostSettings,
+    AmqpSettings, AuthSettings, LogSettings, ManagementSettings, MemorySettings, ProtocolSettings,
+    QueueSettings, ServerSettings, Settings, StoreSettings, TopologySettings, UserSettings, VhostSettings,
 };
 pub use sources::{ENVIRONMENT_PREFIX, FILE_NAME, Loaded, Overrides, Sources, load, parse_text};
 pub use store::{OnDamage, SyncMode};

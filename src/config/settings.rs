@@ -36,6 +36,8 @@ pub struct Settings {
     pub vhosts: VhostSettings,
     /// What holds for queues and exchanges by their names.
     pub policies: Vec<PolicySettings>,
+    /// The HTTP API.
+    pub management: ManagementSettings,
     /// What is logged, and how.
     pub log: LogSettings,
 }
@@ -319,6 +321,49 @@ pub struct VhostSettings {
 impl Default for VhostSettings {
     fn default() -> Self {
         Self { names: vec!["/".to_owned()] }
+    }
+}
+
+/// `[management]`: the HTTP API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ManagementSettings {
+    /// Addresses to answer HTTP on. None: no HTTP API.
+    #[serde(deserialize_with = "units::list")]
+    pub listen: Vec<ListenAddress>,
+    /// Most connections at a time.
+    #[serde(deserialize_with = "units::whole")]
+    pub connections_max: u32,
+    /// How long a client may take to send the head of a request.
+    #[serde(with = "units::duration")]
+    pub header_timeout: Duration,
+    /// How long a request may take, its body and its answer included.
+    #[serde(with = "units::duration")]
+    pub request_timeout: Duration,
+    /// Longest body of a request.
+    pub body_max: Size,
+    /// Most rows in one page of a list.
+    #[serde(deserialize_with = "units::whole")]
+    pub page_max: u32,
+    /// Web sites, besides the API's own, whose pages may use it.
+    #[serde(deserialize_with = "units::list")]
+    pub origins: Vec<String>,
+    /// The version of RabbitMQ whose HTTP API tools are told to find.
+    pub announce_version: String,
+}
+
+impl Default for ManagementSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddress::new("127.0.0.1", 15672)],
+            connections_max: 256,
+            header_timeout: Duration::from_secs(10),
+            request_timeout: Duration::from_secs(60),
+            body_max: Size::mib(32),
+            page_max: 500,
+            origins: Vec::new(),
+            announce_version: "4.1.0".to_owned(),
+        }
     }
 }
 

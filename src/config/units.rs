@@ -199,7 +199,8 @@ pub(super) fn yes_or_no<'de, D: Deserializer<'de>>(from: D) -> Result<bool, D::E
     from.deserialize_any(YesOrNoVisitor)
 }
 
-/// Reads a list of texts; a single text is split at its commas, so that a variable can carry a list.
+/// Reads a list of texts; a single text is split at its commas, so that a variable can carry a list, and `none` is
+/// the empty one.
 pub(super) fn list<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -214,6 +215,10 @@ where
         }
 
         fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+            // An empty variable counts as one that is not there: a list without items needs a word.
+            if text.trim() == "none" {
+                return Ok(Vec::new());
+            }
             let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
             items.map(|item| item.parse().map_err(E::custom)).collect()
         }

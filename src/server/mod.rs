@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 pub use control::{CONTROL_SOCKET, Control, ControlAnswer, ControlRequest};
 pub use embedded::Embedded;
 pub(crate) use open_files::raise as raise_open_files;
-pub use serve::{ServeError, serve};
+pub use serve::{Addresses, ServeError, serve};
 
 use crate::broker::Broker;
 use crate::model::{Clock, SystemClock};

@@ -5,10 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::storage::{self, Storage};
 use super::{Server, ServerOptions};
+use crate::admin::{self, AdminState, Listener};
 use crate::broker::{Broker, Limits, RestoreError, Turn, Users};
 use crate::config::{ListenAddress, Settings};
 use crate::model::VhostName;
@@ -48,6 +50,15 @@ pub enum ServeError {
     CutOff,
 }
 
+/// Where a running broker listens, with the ports that the system chose.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Both protocols of messages.
+    pub messages: Vec<SocketAddr>,
+    /// The HTTP API.
+    pub management: Vec<SocketAddr>,
+}
+
 /// Serves until `stop` is cancelled. `ready` is told the addresses once connections are accepted.
 ///
 /// # Errors
@@ -55,21 +66,17 @@ pub enum ServeError {
 pub async fn serve(
     settings: &Settings,
     stop: CancellationToken,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
     super::open_files::raise_for(settings.server.connections_max.into());
-    let mut addresses = Vec::new();
-    for address in &settings.server.listen {
-        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
-        let resolved = resolved.map_err(|error| ServeError::Resolve { address: address.clone(), error })?;
-        addresses.extend(resolved);
-    }
+    let addresses = resolve(&settings.server.listen).await?;
+    let management = resolve(&settings.management.listen).await?;
     let (broker, storage) = broker(settings)?;
     let control_stop = stop.child_token();
     let control = storage.as_ref();
     let control = control.and_then(|storage| storage.control(&settings.store.data_dir, control_stop.clone()));
     let control = control.map(|control| tokio::spawn(control.run()));
-    let served = serve_broker(broker, &addresses, options(settings), stop, ready).await;
+    let served = serve_broker(settings, broker, &addresses, &management, stop, ready).await;
     control_stop.cancel();
     if let Some(control) = control {
         // A backup that was being made has been given up.
@@ -83,20 +90,47 @@ pub async fn serve(
     served
 }
 
+async fn resolve(listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError> {
+    let mut addresses = Vec::new();
+    for address in listed {
+        let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
+        let resolved = resolved.map_err(|error| ServeError::Resolve { address: address.clone(), error })?;
+        addresses.extend(resolved);
+    }
+    Ok(addresses)
+}
+
 async fn serve_broker(
+    settings: &Settings,
     broker: Broker,
-    addresses: &[SocketAddr],
-    options: ServerOptions,
+    messages: &[SocketAddr],
+    management: &[SocketAddr],
     stop: CancellationToken,
-    ready: impl FnOnce(&[SocketAddr]),
+    ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
-    let server = Server::bind(broker, addresses, options).await?;
-    ready(&server.addresses()?);
+    let server = Server::bind(broker.clone(), messages, options(settings)).await?;
+    let http = admin::bind(management).await?;
+    let addresses = Addresses {
+        messages: server.addresses()?,
+        management: http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+    };
+    let listeners = addresses
+        .messages
+        .iter()
+        .map(|address| Listener { protocol: "amqp", address: *address })
+        .chain(addresses.management.iter().map(|address| Listener { protocol: "http", address: *address }))
+        .collect();
+    ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
+    let state = AdminState::new(broker, Arc::new(settings.clone()), listeners);
+    let admin = tokio::spawn(admin::serve(state, http, stop.clone()));
     stop.cancelled().await;
     stopping.cancel();
-    match run.await {
+    let ended = run.await;
+    // It ends with `stop`, and after its requests.
+    let _ = admin.await;
+    match ended {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => Err(ServeError::CutOff),
     }

@@ -23,6 +23,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use rialto::config::{ListenAddress, Settings};
+use rialto::server::Addresses;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
@@ -72,6 +73,7 @@ impl Ours {
         let folder = tempfile::tempdir().expect("a folder");
         let mut settings = Settings::default();
         settings.server.listen = vec![ListenAddress::new("127.0.0.1", 0)];
+        settings.management.listen = Vec::new();
         settings.store.data_dir = folder.path().join("data");
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();
@@ -79,7 +81,7 @@ impl Ours {
             let stop = stop.clone();
             move || {
                 let runtime = Runtime::new().expect("a runtime");
-                let ready = |addresses: &[SocketAddr]| tell.send(addresses[0]).expect("it is awaited");
+                let ready = |addresses: &Addresses| tell.send(addresses.messages[0]).expect("it is awaited");
                 runtime.block_on(rialto::server::serve(&settings, stop, ready)).expect("it serves");
                 drop(folder);
             }

@@ -336,7 +336,7 @@ fn start_rialto(program: Option<&Path>, config: Option<&Path>, data: Option<&Pat
     if let Some(config) = &config {
         arguments.extend(["--config", config]);
     }
-    Process::start(&program, &arguments)
+    Process::start_rialto(&program, &arguments)
 }
 
 /// A file's place for a process that works in another folder.

@@ -38,6 +38,13 @@ impl Process {
         Process::spawn(command, START_TIMEOUT)
     }
 
+    /// Starts Rialto, which must keep off the ports that a broker of this machine has.
+    pub(super) fn start_rialto(program: &Path, arguments: &[&str]) -> BenchResult<Process> {
+        let mut command = command(program)?;
+        command.args(arguments).env("RIALTO_MANAGEMENT__LISTEN", "none");
+        Process::spawn(command, START_TIMEOUT)
+    }
+
     /// Starts a command and waits until it prints where it listens, unless it prints nothing for `patience`.
     pub(super) fn spawn(mut command: Command, patience: Duration) -> BenchResult<Process> {
         let named = Path::new(command.get_program()).display().to_string();

@@ -32,7 +32,8 @@ class Broker:
         with open(os.path.join(self.folder.name, "broker.toml"), "w", encoding="utf-8") as file:
             file.write(settings)
         self.process = subprocess.Popen(
-            [program, "serve", "--listen", "127.0.0.1:0", *store], cwd=self.folder.name, stderr=subprocess.PIPE, text=True
+            [program, "serve", "--listen", "127.0.0.1:0", *store], cwd=self.folder.name, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none"},
         )
         self.log = []
         self.url = None

@@ -1,0 +1,13 @@
+//! What the API answers, one file per noun. Each has its `routes()`.
+
+mod overview;
+mod whoami;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::AdminState;
+
+/// Every route.
+pub(super) fn routes() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::default().merge(overview::routes()).merge(whoami::routes())
+}

@@ -1,0 +1,80 @@
+//! The HTTP API: what RabbitMQ's management plugin offers to its tools, and what is our own.
+//!
+//! Invariants: whoever asks has logged in (`caller`) and is held to the permissions that hold for both protocols; bad
+//! input is refused with a reason and never answered with 5xx (`error`); every act is written to the audit log
+//! (`audit`); figures are read, never gathered by stopping a queue. Every route is documented where it is (`routes`).
+//! Not here: what operations do (`broker`), who may do what (`access`), pages for people.
+
+mod api;
+mod audit;
+mod caller;
+mod error;
+mod guard;
+mod input;
+pub mod jobs;
+mod node;
+mod page;
+mod routes;
+mod serve;
+mod slow;
+pub mod stats;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use error::ApiError;
+pub use node::{Listener, Node};
+pub use routes::{document, router};
+pub use serve::{Peer, bind, serve};
+
+use crate::broker::Broker;
+use crate::config::Settings;
+use jobs::Jobs;
+use stats::Stats;
+
+/// What every handler has. Clones are the same.
+#[derive(Clone)]
+pub struct AdminState {
+    /// The broker that is administered.
+    pub broker: Broker,
+    /// What it was started with.
+    pub settings: Arc<Settings>,
+    /// Figures over time.
+    pub stats: Arc<Stats>,
+    /// What goes on in the background.
+    pub jobs: Arc<Jobs>,
+    /// This process.
+    pub node: Arc<Node>,
+}
+
+impl AdminState {
+    /// For a broker that listens there.
+    pub fn new(broker: Broker, settings: Arc<Settings>, listeners: Vec<Listener>) -> Self {
+        AdminState {
+            stats: Arc::new(Stats::new(broker.clone())),
+            jobs: Arc::new(Jobs::default()),
+            node: Arc::new(Node::new(listeners)),
+            broker,
+            settings,
+        }
+    }
+
+    /// Runs work that takes longer than a moment where it holds up no connection: lists of everything, above all.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&AdminState) -> T + Send + 'static,
+    ) -> T {
+        let state = self.clone();
+        match tokio::task::spawn_blocking(move || work(&state)).await {
+            Ok(value) => value,
+            // It panicked: so does the request, and its connection ends.
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+}
+
+impl fmt::Debug for AdminState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdminState").field("node", &self.node).finish_non_exhaustive()
+    }
+}

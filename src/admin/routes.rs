@@ -1,0 +1,54 @@
+//! Every route with its documentation, as one router and one OpenAPI document.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::StatusCode;
+use axum::middleware;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Components, ContactBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+
+use super::error::ErrorBody;
+use super::{AdminState, ApiError, api, guard};
+
+/// The HTTP API of a broker, as a service.
+pub fn router(state: AdminState) -> Router {
+    let (router, _) = all().split_for_parts();
+    router
+        .fallback(nothing_there)
+        .method_not_allowed_fallback(not_that_way)
+        .layer(DefaultBodyLimit::max(state.settings.management.body_max.as_usize()))
+        .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
+        .with_state(state)
+}
+
+/// The OpenAPI document of all routes.
+pub fn document() -> OpenApi {
+    all().to_openapi()
+}
+
+fn all() -> OpenApiRouter<AdminState> {
+    let information = InfoBuilder::new()
+        .title("Rialto HTTP API")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("RabbitMQ's HTTP API, as far as its tools use it, and Rialto's own."))
+        .contact(Some(ContactBuilder::new().name(Some("Rialto")).build()));
+    let mut components = Components::new();
+    components.add_security_scheme("basic", SecurityScheme::Http(Http::new(HttpAuthScheme::Basic)));
+    components.schemas.insert("ErrorBody".to_owned(), <ErrorBody as utoipa::PartialSchema>::schema());
+    let document = OpenApiBuilder::new()
+        .info(information.build())
+        .components(Some(components))
+        .security(Some([SecurityRequirement::new("basic", Vec::<String>::new())]))
+        .build();
+    OpenApiRouter::with_openapi(document).merge(api::routes())
+}
+
+async fn nothing_there() -> ApiError {
+    ApiError::not_found()
+}
+
+async fn not_that_way() -> ApiError {
+    let reason = "this address exists and does not answer this method; see the Allow header";
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", reason)
+}
