@@ -47,6 +47,7 @@ pub use error::BrokerError;
 pub use limits::Limits;
 pub use listing::{ListPage, Listed};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
+pub use policies::HoldingPolicies;
 pub use pressure::Hold;
 pub use publish::{PublishBatch, Resolved, Targets};
 pub use purpose::Purpose;

@@ -7,7 +7,7 @@
 //! Invariants: at most [`POLICIES_MAX`] of each kind; at any moment at most one of each kind holds for a name.
 //! Not here: what policies say and how they combine with each other and with arguments (`model::Policy`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rialto_protocol::ReplyCode;
@@ -101,17 +101,28 @@ impl Policies {
         }
     }
 
-    /// Refuses a change of a policy of the file, and one more than there may be.
-    fn check_set(&self, kind: PolicyKind, name: &str, source: Source, added: usize) -> Result<(), BrokerError> {
-        let policies = &self.of_kind(kind).0;
+    /// Refuses changes of policies of the file, and more policies than there may be.
+    fn check_set(&self, policies: &[Policy], source: Source) -> Result<(), BrokerError> {
         let refused = |text| Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
-        match policies.get(name) {
-            Some((_, Source::File)) if source == Source::Catalog => refused(of_file(name)),
-            None if policies.len() + added >= POLICIES_MAX => {
-                refused(format!("cannot set policy '{name}': limit of {POLICIES_MAX} is reached"))
+        let mut added: [BTreeSet<&str>; 2] = Default::default();
+        for policy in policies {
+            let (kind, name) = (policy.kind(), policy.name());
+            let known = &self.of_kind(kind).0;
+            match known.get(name) {
+                Some((_, Source::File)) if source == Source::Catalog => return refused(of_file(name)),
+                Some(_) => {}
+                None => {
+                    let added = &mut added[usize::from(kind == PolicyKind::Operator)];
+                    added.insert(name);
+                    if known.len() + added.len() > POLICIES_MAX {
+                        return refused(format!(
+                            "cannot set policy '{name}': limit of {POLICIES_MAX} is reached"
+                        ));
+                    }
+                }
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 }
 
@@ -147,9 +158,7 @@ impl Vhost {
 
     fn set_from(&self, policies: Vec<Policy>, source: Source, turn: &mut Turn) -> Result<(), BrokerError> {
         let mut topology = self.topology.write();
-        for (added, policy) in policies.iter().enumerate() {
-            topology.policies.check_set(policy.kind(), policy.name(), source, added)?;
-        }
+        topology.policies.check_set(&policies, source)?;
         for policy in policies {
             if source == Source::Catalog {
                 self.keep_policy(&policy);
@@ -223,7 +232,7 @@ impl Vhost {
         };
         self.core().keep(match policy.kind() {
             PolicyKind::User => Change::PutPolicy(row),
-            PolicyKind::Operator => Change::PutOperatorPolicy(row),
+            PolicyKind::Operator => return,
         });
     }
 
@@ -231,7 +240,7 @@ impl Vhost {
         let (vhost, name) = (self.name().clone(), name.to_owned());
         self.core().keep(match kind {
             PolicyKind::User => Change::DeletePolicy { vhost, name },
-            PolicyKind::Operator => Change::DeleteOperatorPolicy { vhost, name },
+            PolicyKind::Operator => return,
         });
     }
 

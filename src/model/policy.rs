@@ -491,7 +491,10 @@ mod tests {
             let definition = FieldTable::new().with("delivery-limit", policy);
             self::policy(definition).applied_to_queue(&declared(&own)).delivery_limit
         };
-        assert_eq!((limit(5, -1), limit(-1, 5), limit(-1, -1), limit(0, 5)), (Some(5), Some(5), None, Some(0)));
+        assert_eq!(
+            (limit(5, -1), limit(-1, 5), limit(-1, -1), limit(0, 5)),
+            (Some(5), Some(5), None, Some(0))
+        );
     }
 
     #[test]
@@ -530,7 +533,10 @@ mod tests {
     fn operators_have_limits_only() {
         let refused = |definition| of_kind(PolicyKind::Operator, definition).unwrap_err().to_string();
         let text = refused(FieldTable::new().with("dead-letter-exchange", "x"));
-        assert!(text.starts_with("'dead-letter-exchange' is not a setting of operator policies; expected"), "{text}");
+        assert!(
+            text.starts_with("'dead-letter-exchange' is not a setting of operator policies; expected"),
+            "{text}"
+        );
         assert_eq!(refused(FieldTable::new().with("nope", 1)), "'nope' is not a recognised policy setting");
     }
 
