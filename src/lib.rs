@@ -7,12 +7,14 @@ pub mod admin;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod log;
 pub mod model;
 pub mod queue;
 pub mod routing;
 pub mod server;
 pub mod session;
 pub mod store;
+pub mod tls;
 
 /// The README's program compiles.
 #[cfg(doctest)]

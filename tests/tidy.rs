@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms of the broker crate and what each may name. `ARCHITECTURE.md` draws the same arrows.
-const ARROWS: [(&str, &[&str]); 10] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("model", &[]),
     ("routing", &["model"]),
     ("queue", &["model"]),
@@ -12,9 +12,11 @@ const ARROWS: [(&str, &[&str]); 10] = [
     ("broker", &["model", "queue", "routing", "store"]),
     ("session", &["broker", "model", "queue", "routing"]),
     ("config", &["model"]),
-    ("admin", &["broker", "config", "model", "queue", "routing", "store"]),
-    ("server", &["admin", "broker", "config", "model", "queue", "routing", "session", "store"]),
-    ("cli", &["broker", "config", "model", "server", "store"]),
+    ("log", &["config"]),
+    ("admin", &["broker", "config", "log", "model", "queue", "routing", "store", "tls"]),
+    ("tls", &["config", "model"]),
+    ("server", &["admin", "broker", "config", "log", "model", "queue", "routing", "session", "store", "tls"]),
+    ("cli", &["broker", "config", "log", "model", "server", "store", "tls"]),
 ];
 
 /// Crates that pure rooms must not know: no IO, no task, no clock inside the machines.

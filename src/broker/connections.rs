@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use dashmap::DashMap;
 
+use super::counters::Event;
 use super::{Broker, Outbox};
 use crate::model::{ConnectionId, Timestamp, VhostName};
 
@@ -58,12 +59,17 @@ impl ConnectionGuard {
 
     /// Sets how many channels it has open.
     pub fn set_channels(&self, count: usize) {
-        self.info.channels.store(count as u32, Ordering::Relaxed);
+        let before = self.info.channels.swap(count as u32, Ordering::Relaxed);
+        let (counters, now) = (self.broker.counters(), count as u32);
+        counters.count(Event::ChannelsOpened, now.saturating_sub(before).into());
+        counters.count(Event::ChannelsClosed, before.saturating_sub(now).into());
     }
 }
 
 impl Drop for ConnectionGuard {
     fn drop(&mut self) {
+        self.set_channels(0);
+        self.broker.counters().count(Event::ConnectionClosed, 1);
         self.broker.0.core.connections.0.remove(&self.info.id);
     }
 }
@@ -77,6 +83,7 @@ impl Broker {
     /// Lists a connection until the guard is dropped.
     pub fn register(&self, info: ConnectionInfo) -> ConnectionGuard {
         let info = Arc::new(info);
+        self.counters().count(Event::ConnectionOpened, 1);
         self.0.core.connections.0.insert(info.id, info.clone());
         ConnectionGuard { info, broker: self.clone() }
     }

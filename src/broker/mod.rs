@@ -42,7 +42,7 @@ use tokio::sync::Notify;
 
 pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo};
-pub use counters::Counters;
+pub use counters::{Churn, Counters, Counts, Distribution, ExchangeCounts, InQueues, Publishing};
 pub use error::BrokerError;
 pub use limits::Limits;
 pub use listing::{ListPage, Listed};

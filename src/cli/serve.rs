@@ -4,12 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::signal::Interrupt;
 use super::{ExitCode, Failure};
-use crate::config::{self, ListenAddress, LogFormat, LogLevel, LogSettings, Overrides, Settings, Sources};
+use crate::config::{self, ListenAddress, LogLevel, Overrides, Settings, Sources};
+use crate::log::{Log, LogError};
 use crate::server::{self, Addresses, ServeError};
 
 const EXAMPLES: &str = "\
@@ -52,14 +51,27 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
     };
     let environment = std::env::vars_os().collect();
     let loaded = config::load(Sources { file: options.config, environment, overrides })?;
-    start_log(&loaded.settings.log);
+    Log::start(&loaded.settings.log, &loaded.settings.tracing)?;
     match &loaded.file {
         Some(file) => tracing::info!(file = %file.display(), "settings read"),
         None => tracing::info!("no broker.toml here, and none named: the defaults hold"),
     }
     use_small_pages();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("rialto").build()?;
-    runtime.block_on(run_broker(&loaded.settings))
+    let served = runtime.block_on(run_broker(&loaded.settings));
+    drop(runtime);
+    Log::finish();
+    served
+}
+
+impl From<LogError> for Failure {
+    fn from(error: LogError) -> Self {
+        let place = match &error {
+            LogError::AuditFile { .. } => "log.audit_file",
+            LogError::Collector { .. } => "tracing.otlp_endpoint",
+        };
+        Failure::new(ExitCode::Config, error).at(place).advise("name another, or none")
+    }
 }
 
 /// Has the kernel give memory in pages of 4 KiB. The allocator asks for 2 MiB at a time, of which a broker that has paged
@@ -96,6 +108,9 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
                 "`rialto data check` looks at the folder without changing it; --data-dir chooses another, --in-memory none",
             ))
         }
+        Err(error @ ServeError::Tls(_)) => Err(Failure::new(ExitCode::Failure, error)
+            .at("[tls]")
+            .advise("`rialto cert dev` makes certificates for trying out")),
         Err(error) => Err(Failure::new(ExitCode::Failure, error)
             .at(listed(&settings.server.listen))
             .advise("if another broker runs there, stop it, or choose another address with --listen (for the HTTP API: management.listen)")),
@@ -106,6 +121,9 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
 fn ready(addresses: &Addresses, in_memory: bool) {
     for address in &addresses.messages {
         tracing::info!("serving on rialto://{address}");
+    }
+    for address in &addresses.tls {
+        tracing::info!("serving on rialtos://{address}, TLS only");
     }
     for address in &addresses.management {
         tracing::info!("the HTTP API answers on http://{address}/api/");
@@ -119,37 +137,4 @@ fn ready(addresses: &Addresses, in_memory: bool) {
 
 fn listed(addresses: &[ListenAddress]) -> String {
     addresses.iter().map(ListenAddress::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// Logs go to stderr. Called twice (embedded in a test), the first log stays.
-fn start_log(settings: &LogSettings) {
-    let level = match settings.level {
-        LogLevel::Off => LevelFilter::OFF,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
-    // What the log cannot write it would report with `eprintln!`, which panics where the log is a closed pipe.
-    let builder =
-        tracing_subscriber::fmt().with_max_level(level).with_writer(Stderr).log_internal_errors(false);
-    let _ = match settings.format {
-        LogFormat::Text => {
-            let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-            builder.with_ansi(colour).with_target(false).try_init()
-        }
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-    };
-}
-
-/// Stderr without panics: a log that nobody reads any more must not end the broker.
-struct Stderr;
-
-impl<'a> MakeWriter<'a> for Stderr {
-    type Writer = std::io::Stderr;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        std::io::stderr()
-    }
 }

@@ -27,7 +27,7 @@ pub(super) struct Keys {
 const USERS: [&str; 2] = ["auth", "users"];
 
 /// Lists that are empty by default: the `config` crate leaves those out when it takes settings apart.
-const EMPTY_LISTS: [&[&str]; 2] = [&["policies"], &["management", "origins"]];
+const EMPTY_LISTS: [&[&str]; 3] = [&["policies"], &["management", "origins"], &["tls", "sni"]];
 
 /// Stands for a name that the operator makes up.
 const ANY_NAME: &str = "NAME";

@@ -3,11 +3,12 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 
 use rialto_protocol::native::{MESSAGE_OVERHEAD, PAGE_ROWS_MAX};
 
-use super::{PolicySettings, Settings, Size};
+use super::{ClientVerify, PolicySettings, Settings, Size, TlsSettings};
 use crate::model::POLICIES_MAX;
 
 /// A setting that is out of its range, or at odds with another.
@@ -21,6 +22,7 @@ pub(super) struct OutOfLimits {
 pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
     let Settings {
         server,
+        tls,
         protocol,
         amqp,
         memory,
@@ -32,6 +34,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         policies,
         management,
         log: _,
+        tracing,
     } = settings;
 
     let second = Duration::from_secs(1);
@@ -39,6 +42,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
     let times = [
         ("server.handshake_timeout", server.handshake_timeout, Duration::from_millis(100)..=day),
         ("server.shutdown_grace", server.shutdown_grace, Duration::ZERO..=day),
+        ("tls.reload_interval", tls.reload_interval, Duration::ZERO..=day),
         ("amqp.consumer_timeout", amqp.consumer_timeout, Duration::ZERO..=day * 365),
         ("management.header_timeout", management.header_timeout, Duration::from_millis(100)..=day),
         ("management.request_timeout", management.request_timeout, Duration::from_millis(100)..=day),
@@ -107,6 +111,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
     if server.listen.is_empty() {
         return refuse("server.listen", "the list is empty; write at least one address");
     }
+    check_tls(tls)?;
     if vhosts.names.is_empty() {
         return refuse("vhosts.names", "the list is empty; write at least one vhost, like \"/\"");
     }
@@ -134,6 +139,15 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         if index >= POLICIES_MAX {
             return told(format!("there are more than {POLICIES_MAX} policies"));
         }
+    }
+    if !tracing.otlp_endpoint.is_empty() && !is_collector(&tracing.otlp_endpoint) {
+        return refuse(
+            "tracing.otlp_endpoint",
+            "write an address like http://127.0.0.1:4318; https is not spoken to collectors, so have one nearby",
+        );
+    }
+    if tracing.service_name.is_empty() {
+        return refuse("tracing.service_name", "the name is empty");
     }
     if store.data_dir.as_os_str().is_empty() {
         return refuse("store.data_dir", "the name of the folder is empty");
@@ -187,6 +201,36 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
     Ok(())
 }
 
+/// Which settings of TLS need others. The files themselves are looked at when the broker starts.
+fn check_tls(tls: &TlsSettings) -> Result<(), OutOfLimits> {
+    let is_set = |path: &Path| !path.as_os_str().is_empty();
+    if is_set(&tls.key) != tls.is_on() {
+        let (key, other) = if tls.is_on() { ("tls.key", "tls.cert") } else { ("tls.cert", "tls.key") };
+        return refuse(key, format!("it is missing, and {other} is of no use without it"));
+    }
+    if !tls.is_on() && (is_set(&tls.client_ca) || !tls.sni.is_empty() || tls.verify != ClientVerify::None) {
+        return refuse(
+            "tls.cert",
+            "it is missing; without it there is no TLS, and the rest of [tls] has no use",
+        );
+    }
+    if tls.verify != ClientVerify::None && !is_set(&tls.client_ca) {
+        return refuse(
+            "tls.client_ca",
+            format!(
+                "tls.verify = \"{}\" needs the authorities whose client certificates are good",
+                tls.verify
+            ),
+        );
+    }
+    for (index, sni) in tls.sni.iter().enumerate() {
+        if sni.names.is_empty() || !is_set(&sni.cert) || !is_set(&sni.key) {
+            return refuse("tls.sni", format!("certificate {}: it needs names, cert and key", index + 1));
+        }
+    }
+    Ok(())
+}
+
 fn within<T: PartialOrd + Copy>(
     key: &'static str,
     value: T,
@@ -203,6 +247,14 @@ fn within<T: PartialOrd + Copy>(
         show(range.end())
     );
     Err(OutOfLimits { key, problem })
+}
+
+/// Whether spans can be sent there: HTTP, and a host. What else is wrong with it, sending will tell.
+fn is_collector(address: &str) -> bool {
+    let host = address.strip_prefix("http://").map(|rest| rest.split('/').next().unwrap_or(rest));
+    host.is_some_and(|host| {
+        !host.is_empty() && !address.contains(|c: char| c.is_whitespace() || c.is_control())
+    })
 }
 
 /// Names travel as short strings (AMQP 0-9-1 section 4.2.5.3).

@@ -16,6 +16,7 @@ mod secret;
 mod settings;
 mod sources;
 mod store;
+mod tls;
 mod units;
 mod words;
 
@@ -26,8 +27,10 @@ pub use policy::{PolicySettings, PolicyValue};
 pub use secret::Secret;
 pub use settings::{
     AmqpSettings, AuthSettings, LogSettings, ManagementSettings, MemorySettings, ProtocolSettings,
-    QueueSettings, ServerSettings, Settings, StoreSettings, TopologySettings, UserSettings, VhostSettings,
+    QueueSettings, ServerSettings, Settings, StoreSettings, TopologySettings, TracingSettings, UserSettings,
+    VhostSettings,
 };
 pub use sources::{ENVIRONMENT_PREFIX, FILE_NAME, Loaded, Overrides, Sources, load, parse_text};
 pub use store::{OnDamage, SyncMode};
+pub use tls::{CertificateSettings, ClientName, ClientVerify, TlsSettings, TlsVersion};
 pub use units::Size;

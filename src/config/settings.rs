@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::units::{self, Size};
-use super::{ListenAddress, LogFormat, LogLevel, OnDamage, PolicySettings, Secret, SyncMode};
+use super::{ListenAddress, LogFormat, LogLevel, OnDamage, PolicySettings, Secret, SyncMode, TlsSettings};
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,8 @@ use super::{ListenAddress, LogFormat, LogLevel, OnDamage, PolicySettings, Secret
 pub struct Settings {
     /// The listener and its connections.
     pub server: ServerSettings,
+    /// Encryption of connections.
+    pub tls: TlsSettings,
     /// What a peer may say, and how much of it.
     pub protocol: ProtocolSettings,
     /// What holds for AMQP clients only.
@@ -40,6 +42,8 @@ pub struct Settings {
     pub management: ManagementSettings,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// Where traces go.
+    pub tracing: TracingSettings,
 }
 
 /// `[server]`: the listener and its connections.
@@ -375,4 +379,22 @@ pub struct LogSettings {
     pub level: LogLevel,
     /// The shape of a line.
     pub format: LogFormat,
+    /// The file that has a line of JSON for each administrative act; empty: none.
+    pub audit_file: PathBuf,
+}
+
+/// `[tracing]`: where traces go.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TracingSettings {
+    /// The address of an OTLP collector that takes HTTP with protobuf; empty: none.
+    pub otlp_endpoint: String,
+    /// What the collector is told that this broker is called.
+    pub service_name: String,
+}
+
+impl Default for TracingSettings {
+    fn default() -> Self {
+        Self { otlp_endpoint: String::new(), service_name: "rialto".to_owned() }
+    }
 }

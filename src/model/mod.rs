@@ -19,6 +19,7 @@ mod policy;
 mod queue_options;
 mod queue_refusal;
 mod time;
+mod tls_facts;
 
 pub use argument_difference::{argument_difference, expected_integer};
 pub use deduplication::{
@@ -45,3 +46,4 @@ pub use queue_options::{
 };
 pub use queue_refusal::{Inequivalent, InvalidArgument};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use tls_facts::{PeerCertificate, TlsFacts};

@@ -10,24 +10,22 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
-use rialto_protocol::amqp::{HeaderCheck, PROTOCOL_HEADER, check_protocol_header};
-use rialto_protocol::native::{PREFACE, PrefaceCheck, check_preface};
-use tokio::io::{AsyncWriteExt, Interest};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Shared;
+use super::greeting::{Greeted, PATIENCE, Protocol, greet, hang_up};
 use super::read_buffer::ReadBuffer;
+use super::tls_stream::tls_error;
+use super::transport::Transport;
 use crate::broker::Outbox;
 use crate::model::Timestamp;
 use crate::session::amqp::AmqpSession;
 use crate::session::native::NativeSession;
 use crate::session::{OUTPUT_HIGH, Session};
-
-/// How long a peer may take to hear the last words.
-const PATIENCE: Duration = Duration::from_secs(2);
+use crate::tls::explain;
 
 /// Slices of one vectored write.
 const SLICES: usize = 64;
@@ -35,10 +33,10 @@ const SLICES: usize = 64;
 /// Writes before a connection looks at what else there is.
 const WRITES_PER_TURN: usize = 16;
 
-/// Serves a connection until it ends.
-pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shared) {
+/// Serves a connection until it ends. `only_tls`: it came where nothing else is spoken.
+pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, only_tls: bool, shared: &Shared) {
     // Answers are batched here; the kernel must not hold them back again.
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "cannot set TCP_NODELAY");
     }
     tracing::debug!(%peer, "connection accepted");
@@ -46,20 +44,23 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shar
     let handshake = shared.options.session.handshake_timeout;
     let accepted_at = shared.now();
     let greeted = tokio::select! {
-        greeted = timeout(handshake, greet(&mut stream, peer, &mut input)) => greeted,
+        greeted = timeout(handshake, greet(socket, peer, only_tls, &mut input, &shared.options)) => greeted,
         () = shared.stop.cancelled() => return,
     };
-    let greeting = match greeted {
-        Ok(Ok(Greeting::Over)) => return,
-        Ok(Ok(greeting)) => greeting,
-        Ok(Err(error)) => return tracing::debug!(%peer, %error, "connection ended before it began"),
+    let Greeted { stream, protocol, tls } = match greeted {
+        Ok(Ok(Some(greeted))) => greeted,
+        Ok(Ok(None)) => return,
+        Ok(Err(error)) => return tell_early_end(peer, &error),
         Err(_) => return tracing::info!(%peer, "connection closed: it said nothing in the handshake timeout"),
     };
+    if let Some(tls) = &tls {
+        tracing::debug!(%peer, ?tls, "connection encrypted");
+    }
     let outbox = Arc::new(Outbox::new());
     let (broker, options) = (shared.broker.clone(), shared.options.session.clone());
-    let session: Box<dyn Session> = match greeting {
-        Greeting::Amqp => Box::new(AmqpSession::new(broker, options, peer, outbox.clone(), accepted_at)),
-        _ => Box::new(NativeSession::new(broker, options, peer, outbox.clone(), accepted_at)),
+    let session: Box<dyn Session> = match protocol {
+        Protocol::Amqp => Box::new(AmqpSession::new(broker, options, peer, outbox.clone(), accepted_at)),
+        Protocol::Native => Box::new(NativeSession::new(broker, options, peer, outbox.clone(), accepted_at)),
     };
     let driver = Driver { stream, input, session, outbox, shared };
     if let Err(error) = driver.run().await {
@@ -68,65 +69,16 @@ pub(super) async fn serve(mut stream: TcpStream, peer: SocketAddr, shared: &Shar
     tracing::debug!(%peer, "connection ended");
 }
 
-/// What the first bytes of a connection announce.
-enum Greeting {
-    /// The native protocol; its preface has been read.
-    Native,
-    /// AMQP 0-9-1; its protocol header has been read.
-    Amqp,
-    /// Something else, which has been answered; or the peer has ended.
-    Over,
-}
-
-/// Reads the first bytes, which decide the protocol.
-async fn greet(stream: &mut TcpStream, peer: SocketAddr, input: &mut ReadBuffer) -> io::Result<Greeting> {
-    loop {
-        if poll_fn(|cx| input.poll_read(stream, cx)).await? == 0 {
-            return Ok(Greeting::Over);
-        }
-        match (check_preface(&input.bytes), check_protocol_header(&input.bytes)) {
-            (PrefaceCheck::Accepted, _) => {
-                let _ = input.bytes.split_to(PREFACE.len());
-                return Ok(Greeting::Native);
-            }
-            (_, HeaderCheck::Accepted) => {
-                let _ = input.bytes.split_to(PROTOCOL_HEADER.len());
-                return Ok(Greeting::Amqp);
-            }
-            (PrefaceCheck::NeedMore, _) | (_, HeaderCheck::NeedMore) => input.settle(),
-            (PrefaceCheck::OtherVersion { .. } | PrefaceCheck::NotNative, HeaderCheck::Refused) => {
-                let (what, answer) = refusal(&input.bytes);
-                tracing::info!(%peer, "connection refused: its first bytes look like {what}");
-                stream.write_all(answer).await?;
-                let _ = timeout(PATIENCE, hang_up(stream, input)).await;
-                return Ok(Greeting::Over);
-            }
-        }
+/// Why a connection has ended before it began. What a certificate is refused for is worth a line that is seen.
+fn tell_early_end(peer: SocketAddr, error: &io::Error) {
+    match tls_error(error) {
+        Some(error) => tracing::info!(%peer, "TLS handshake failed: {}", explain(error)),
+        None => tracing::debug!(%peer, %error, "connection ended before it began"),
     }
-}
-
-/// What a peer seems to speak instead, and what to say to it: each protocol answers a version that it does not have
-/// with the one it has, and AMQP 0-9-1 (section 4.2.2) answers everything else.
-fn refusal(first: &[u8]) -> (&'static str, &'static [u8]) {
-    const HTTP: [&[u8]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
-    if HTTP.iter().any(|method| first.starts_with(method)) {
-        let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
-                 This port speaks AMQP 0-9-1 and the Rialto protocol, not HTTP.\n";
-        return ("HTTP, which is not spoken here", answer);
-    }
-    if first.starts_with(&PREFACE[..6]) {
-        return ("another version of the Rialto protocol", &PREFACE);
-    }
-    let what = match first {
-        [0x16, 0x03, ..] => "TLS, which is not configured here; connect without it",
-        [b'A', b'M', b'Q', b'P', ..] => "another version of AMQP; this broker speaks 0-9-1",
-        _ => "no protocol that is spoken here",
-    };
-    (what, &PROTOCOL_HEADER)
 }
 
 struct Driver<'a> {
-    stream: TcpStream,
+    stream: Transport,
     input: ReadBuffer,
     session: Box<dyn Session>,
     outbox: Arc<Outbox>,
@@ -205,9 +157,9 @@ impl Driver<'_> {
                 // A socket with nothing to write is always writable: to wait for that would be to spin, and a thread
                 // that spins polls no socket for anybody else, such as the consumer that this publisher waits for.
                 Waits { input: false, room: false, .. } => tokio::select! {
-                    failed = self.stream.ready(Interest::ERROR) => {
+                    failed = self.stream.socket().ready(Interest::ERROR) => {
                         failed?;
-                        return Err(self.stream.take_error()?.unwrap_or(io::ErrorKind::ConnectionReset.into()));
+                        return Err(self.stream.socket().take_error()?.unwrap_or(io::ErrorKind::ConnectionReset.into()));
                     }
                     awoken = poll_fn(|cx| poll_others(outbox, shared, waits, timer.as_mut(), cx)) => awoken,
                 },
@@ -217,7 +169,7 @@ impl Driver<'_> {
             match awoken.read {
                 Some(0) => return Ok(()),
                 Some(read) => {
-                    reads_on = self.input.is_chunk(read);
+                    reads_on = self.input.is_chunk(read) || self.stream.has_more();
                     self.carry_out(now);
                 }
                 None => {}
@@ -249,7 +201,7 @@ impl Driver<'_> {
         {
             awoken.read = Some(read?);
         }
-        let writable = waits.room && self.stream.poll_write_ready(cx)?.is_ready();
+        let writable = waits.room && self.stream.socket().poll_write_ready(cx)?.is_ready();
         match poll_others(&self.outbox, self.shared, waits, timer, cx) {
             Poll::Ready(others) => Poll::Ready(Ok(Awoken { read: awoken.read, ..others })),
             Poll::Pending if writable || awoken.read.is_some() => Poll::Ready(Ok(awoken)),
@@ -270,7 +222,7 @@ impl Driver<'_> {
         for _ in 0..WRITES_PER_TURN {
             let out = self.session.poll_output(now);
             if out.is_empty() {
-                return Ok(false);
+                return self.stream.try_flush();
             }
             // Less than a session makes at a time is all that it has.
             let is_all = out.len() < OUTPUT_HIGH;
@@ -283,7 +235,7 @@ impl Driver<'_> {
                 Err(error) => return Err(error),
             }
             if is_all && out.is_empty() {
-                return Ok(false);
+                return Ok(self.stream.has_unsent());
             }
         }
         Ok(true)
@@ -294,7 +246,7 @@ impl Driver<'_> {
     async fn part(&mut self, mut blocked: bool) -> io::Result<()> {
         let parting = async {
             while blocked {
-                self.stream.writable().await?;
+                self.stream.socket().writable().await?;
                 blocked = self.write(self.shared.now())?;
             }
             hang_up(&mut self.stream, &mut self.input).await
@@ -332,14 +284,4 @@ fn poll_others(
         true => Poll::Ready(Awoken { read: None, outbox, time, stop }),
         false => Poll::Pending,
     }
-}
-
-/// Says that nothing more comes, and reads until the peer does the same. For [`PATIENCE`] at most.
-async fn hang_up(stream: &mut TcpStream, input: &mut ReadBuffer) -> io::Result<()> {
-    stream.shutdown().await?;
-    while poll_fn(|cx| input.poll_read(stream, cx)).await? > 0 {
-        input.bytes.clear();
-        input.settle();
-    }
-    Ok(())
 }

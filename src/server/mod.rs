@@ -1,17 +1,20 @@
 //! The drivers: sockets, tasks and the clock around the broker.
 //!
 //! Tasks: one accepts for each address, one serves each connection, one looks at the broker's timers, one at
-//! back-pressure. Each ends when the server's token is cancelled; [`Server::run`] waits for all of them.
+//! back-pressure, one at the files of certificates. Each ends when the server's token is cancelled; [`Server::run`] waits for all of them.
 //! Not here: what connections say (`session`), what queues do (`broker`).
 
 mod connection;
 mod control;
 mod embedded;
+mod greeting;
 mod open_files;
 mod read_buffer;
 mod serve;
 mod storage;
 mod timers;
+mod tls_stream;
+mod transport;
 
 use std::io;
 use std::net::SocketAddr;
@@ -32,6 +35,7 @@ pub use serve::{Addresses, ServeError, serve};
 use crate::broker::Broker;
 use crate::model::{Clock, SystemClock};
 use crate::session::SessionOptions;
+use crate::tls::{self, Acceptor};
 
 /// How a server serves. `broker.toml` documents each setting.
 #[derive(Clone, Debug)]
@@ -44,6 +48,8 @@ pub struct ServerOptions {
     pub read_chunk: usize,
     /// How long connections may take to end when the server stops.
     pub shutdown_grace: Duration,
+    /// What encrypted connections begin with; none: there are no such connections.
+    pub tls: Option<Arc<Acceptor>>,
 }
 
 impl Default for ServerOptions {
@@ -53,6 +59,7 @@ impl Default for ServerOptions {
             connections_max: 10_000,
             read_chunk: 512 << 10,
             shutdown_grace: Duration::from_secs(10),
+            tls: None,
         }
     }
 }
@@ -62,6 +69,8 @@ impl Default for ServerOptions {
 pub struct Server {
     shared: Arc<Shared>,
     listeners: Vec<TcpListener>,
+    /// Those that speak TLS and nothing else.
+    tls_listeners: Vec<TcpListener>,
 }
 
 /// What every connection's task needs.
@@ -88,13 +97,7 @@ impl Server {
         addresses: &[SocketAddr],
         options: ServerOptions,
     ) -> io::Result<Server> {
-        let mut listeners = Vec::new();
-        for address in addresses {
-            let listener = TcpListener::bind(address).await;
-            listeners.push(listener.map_err(|error| {
-                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
-            })?);
-        }
+        let listeners = listen(addresses).await?;
         let room = Arc::new(Semaphore::new(options.connections_max));
         let shared = Shared {
             broker,
@@ -106,12 +109,26 @@ impl Server {
             is_parting: AtomicBool::new(false),
             tasks: TaskTracker::new(),
         };
-        Ok(Server { shared: Arc::new(shared), listeners })
+        Ok(Server { shared: Arc::new(shared), listeners, tls_listeners: Vec::new() })
+    }
+
+    /// Opens sockets that speak TLS and nothing else. The others speak it too, if [`ServerOptions::tls`] is there.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub async fn bind_tls(&mut self, addresses: &[SocketAddr]) -> io::Result<()> {
+        self.tls_listeners.extend(listen(addresses).await?);
+        Ok(())
     }
 
     /// Where it listens, with the ports that the system chose.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
         self.listeners.iter().map(TcpListener::local_addr).collect()
+    }
+
+    /// Where it listens for TLS alone.
+    pub fn tls_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        self.tls_listeners.iter().map(TcpListener::local_addr).collect()
     }
 
     /// Cancel it to stop the server.
@@ -122,13 +139,17 @@ impl Server {
     /// Serves until stopped: then accepts nobody, tells every connection why it ends, and waits for them as
     /// long as the grace lasts. True if all ended in time.
     pub async fn run(self) -> bool {
-        let Server { shared, listeners } = self;
+        let Server { shared, listeners, tls_listeners } = self;
         let (broker, stop) = (shared.broker.clone(), shared.stop.clone());
         shared.tasks.spawn(timers::keep_up(move || timers::expire(broker.clone(), stop.clone())));
         let (broker, stop) = (shared.broker.clone(), shared.stop.clone());
         shared.tasks.spawn(timers::keep_up(move || timers::lift_pressure(broker.clone(), stop.clone())));
-        for listener in listeners {
-            shared.tasks.spawn(accept(listener, shared.clone()));
+        if let Some(tls) = &shared.options.tls {
+            shared.tasks.spawn(tls::watch(tls.clone(), shared.stop.clone()));
+        }
+        let plain = listeners.into_iter().map(|listener| (listener, false));
+        for (listener, only_tls) in plain.chain(tls_listeners.into_iter().map(|listener| (listener, true))) {
+            shared.tasks.spawn(accept(listener, only_tls, shared.clone()));
         }
         shared.stop.cancelled().await;
         shared.part();
@@ -137,14 +158,27 @@ impl Server {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+async fn listen(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        listeners.push(
+            listener.map_err(|error| {
+                io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            })?,
+        );
+    }
+    Ok(listeners)
+}
+
+async fn accept(listener: TcpListener, only_tls: bool, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = shared.stop.cancelled() => return,
         };
         match accepted {
-            Ok((stream, peer)) => admit(stream, peer, &shared),
+            Ok((stream, peer)) => admit(stream, peer, only_tls, &shared),
             Err(error) => {
                 // Usually no file descriptors are left. Connections that end will free some.
                 tracing::warn!(%error, "cannot accept a connection; trying again in a moment");
@@ -154,7 +188,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
+fn admit(stream: TcpStream, peer: SocketAddr, only_tls: bool, shared: &Arc<Shared>) {
     let Ok(room) = shared.room.clone().try_acquire_owned() else {
         let max = shared.options.connections_max;
         tracing::warn!(%peer, max, "connection refused: server.connections_max is reached");
@@ -163,7 +197,7 @@ fn admit(stream: TcpStream, peer: SocketAddr, shared: &Arc<Shared>) {
     let shared = shared.clone();
     let tasks = shared.tasks.clone();
     tasks.spawn(async move {
-        connection::serve(stream, peer, &shared).await;
+        connection::serve(stream, peer, only_tls, &shared).await;
         drop(room);
     });
 }

@@ -5,14 +5,12 @@
 //! carried out without a wait between, so a thread needs one buffer at a time.
 
 use std::cell::Cell;
-use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+
+use super::transport::Transport;
 
 thread_local! {
     /// The thread's buffer while nobody reads. Empty of bytes; without memory before the first read.
@@ -45,13 +43,12 @@ impl ReadBuffer {
     /// Reads what is there, up to its chunk. 0: the peer has ended. [`ReadBuffer::settle`] when it is carried out.
     pub(super) fn poll_read(
         &mut self,
-        stream: &mut TcpStream,
+        stream: &mut Transport,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        ready!(stream.poll_read_ready(cx))?;
+        ready!(stream.socket().poll_read_ready(cx))?;
         self.borrow();
-        // It knows a socket for empty when it gives less than there was room for, and does not ask it again.
-        let read = pin!(stream.read_buf(&mut self.bytes)).poll(cx);
+        let read = stream.poll_read(&mut self.bytes, cx);
         if !matches!(read, Poll::Ready(Ok(_))) {
             self.settle();
         }
@@ -103,20 +100,20 @@ mod tests {
     use std::future::poll_fn;
 
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
 
     const CHUNK: usize = 64 << 10;
 
-    async fn pair() -> (TcpStream, TcpStream) {
+    async fn pair() -> (TcpStream, Transport) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (peer, listener.accept().await.unwrap().0)
+        (peer, Transport::Plain(listener.accept().await.unwrap().0))
     }
 
     /// Reads until so many bytes are there.
-    async fn fill(input: &mut ReadBuffer, stream: &mut TcpStream, len: usize) {
+    async fn fill(input: &mut ReadBuffer, stream: &mut Transport, len: usize) {
         while input.bytes.len() < len {
             poll_fn(|cx| input.poll_read(stream, cx)).await.unwrap();
             input.settle();

@@ -19,6 +19,7 @@ use crate::routing::RoutingLimits;
 use crate::session::amqp::Greeting;
 use crate::session::{AmqpOptions, SessionOptions};
 use crate::store::StoreError;
+use crate::tls::{Acceptor, TlsError};
 
 /// Why the broker could not serve.
 #[derive(Debug, Error)]
@@ -42,6 +43,9 @@ pub enum ServeError {
         /// Why.
         error: StoreError,
     },
+    /// Certificates and keys are of no use.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// What is in the data folder is not for this version.
     #[error("{0}")]
     Restore(RestoreError),
@@ -53,8 +57,10 @@ pub enum ServeError {
 /// Where a running broker listens, with the ports that the system chose.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
-    /// Both protocols of messages.
+    /// Both protocols of messages, encrypted too if there is a certificate.
     pub messages: Vec<SocketAddr>,
+    /// Both, and always encrypted.
+    pub tls: Vec<SocketAddr>,
     /// The HTTP API.
     pub management: Vec<SocketAddr>,
 }
@@ -69,6 +75,8 @@ pub async fn serve(
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
     super::open_files::raise_for(settings.server.connections_max.into());
+    // Before anything is opened: what an operator mistypes is told at once.
+    let tls = Acceptor::load(&settings.tls)?;
     let addresses = resolve(&settings.server.listen).await?;
     let management = resolve(&settings.management.listen).await?;
     let (broker, storage) = broker(settings)?;
@@ -76,7 +84,7 @@ pub async fn serve(
     let control = storage.as_ref();
     let control = control.and_then(|storage| storage.control(&settings.store.data_dir, control_stop.clone()));
     let control = control.map(|control| tokio::spawn(control.run()));
-    let served = serve_broker(settings, broker, &addresses, &management, stop, ready).await;
+    let served = serve_broker(settings, broker, tls, &addresses, &management, stop, ready).await;
     control_stop.cancel();
     if let Some(control) = control {
         // A backup that was being made has been given up.
@@ -103,21 +111,28 @@ async fn resolve(listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError
 async fn serve_broker(
     settings: &Settings,
     broker: Broker,
+    tls: Option<Arc<Acceptor>>,
     messages: &[SocketAddr],
     management: &[SocketAddr],
     stop: CancellationToken,
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
-    let server = Server::bind(broker.clone(), messages, options(settings)).await?;
+    let options = ServerOptions { tls, ..options(settings) };
+    let mut server = Server::bind(broker.clone(), messages, options).await?;
+    if settings.tls.is_on() {
+        server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
+    }
     let http = admin::bind(management).await?;
     let addresses = Addresses {
         messages: server.addresses()?,
+        tls: server.tls_addresses()?,
         management: http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
     };
     let listeners = addresses
         .messages
         .iter()
         .map(|address| Listener { protocol: "amqp", address: *address })
+        .chain(addresses.tls.iter().map(|address| Listener { protocol: "amqp/ssl", address: *address }))
         .chain(addresses.management.iter().map(|address| Listener { protocol: "http", address: *address }))
         .collect();
     ready(&addresses);
@@ -214,6 +229,7 @@ fn options(settings: &Settings) -> ServerOptions {
         connections_max: server.connections_max as usize,
         read_chunk: server.read_chunk.as_usize(),
         shutdown_grace: server.shutdown_grace,
+        tls: None,
     }
 }
 

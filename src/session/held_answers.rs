@@ -27,6 +27,9 @@ pub(super) trait Answer: Sized {
     /// How many ranges it tells of.
     fn ranges(&self) -> usize;
 
+    /// How many messages it confirms.
+    fn confirmed(&self) -> u64;
+
     /// Takes the answer that comes next on its channel into this one; gives it back if the two cannot be one.
     fn absorb(&mut self, next: Self) -> Option<Self>;
 
@@ -42,6 +45,8 @@ pub(super) struct HeldAnswers<A> {
     /// What the connection will be woken for: the first answer here, and the first thing that is held in its output.
     answers_alarm: Alarm,
     output_alarm: Alarm,
+    /// Messages whose confirms were told and not counted yet, neighbours on a channel together.
+    told: Vec<(ChannelId, u64)>,
 }
 
 #[derive(Debug)]
@@ -53,8 +58,9 @@ struct Held<A> {
 
 impl<A> Default for HeldAnswers<A> {
     fn default() -> Self {
-        let (held, ranges) = Default::default();
-        HeldAnswers { held, ranges, answers_alarm: Alarm::default(), output_alarm: Alarm::default() }
+        let (held, ranges, told) = Default::default();
+        let (answers_alarm, output_alarm) = Default::default();
+        HeldAnswers { held, ranges, answers_alarm, output_alarm, told }
     }
 }
 
@@ -127,8 +133,23 @@ impl<A: Answer> HeldAnswers<A> {
         out.release(|commit| broker.is_committed(commit));
         let mut told = Told::new(out.buffer());
         while let Some((channel, answer)) = self.pop_committed(broker) {
+            self.note_told(channel, &answer);
             told.put(channel, answer);
         }
+    }
+
+    /// An answer is told now: what it confirms is to be counted.
+    pub(super) fn note_told(&mut self, channel: ChannelId, answer: &A) {
+        match (answer.confirmed(), self.told.last_mut()) {
+            (0, _) => {}
+            (confirmed, Some((last, count))) if *last == channel => *count += confirmed,
+            (confirmed, _) => self.told.push((channel, confirmed)),
+        }
+    }
+
+    /// Takes how many messages of which channels were confirmed since this was asked last.
+    pub(super) fn take_told(&mut self) -> impl Iterator<Item = (ChannelId, u64)> + '_ {
+        self.told.drain(..)
     }
 
     /// Moves every answer to the output, where it is held as long: the connection ends, and nothing comes behind but
@@ -138,6 +159,7 @@ impl<A: Answer> HeldAnswers<A> {
             if !broker.is_committed(&commit) {
                 out.hold(commit);
             }
+            self.note_told(channel, &answer);
             answer.encode(channel, out.buffer());
         }
     }
@@ -215,6 +237,10 @@ mod tests {
     impl Answer for Numbers {
         fn ranges(&self) -> usize {
             1
+        }
+
+        fn confirmed(&self) -> u64 {
+            self.1 - self.0 + 1
         }
 
         fn absorb(&mut self, next: Numbers) -> Option<Numbers> {

@@ -1,5 +1,6 @@
 //! What the API answers, one file per noun. Each has its `routes()`.
 
+mod log;
 mod overview;
 mod whoami;
 
@@ -9,5 +10,5 @@ use super::AdminState;
 
 /// Every route.
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
-    OpenApiRouter::default().merge(overview::routes()).merge(whoami::routes())
+    OpenApiRouter::default().merge(log::routes()).merge(overview::routes()).merge(whoami::routes())
 }

@@ -49,6 +49,13 @@ impl Answer for Confirm {
         1
     }
 
+    fn confirmed(&self) -> u64 {
+        match self {
+            Confirm::Acked { first, last } => last - first + 1,
+            Confirm::Nacked { .. } | Confirm::Committed => 0,
+        }
+    }
+
     fn absorb(&mut self, next: Confirm) -> Option<Confirm> {
         match (self, next) {
             (Confirm::Acked { last, .. }, Confirm::Acked { first, last: end }) if *last + 1 == first => {
@@ -108,7 +115,10 @@ pub(super) fn tell_confirms(
     let rejected = rejected.drain(..).map(|(position, _)| position);
     if held.may_pass(&commit, broker) {
         let mut told = Told::new(out.buffer());
-        in_order(tracked, rejected, |channel, confirm| told.put(channel, confirm));
+        in_order(tracked, rejected, |channel, confirm| {
+            held.note_told(channel, &confirm);
+            told.put(channel, confirm);
+        });
     } else {
         in_order(tracked, rejected, |channel, confirm| held.push(commit, channel, confirm));
     }

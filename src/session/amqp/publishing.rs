@@ -18,6 +18,7 @@ use crate::broker::{Commit, Hold, PublishBatch, REPLY_TO};
 use crate::model::{ChannelId, QueueId, expiration};
 use crate::queue::RejectReason;
 use crate::session::publish_rules;
+use crate::session::speaker::Speaker;
 
 impl AmqpSession {
     /// A publish begins; its content follows.
@@ -164,6 +165,7 @@ impl AmqpSession {
             // Nobody waits for a confirm, so the connection says it: nothing is dropped silently.
             return Err(refusal);
         }
+        let is_confirmed = matches!(channel.mode, Mode::Confirm { .. });
         let transaction = match &mut channel.mode {
             Mode::Transaction(transaction) => Some(&mut **transaction),
             Mode::Plain | Mode::Confirm { .. } => None,
@@ -182,6 +184,7 @@ impl AmqpSession {
             }
             None => (batch, self.out.buffer()),
         };
+        resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
         if resolved.duplicate {
             batch.leave_out_duplicate();
         }
@@ -189,6 +192,9 @@ impl AmqpSession {
             expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             if publish.mandatory && !resolved.duplicate {
                 put_return(number, &publish, properties, content.body, tuned.frame_max, returns);
+            }
+            if !resolved.duplicate {
+                batch.count_unroutable(publish.mandatory);
             }
             Fate::Unroutable
         } else {
@@ -198,6 +204,9 @@ impl AmqpSession {
                 .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             Fate::Batched { position }
         };
+        if is_confirmed {
+            batch.count_confirm();
+        }
         let is_full = !is_transaction && batch.is_full();
         if let Mode::Confirm { next } = &mut channel.mode {
             track(tracked, number, *next, fate);
@@ -226,6 +235,7 @@ impl AmqpSession {
         let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
         tell_confirms(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
         open.hold_back(self.turn.0.take_congested(), window);
+        self.count_confirmed();
     }
 
     /// Publishes what a transaction has collected, each batch for itself. None if some queue refused something; else

@@ -93,6 +93,14 @@ impl Speaker for NativeSession {
         self.sent(consumer, bytes);
     }
 
+    fn count_confirmed(&mut self) {
+        let State::Open(open) = &self.state else { return };
+        let confirmed: u64 = self.held.take_told().map(|(_, confirmed)| confirmed).sum();
+        if confirmed > 0 {
+            open.vhost.count_confirmed(confirmed);
+        }
+    }
+
     fn say_last_words(&mut self) {
         self.end_leaving();
     }

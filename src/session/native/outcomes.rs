@@ -66,6 +66,11 @@ impl Answer for Outcomes {
         self.0.len()
     }
 
+    fn confirmed(&self) -> u64 {
+        let confirmed = self.0.iter().filter(|range| range.outcome == Outcome::Confirmed);
+        confirmed.map(|range| range.last - range.first + 1).sum()
+    }
+
     fn absorb(&mut self, next: Outcomes) -> Option<Outcomes> {
         if self.0.len() + next.0.len() > OUTCOMES_MAX {
             return Some(next);
@@ -116,7 +121,10 @@ pub(super) fn tell_outcomes(
     }
     let passes = held.may_pass(&commit, broker);
     in_order(tracked, rejected, |channel, outcomes| match passes {
-        true => outcomes.encode(channel, out.buffer()),
+        true => {
+            held.note_told(channel, &outcomes);
+            outcomes.encode(channel, out.buffer());
+        }
         false => held.push(commit, channel, outcomes),
     });
 }
