@@ -16,7 +16,8 @@ use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::fault::Fault;
 use super::{AmqpSession, Open, State};
-use crate::broker::{ConnectionInfo, LoginError};
+use crate::access::{LoginError, Origin, Protocol, Step as LoginStep};
+use crate::broker::ConnectionInfo;
 use crate::model::VhostName;
 use crate::session::route_cache::RouteCache;
 
@@ -106,17 +107,22 @@ impl AmqpSession {
 
     fn log_in(&mut self, start_ok: ConnectionStartOk) -> Result<(), Fault> {
         let method = MethodId::CONNECTION_START_OK;
-        let loopback = self.peer.ip().to_canonical().is_loopback();
+        let origin = Origin::plain(self.peer, Protocol::Amqp);
         let capabilities = Capabilities::read(&start_ok.client_properties);
-        let user = match self.broker.users().login(&start_ok.mechanism, &start_ok.response, loopback) {
-            Ok(user) => user,
-            Err(error) => {
+        let login = self.broker.access().begin(&start_ok.mechanism, &origin, self.turn.0.now);
+        let user = match login.map(|login| login.respond(&start_ok.response).run_in_place()) {
+            Ok(LoginStep::Done(principal)) => principal.name().to_owned(),
+            Ok(LoginStep::Challenge(..) | LoginStep::Verify(_)) => {
+                let text = "this mechanism needs connection.secure";
+                return Err(Fault::new(ReplyCode::NotImplemented, text, method));
+            }
+            Ok(LoginStep::Refused(error, _)) | Err(error) => {
                 tracing::warn!(peer = %self.peer, %error, "login refused");
                 return match error {
-                    LoginError::UnknownMechanism(_) => {
+                    LoginError::UnknownMechanism { .. } => {
                         Err(Fault::new(ReplyCode::CommandInvalid, error.to_string(), method))
                     }
-                    LoginError::Malformed => {
+                    LoginError::Malformed { .. } => {
                         Err(Fault::new(ReplyCode::SyntaxError, error.to_string(), method))
                     }
                     LoginError::Refused { .. } if capabilities.authentication_failure_close => {

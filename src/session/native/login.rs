@@ -10,7 +10,8 @@ use rialto_protocol::native::{Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
 use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::{Fault, NativeSession, Open, State, connection_fault, unexpected};
-use crate::broker::{BrokerError, ConnectionInfo, LoginError, PublishBatch};
+use crate::access::{LoginError, Origin, Protocol, Step};
+use crate::broker::{BrokerError, ConnectionInfo, PublishBatch};
 use crate::model::VhostName;
 use crate::routing::Routed;
 use crate::session::route_cache::RouteCache;
@@ -39,14 +40,19 @@ impl NativeSession {
     }
 
     fn log_in(&mut self, place: Place, login: Login) -> Result<(), Fault> {
-        let loopback = self.peer.ip().to_canonical().is_loopback();
-        let user = match self.broker.users().login(&login.mechanism, &login.response, loopback) {
-            Ok(user) => user,
-            Err(error) => {
+        let origin = Origin::plain(self.peer, Protocol::Native);
+        let begun = self.broker.access().begin(&login.mechanism, &origin, self.turn.0.now);
+        let user = match begun.map(|begun| begun.respond(&login.response).run_in_place()) {
+            Ok(Step::Done(principal)) => principal.name().to_owned(),
+            Ok(Step::Challenge(..) | Step::Verify(_)) => {
+                let text = "this mechanism needs a challenge".to_owned();
+                return Err(connection_fault(ReplyCode::NotImplemented, text, place));
+            }
+            Ok(Step::Refused(error, _)) | Err(error) => {
                 tracing::warn!(peer = %self.peer, %error, "login refused");
                 let code = match error {
-                    LoginError::UnknownMechanism(_) => ReplyCode::NotImplemented,
-                    LoginError::Malformed => ReplyCode::SyntaxError,
+                    LoginError::UnknownMechanism { .. } => ReplyCode::NotImplemented,
+                    LoginError::Malformed { .. } => ReplyCode::SyntaxError,
                     LoginError::Refused { .. } => ReplyCode::AccessRefused,
                 };
                 return Err(connection_fault(code, error.to_string(), place));
