@@ -5,6 +5,7 @@
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
 mod cells;
+mod channel_info;
 mod commit;
 mod connections;
 mod counters;
@@ -12,9 +13,11 @@ mod dead_letters;
 mod deduplication;
 mod delayed;
 mod error;
+mod figure;
 mod journalling;
 mod keeping;
 mod limits;
+mod link;
 mod listing;
 mod outbox;
 mod paging;
@@ -39,13 +42,17 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use channel_info::{ChannelInfo, ChannelList, ChannelMode};
 pub use commit::Commit;
-pub use connections::{ConnectionGuard, ConnectionInfo};
+pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};
 pub use counters::{Churn, Counters, Counts, Distribution, ExchangeCounts, InQueues, Publishing};
 pub use error::BrokerError;
+pub use figure::Figure;
 pub use limits::Limits;
+pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
+pub use policies::HoldingPolicies;
 pub use pressure::Hold;
 pub use publish::{PublishBatch, Resolved, Targets};
 pub use purpose::Purpose;

@@ -7,6 +7,7 @@ mod exchange_counts;
 mod histogram;
 mod message_counts;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use exchange_counts::ExchangeCounts;
@@ -17,6 +18,7 @@ pub(super) use message_counts::{AllCounts, Membership, MessageCounts};
 pub use message_counts::{Counts, InQueues, Publishing};
 
 use super::{Broker, Vhost};
+use crate::model::ExchangeName;
 
 /// Counters of the whole broker, since its start.
 #[derive(Debug, Default)]
@@ -160,8 +162,14 @@ impl Vhost {
         self.message_counts().add_publishing(Publishing { confirmed, ..Publishing::default() });
     }
 
+    /// The counters of all exchanges.
+    pub fn all_exchange_counts(&self) -> Vec<(ExchangeName, Arc<ExchangeCounts>)> {
+        let topology = self.topology.read();
+        topology.exchanges.iter().map(|(name, counts)| (name.clone(), counts.clone())).collect()
+    }
+
     /// The counters of an exchange.
-    pub fn exchange_counts(&self, exchange: &str) -> Option<std::sync::Arc<ExchangeCounts>> {
+    pub fn exchange_counts(&self, exchange: &str) -> Option<Arc<ExchangeCounts>> {
         self.topology.read().exchanges.get(exchange).cloned()
     }
 }
