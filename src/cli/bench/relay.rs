@@ -54,6 +54,7 @@ pub(super) fn unsupported(plan: &Plan) -> Option<&'static str> {
         true if (plan.publishers, plan.consumers, plan.copies()) != (1, 1, 1) => {
             Some("latency between more than one publisher and one consumer")
         }
+        false if plan.rate.is_some() => Some("rate unless messages are timed"),
         true if plan.size < STAMP => Some("latency of messages below 8 bytes"),
         _ => None,
     }
@@ -74,13 +75,18 @@ struct Publisher {
 
 impl traffic::Publisher for Publisher {
     fn publish(&mut self, count: u32, due: Option<Due<'_>>) -> BenchResult<()> {
-        let messages = &mut self.block[..count as usize * self.message_len];
-        if let Some(due) = due {
-            for (number, message) in (0..).zip(messages.chunks_exact_mut(self.message_len)) {
-                message[..STAMP].copy_from_slice(&due(number).to_le_bytes());
+        let bytes = match due {
+            // Nobody cuts it, so what a block has besides its messages goes out, too.
+            None => &self.block[..],
+            Some(due) => {
+                let messages = &mut self.block[..count as usize * self.message_len];
+                for (number, message) in (0..).zip(messages.chunks_exact_mut(self.message_len)) {
+                    message[..STAMP].copy_from_slice(&due(number).to_le_bytes());
+                }
+                messages
             }
-        }
-        self.stream.write_all(messages).doing(|| "cannot write to the relay".to_owned())
+        };
+        self.stream.write_all(bytes).doing(|| "cannot write to the relay".to_owned())
     }
 
     fn finish(&mut self) -> BenchResult<Answers> {
