@@ -42,7 +42,8 @@ pub(super) fn table(arguments: impl IntoIterator<Item = Argument>) -> FieldTable
     table
 }
 
-fn field_value(json: serde_json::Value, depth: usize) -> Result<FieldValue, String> {
+/// JSON as a field value of the same type.
+pub(super) fn field_value(json: serde_json::Value, depth: usize) -> Result<FieldValue, String> {
     if depth >= TABLE_DEPTH_MAX {
         return Err(format!("lists and tables may be nested {TABLE_DEPTH_MAX} levels deep"));
     }
