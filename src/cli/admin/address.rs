@@ -136,7 +136,7 @@ mod tests {
     fn credentials_are_decoded_and_not_shown() {
         let address = ApiAddress::parse("http://ann:p%40ss%2F@broker:1").unwrap();
         assert_eq!((address.user.as_str(), address.password.as_ref().unwrap().reveal()), ("ann", "p@ss/"));
-        assert!(!format!("{address:?}").contains("ss"));
+        assert!(!format!("{address:?}").contains("p@ss"));
         assert!(ApiAddress::parse("http://ann@broker").unwrap().password.is_none());
     }
 
