@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rialto_protocol::native::ENTRY_HEADER_LEN;
 use rialto_protocol::types::RawProperties;
 
+use super::counters::{ExchangeCounts, PublishTally};
 use super::deduplication::{Claim, Seen};
 use super::journalling::StoredBatch;
 use super::purpose::Purpose;
@@ -40,6 +41,8 @@ pub struct Targets {
 pub struct Resolved {
     /// The queues.
     pub targets: Arc<Targets>,
+    /// What the exchange counts.
+    pub counts: Option<Arc<ExchangeCounts>>,
     /// The topology it holds for. None: it depended on the message's headers and holds for that message only.
     pub generation: Option<u64>,
     /// The properties to store in place of those published: without `BCC`, which is nobody else's business.
@@ -67,6 +70,8 @@ pub struct PublishBatch {
     grouped: Vec<Group>,
     /// Whether something was left out because it came before.
     left_out: bool,
+    /// What is counted when it is published.
+    tally: PublishTally,
 }
 
 /// A queue, and the ranges of the batch that go there.
@@ -133,6 +138,10 @@ impl PublishBatch {
     }
 
     fn add(&mut self, targets: &Arc<Targets>, facts: Facts) {
+        if let Some(published) = self.tally.count() {
+            published.received += 1;
+            published.routed += targets.queues.len() as u64;
+        }
         self.last_was_stored = facts.stored;
         self.facts.push(facts);
         match self.runs.last_mut() {
@@ -155,10 +164,34 @@ impl PublishBatch {
         self.facts.reserve(messages);
     }
 
+    /// What comes next, in the batch or left out of it, is published to the exchange that counts here.
+    pub fn from_exchange(&mut self, counts: &Arc<ExchangeCounts>) {
+        self.tally.exchange(counts);
+    }
+
+    /// Counts a message that no queue wants; `returned` to its publisher, or dropped.
+    pub fn count_unroutable(&mut self, returned: bool) {
+        if let Some(published) = self.tally.count() {
+            published.received += 1;
+            published.unroutable_returned += u64::from(returned);
+            published.unroutable_dropped += u64::from(!returned);
+        }
+    }
+
+    /// Counts that the publisher wants a confirm of the message that was added or counted last.
+    pub fn count_confirm(&mut self) {
+        if let Some(published) = self.tally.count() {
+            published.received_confirm += 1;
+        }
+    }
+
     /// Notes that a message is not in the batch because one like it was published before: whoever is told that it is
     /// there waits until that one is safe.
     pub fn leave_out_duplicate(&mut self) {
         self.left_out = true;
+        if let Some(published) = self.tally.count() {
+            published.received += 1;
+        }
     }
 
     /// How many messages there are.
@@ -226,6 +259,7 @@ impl Vhost {
         if topology.routing.route(&input, scratch).is_err() {
             return Err(self.no_exchange(exchange));
         }
+        let counts = topology.exchanges.get(exchange).cloned();
         let mut targets = topology.cells.targets(&scratch.queues);
         let queues = &targets.queues;
         let cacheable = scratch.cacheable && copies.is_none();
@@ -240,12 +274,12 @@ impl Vhost {
                 Seen::First(claim) => targets = Arc::new(Targets::new(queues.clone(), Some(claim))),
                 Seen::Before => {
                     let targets = Arc::default();
-                    return Ok(Resolved { targets, generation: None, stored: None, duplicate: true });
+                    return Ok(Resolved { targets, counts, generation: None, stored: None, duplicate: true });
                 }
             }
         }
         let generation = cacheable.then(|| topology.routing.generation());
-        Ok(Resolved { targets, generation, stored, duplicate: false })
+        Ok(Resolved { targets, counts, generation, stored, duplicate: false })
     }
 
     /// The queues that a message goes to which the broker itself sends on.
@@ -270,6 +304,7 @@ impl Broker {
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
     ) -> Commit {
+        batch.tally.tell();
         let before = self.before_duplicates(std::mem::take(&mut batch.left_out));
         if batch.is_empty() {
             return before;
@@ -320,6 +355,7 @@ impl Broker {
         turn: &mut Turn,
     ) -> Commit {
         let before = self.before_duplicates(batches.iter().any(|batch| batch.left_out));
+        batches.iter_mut().for_each(|batch| batch.tally.tell());
         batches.retain(|batch| !batch.is_empty());
         for batch in &mut batches {
             let first = self.log().reserve(batch.len() as u64);

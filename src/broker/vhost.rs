@@ -15,6 +15,7 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, ShortStr};
 
 use super::cells::Cells;
+use super::counters::{Event, ExchangeCounts, Membership, MessageCounts};
 use super::deduplication::Window;
 use super::policies::Policies;
 use super::purpose::Purpose;
@@ -35,6 +36,7 @@ pub struct Vhost {
     pub(super) topology: RwLock<Topology>,
     queues: DashMap<QueueName, Arc<QueueCell>, ahash::RandomState>,
     generation: AtomicU64,
+    membership: Membership,
     this: Weak<Vhost>,
 }
 
@@ -48,6 +50,8 @@ pub(super) struct Topology {
     pub(super) delays: AHashMap<ExchangeName, Arc<QueueCell>>,
     /// Of exchanges that drop duplicates, the keys they have seen.
     pub(super) windows: AHashMap<ExchangeName, Window>,
+    /// What exchanges have taken and given.
+    pub(super) exchanges: AHashMap<ExchangeName, Arc<ExchangeCounts>>,
     /// Exchanges that are in the catalog.
     pub(super) kept_exchanges: AHashSet<ExchangeName>,
     /// Exclusive queues by their owner, who takes them along when it goes.
@@ -66,11 +70,15 @@ pub struct DeclaredQueue {
 impl Vhost {
     pub(super) fn new(name: VhostName, core: Arc<Core>) -> Arc<Self> {
         let routing = RoutingTable::with_limits(core.limits.routing);
+        let membership = core.counters.all.join();
+        let predeclared = routing.exchanges().map(|exchange| exchange.name().clone());
+        let exchanges = predeclared.map(|name| (name, ExchangeCounts::new(&membership.counts))).collect();
         Arc::new_cyclic(|this| Vhost {
             name,
             core,
             generation: AtomicU64::new(routing.generation()),
-            topology: RwLock::new(Topology { routing, ..Topology::default() }),
+            membership,
+            topology: RwLock::new(Topology { routing, exchanges, ..Topology::default() }),
             queues: DashMap::default(),
             this: this.clone(),
         })
@@ -83,6 +91,10 @@ impl Vhost {
 
     pub(super) fn core(&self) -> &Core {
         &self.core
+    }
+
+    pub(super) fn message_counts(&self) -> &Arc<MessageCounts> {
+        &self.membership.counts
     }
 
     /// Grows whenever a route may lead elsewhere than before.
@@ -168,6 +180,7 @@ impl Vhost {
         by: ConnectionId,
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
+        self.core.counters.count(Event::QueueDeclared, 1);
         if let Some(found) = self.find_declared(name, options.flags(), &options.arguments, by, turn)? {
             return Ok(found);
         }
@@ -190,6 +203,7 @@ impl Vhost {
         let invalid = |error: InvalidArgument, name: &QueueName| {
             BrokerError::refused(error.reply_code(), error.text(name, &self.name))
         };
+        self.core.counters.count(Event::QueueDeclared, 1);
         let server_named;
         let name = match name.is_empty() {
             true => {
@@ -278,6 +292,7 @@ impl Vhost {
         }
         self.check_queue_count(&name)?;
         self.check_keeps(options.durable && !options.exclusive)?;
+        self.core.counters.count(Event::QueueCreated, 1);
         let owner = options.exclusive.then_some(by);
         let machine = Queue::new(name.clone(), options, self.core.limits.queue, turn.now);
         let queue = self.host(machine, purpose, owner);
@@ -386,6 +401,7 @@ impl Vhost {
         if !topology.cells.remove(queue.id()) {
             return;
         }
+        self.core.counters.count(Event::QueueDeleted, 1);
         let removed = topology.routing.remove_queue(queue.name());
         self.forget_kept_queue(queue);
         self.exchanges_gone(topology, &removed.exchanges);
@@ -435,6 +451,7 @@ impl Vhost {
         name: &ExchangeName,
         options: &ExchangeOptions,
     ) {
+        topology.exchanges.insert(name.clone(), ExchangeCounts::new(self.message_counts()));
         topology.begin_window(name, options);
         let alternate = topology.policies.alternate(name, options);
         topology.routing.set_alternate(name, alternate);
@@ -481,6 +498,7 @@ impl Vhost {
     ) {
         let gone = gone.into_iter();
         topology.end_windows(gone.clone());
+        gone.clone().for_each(|name| drop(topology.exchanges.remove(name)));
         gone.clone().for_each(|name| self.forget_kept_exchange(topology, name));
         self.end_delays(topology, gone);
     }

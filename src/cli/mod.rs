@@ -11,6 +11,7 @@ mod arguments;
 mod backup;
 mod bench;
 mod bind;
+mod cert;
 mod completions;
 mod consume;
 mod data;
@@ -167,6 +168,9 @@ enum Command {
     /// Look into a data folder, check it, restore a backup
     #[command(subcommand)]
     Data(data::Options),
+    /// Make certificates for trying TLS out
+    #[command(subcommand)]
+    Cert(cert::Options),
     /// Measure a broker
     #[command(subcommand)]
     Bench(bench::Options),
@@ -223,6 +227,7 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Log(options) => admin::log::run(options),
         Command::Backup(options) => backup::run(&options),
         Command::Data(options) => data::run(options),
+        Command::Cert(options) => cert::run(&options),
         Command::Bench(options) => bench::run(options),
         Command::Completions(options) => completions::run(&options, Cli::command()),
     };

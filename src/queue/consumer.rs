@@ -10,6 +10,7 @@ use crate::model::{ConsumerId, ConsumerTag};
 
 use super::channel_window::ChannelWindow;
 use super::effects::Delivery;
+use super::given_times::GivenTimes;
 use super::hold_times::HoldTimes;
 use super::unacked::Unacked;
 
@@ -99,6 +100,8 @@ pub(super) struct Consumer {
     window_left: i64,
     pub(super) channel_window: Option<Arc<ChannelWindow>>,
     pub(super) unacked: Unacked,
+    /// When it was given them.
+    pub(super) given: GivenTimes,
     /// How long it has held them, if that is limited.
     pub(super) hold: Option<HoldTimes>,
     /// Assigned, not yet taken by the broker.
@@ -133,6 +136,7 @@ impl Consumer {
             window_left: signed(spec.window),
             channel_window: spec.channel_window.filter(|_| !spec.auto_ack),
             unacked: Unacked::default(),
+            given: GivenTimes::default(),
             hold: HoldTimes::new(spec.timeout.or(timeout).filter(|_| !spec.auto_ack)),
             outgoing: Vec::new(),
             readiness: Readiness::Paused(PauseReason::NotActive),

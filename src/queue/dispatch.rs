@@ -28,6 +28,7 @@ impl Queue {
         let (stored, journalled) = (self.is_stored(), self.is_journalled());
         self.totals.delivered += 1;
         self.totals.redelivered += u64::from(entry.held.returns > 0);
+        entry.count_wait(now, out);
         let consumer = self.consumers.get_mut(slot);
         consumer.charge(entry.held.message.len());
         let tag = consumer.unacked.next_tag();
@@ -42,6 +43,7 @@ impl Queue {
             self.unacked.add(&entry);
             consumer.outgoing.push(Delivery::sharing(&entry, tag));
             consumer.unacked.push(entry);
+            consumer.given.given(tag, now);
             self.consumers.start_hold(slot, tag, now);
         }
         self.consumers.served(slot);

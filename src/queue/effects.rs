@@ -8,6 +8,8 @@ use thiserror::Error;
 
 use crate::model::{ConsumerId, Lsn, Message, Returned, StoredRun};
 
+use super::durations::Durations;
+
 /// A message assigned to a consumer.
 #[derive(Clone, Debug)]
 pub struct Delivery {
@@ -187,6 +189,10 @@ pub struct Effects {
     pub late: Vec<(ConsumerId, u64)>,
     /// The queue is to be deleted: close it and take it out of the registry.
     pub deleted: Option<DeleteReason>,
+    /// How long messages that were delivered for the first time have waited. To be counted.
+    pub waited: Durations,
+    /// How long consumers have held messages that they acknowledged. To be counted.
+    pub held: Durations,
 }
 
 impl Effects {
@@ -204,7 +210,7 @@ impl Effects {
         }
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to do; there may be something to count.
     pub fn is_empty(&self) -> bool {
         self.dead.is_empty()
             && self.cancelled.is_empty()
@@ -224,5 +230,7 @@ impl Effects {
         self.returned.clear();
         self.late.clear();
         self.deleted = None;
+        self.waited.clear();
+        self.held.clear();
     }
 }

@@ -42,6 +42,14 @@ impl Entry {
         }
     }
 
+    /// It is delivered: counts how long it has waited, if this is the first time. What came back has waited for its
+    /// consumer, too.
+    pub(super) fn count_wait(&self, now: Timestamp, out: &mut Effects) {
+        if self.held.returns == 0 {
+            out.waited.add(now.as_micros().saturating_sub(self.held.enqueued.as_micros()), 1);
+        }
+    }
+
     /// When it expires, if it does.
     pub(super) fn deadline(&self) -> Option<Deadline> {
         Deadline::of(self.lsn, self.held.expires, self.held.priority)

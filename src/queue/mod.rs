@@ -40,10 +40,12 @@ pub mod death;
 mod delayed;
 mod dispatch;
 mod duplicates;
+pub mod durations;
 mod dying;
 mod effects;
 mod entry;
 mod expiry;
+mod given_times;
 mod hold_times;
 mod lane;
 #[doc(hidden)]
@@ -81,6 +83,7 @@ use stats::UnackedTotal;
 
 pub use channel_window::ChannelWindow;
 pub use consumer::{ConsumerSpec, Credit, PauseReason, Readiness};
+pub use durations::Durations;
 pub use effects::{
     ConsumeError, DeadLetter, DeathReason, DeleteReason, Delivery, Effects, Got, RejectReason, RemoveMode,
     Settle, SettleError, Verdict,
@@ -88,7 +91,7 @@ pub use effects::{
 pub use paged::{PagedRun, RUN_OVERHEAD};
 pub use paging::RUNS_TOGETHER_MAX;
 pub use spill::Spill;
-pub use stats::{Closed, ConsumerInfo, MESSAGE_OVERHEAD, QueueStats, Totals};
+pub use stats::{Closed, ConsumerInfo, Deaths, MESSAGE_OVERHEAD, QueueStats, Totals};
 
 /// What a queue's peers can make grow, limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,14 +303,17 @@ impl Queue {
         self.touch(now);
         self.pass_time(now, out);
         if !self.ready.has_front() {
+            self.totals.get_empty += 1;
             return None;
         }
         let entry = self.ready.pop()?;
+        entry.count_wait(now, out);
         let remaining = self.ready.len() as u64;
         self.totals.got += 1;
         self.totals.redelivered += u64::from(entry.held.returns > 0);
         if auto_ack {
             self.totals.auto_acked += 1;
+            self.totals.got_auto_acked += 1;
             self.note_settled(&entry, out);
             return Some(Got { delivery: Delivery::new(entry, 0), remaining });
         }
@@ -321,6 +327,7 @@ impl Queue {
         let delivery = Delivery::sharing(&entry, tag);
         self.unacked.add(&entry);
         consumer.unacked.push(entry);
+        consumer.given.given(tag, now);
         self.consumers.start_hold(slot, tag, now);
         Some(Got { delivery, remaining })
     }
@@ -508,6 +515,7 @@ impl Queue {
             priority: consumer.priority,
             prefetch: consumer.prefetch,
             unacked: consumer.unacked.len() as u64,
+            held_since: consumer.unacked.first_tag().and_then(|first| consumer.given.at(first)),
             readiness: consumer.readiness,
         })
     }

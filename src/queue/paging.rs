@@ -141,7 +141,7 @@ impl Queue {
 
     /// Ends messages that are not in memory, as [`Queue::bury`] does: dead letters must wait until they are loaded.
     pub(super) fn bury_run(&mut self, run: PagedRun, reason: DeathReason, out: &mut Effects) {
-        self.totals.count_deaths(reason, run.count.into());
+        self.count_deaths(reason, run.count.into());
         match self.options.dead_letter {
             None => out.note_settled(run.stored(), self.is_journalled()),
             Some(_) => self.dying.push_run(run, reason),

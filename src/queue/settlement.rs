@@ -49,6 +49,10 @@ impl Queue {
             }),
         }
         let count = before - consumer.unacked.len();
+        if matches!(settlement, Settle::Ack) {
+            consumer.given.done(first_tag, last_tag, count as u64, now, &mut out.held);
+        }
+        consumer.given.forget_below(consumer.unacked.first_tag());
         consumer.give_back_channel_places(count);
         self.consumers.update(slot);
         self.consumers.hand_over(slot);
@@ -144,10 +148,18 @@ impl Queue {
         text: Option<ShortStr>,
         out: &mut Effects,
     ) {
-        self.totals.count_deaths(reason, 1);
+        self.count_deaths(reason, 1);
         match self.dying.is_empty() {
             true => self.end(entry, reason, text, out),
             false => self.dying.push(entry, Cause { reason, text }),
+        }
+    }
+
+    /// Counts messages that have died.
+    pub(super) fn count_deaths(&mut self, reason: DeathReason, messages: u64) {
+        self.totals.count_deaths(reason, messages);
+        if self.options.dead_letter.is_some() {
+            self.totals.dead_lettered.count(reason, messages);
         }
     }
 

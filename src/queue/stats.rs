@@ -62,6 +62,10 @@ pub struct Totals {
     pub redelivered: u64,
     /// Of both, those that needed no acknowledgement.
     pub auto_acked: u64,
+    /// Of these, those given to `get`s.
+    pub got_auto_acked: u64,
+    /// `get`s that found nothing.
+    pub get_empty: u64,
     /// Messages that were acknowledged.
     pub acked: u64,
     /// Messages that came back, by requeue or because their consumer was gone or too slow.
@@ -80,15 +84,137 @@ pub struct Totals {
     pub delivery_limit: u64,
     /// Messages that could not be read back.
     pub lost: u64,
+    /// Of those that were rejected, expired, dropped or came back too often: those for a dead-letter exchange.
+    pub dead_lettered: Deaths,
+}
+
+/// Messages by what they died of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Deaths {
+    /// [`DeathReason::Rejected`].
+    pub rejected: u64,
+    /// [`DeathReason::Expired`].
+    pub expired: u64,
+    /// [`DeathReason::MaxLength`].
+    pub max_length: u64,
+    /// [`DeathReason::DeliveryLimit`].
+    pub delivery_limit: u64,
 }
 
 impl Totals {
+    /// How many numbers there are.
+    pub const LEN: usize = 22;
+
+    /// The numbers in a row. Those that change with every batch come first.
+    pub fn to_array(self) -> [u64; Totals::LEN] {
+        let dead = self.dead_lettered;
+        [
+            self.published,
+            self.delivered,
+            self.acked,
+            self.auto_acked,
+            self.redelivered,
+            self.returned,
+            self.got,
+            self.got_auto_acked,
+            self.get_empty,
+            self.duplicates,
+            self.refused,
+            self.late,
+            self.purged,
+            self.rejected,
+            self.expired,
+            self.max_length,
+            self.delivery_limit,
+            self.lost,
+            dead.rejected,
+            dead.expired,
+            dead.max_length,
+            dead.delivery_limit,
+        ]
+    }
+
+    /// The numbers from a row, as [`Totals::to_array`] makes it.
+    pub fn from_array(row: [u64; Totals::LEN]) -> Totals {
+        let [published, delivered, acked, auto_acked, redelivered, returned, got, got_auto_acked, ..] = row;
+        let [_, _, _, _, _, _, _, _, get_empty, duplicates, refused, late, purged, ..] = row;
+        let [.., rejected, expired, max_length, delivery_limit, lost, _, _, _, _] = row;
+        let [.., dead_rejected, dead_expired, dead_max_length, dead_delivery_limit] = row;
+        Totals {
+            published,
+            duplicates,
+            refused,
+            delivered,
+            got,
+            redelivered,
+            auto_acked,
+            got_auto_acked,
+            get_empty,
+            acked,
+            returned,
+            late,
+            purged,
+            rejected,
+            expired,
+            max_length,
+            delivery_limit,
+            lost,
+            dead_lettered: Deaths {
+                rejected: dead_rejected,
+                expired: dead_expired,
+                max_length: dead_max_length,
+                delivery_limit: dead_delivery_limit,
+            },
+        }
+    }
+
+    /// Deliveries to consumers that acknowledge.
+    pub fn delivered_manual_ack(&self) -> u64 {
+        self.delivered.saturating_sub(self.delivered_auto_ack())
+    }
+
+    /// Deliveries to consumers that need not acknowledge.
+    pub fn delivered_auto_ack(&self) -> u64 {
+        self.auto_acked.saturating_sub(self.got_auto_acked)
+    }
+
+    /// Messages given to `get`s that acknowledge.
+    pub fn got_manual_ack(&self) -> u64 {
+        self.got.saturating_sub(self.got_auto_acked)
+    }
+
+    /// Deliveries of all kinds, repeated ones included.
+    pub fn delivered_or_got(&self) -> u64 {
+        self.delivered + self.got
+    }
+
     pub(super) fn count_deaths(&mut self, reason: DeathReason, messages: u64) {
         match reason {
             DeathReason::Rejected => self.rejected += messages,
             DeathReason::Expired => self.expired += messages,
             DeathReason::MaxLength => self.max_length += messages,
             DeathReason::DeliveryLimit => self.delivery_limit += messages,
+        }
+    }
+}
+
+impl Deaths {
+    pub(super) fn count(&mut self, reason: DeathReason, messages: u64) {
+        match reason {
+            DeathReason::Rejected => self.rejected += messages,
+            DeathReason::Expired => self.expired += messages,
+            DeathReason::MaxLength => self.max_length += messages,
+            DeathReason::DeliveryLimit => self.delivery_limit += messages,
+        }
+    }
+
+    /// The number for a reason.
+    pub fn of(&self, reason: DeathReason) -> u64 {
+        match reason {
+            DeathReason::Rejected => self.rejected,
+            DeathReason::Expired => self.expired,
+            DeathReason::MaxLength => self.max_length,
+            DeathReason::DeliveryLimit => self.delivery_limit,
         }
     }
 }
@@ -110,6 +236,8 @@ pub struct ConsumerInfo {
     pub prefetch: u32,
     /// How many messages it holds.
     pub unacked: u64,
+    /// When it was given the first of those, about: see the queue's `given_times`.
+    pub held_since: Option<Timestamp>,
     /// Whether it may have another.
     pub readiness: Readiness,
 }
@@ -143,5 +271,18 @@ impl UnackedTotal {
     pub(super) fn remove(&mut self, entry: &Entry) {
         self.count -= 1;
         self.memory -= memory_of(&entry.held.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_of_totals_is_the_same_totals() {
+        let row = std::array::from_fn(|number| number as u64 + 1);
+        let totals = Totals::from_array(row);
+        assert_eq!(totals.to_array(), row);
+        assert_eq!((totals.published, totals.lost, totals.dead_lettered.delivery_limit), (1, 18, 22));
     }
 }

@@ -8,7 +8,7 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 use rialto_protocol::types::{RawProperties, ShortStr};
 
-use crate::broker::{BrokerError, Resolved, Targets, Vhost};
+use crate::broker::{BrokerError, ExchangeCounts, Resolved, Targets, Vhost};
 use crate::model::{ExchangeName, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
 
@@ -17,6 +17,8 @@ use crate::routing::{CopyKeys, Routed};
 pub(super) struct RouteSlot {
     pub(super) route: MessageRoute,
     known: Option<(u64, Arc<Targets>)>,
+    /// What the exchange counts, as far as it was ever found.
+    pub(super) counts: Option<Arc<ExchangeCounts>>,
     /// What was found is not to be remembered: it depends on more than the route, or is too long.
     is_beyond: bool,
 }
@@ -24,7 +26,7 @@ pub(super) struct RouteSlot {
 impl RouteSlot {
     pub(super) fn new(exchange: impl Into<ExchangeName>, routing_key: ShortStr) -> Self {
         let route = MessageRoute { exchange: exchange.into(), routing_key: routing_key.into() };
-        RouteSlot { route, known: None, is_beyond: false }
+        RouteSlot { route, known: None, counts: None, is_beyond: false }
     }
 
     fn is_for(&self, exchange: &str, routing_key: &str) -> bool {
@@ -48,9 +50,13 @@ impl RouteSlot {
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
         match self.known_targets(vhost).cloned() {
-            Some(targets) if !CopyKeys::are_in(&properties) => {
-                Ok(Resolved { targets, generation: Some(vhost.generation()), stored: None, duplicate: false })
-            }
+            Some(targets) if !CopyKeys::are_in(&properties) => Ok(Resolved {
+                targets,
+                counts: self.counts.clone(),
+                generation: Some(vhost.generation()),
+                stored: None,
+                duplicate: false,
+            }),
             _ => self.resolve(vhost, properties, scratch),
         }
     }
@@ -63,6 +69,7 @@ impl RouteSlot {
     ) -> Result<Resolved, BrokerError> {
         let resolved = vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, scratch)?;
         self.is_beyond = true;
+        self.counts.clone_from(&resolved.counts);
         if resolved.targets.queues.len() <= Self::TARGETS_MAX
             && let Some(generation) = resolved.generation
         {

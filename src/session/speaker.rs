@@ -48,6 +48,9 @@ pub(super) trait Speaker {
     /// answer hears nothing but the reason.
     fn log_has_stopped(&mut self, why: &str);
 
+    /// Counts the messages whose confirms were told.
+    fn count_confirmed(&mut self);
+
     /// Ends the connection, if it only waits for that.
     fn say_last_words(&mut self);
 
@@ -74,9 +77,12 @@ pub(super) trait Speaker {
 
     /// Says what has waited for the disk and need not any more.
     fn say_committed(&mut self) {
-        let Parts { broker, outbox, out, held, .. } = self.parts();
+        let Parts { broker, out, held, .. } = self.parts();
         held.release(out, broker);
-        if out.is_held() || !held.is_empty() {
+        let waits = out.is_held() || !held.is_empty();
+        self.count_confirmed();
+        let Parts { broker, outbox, out, held, .. } = self.parts();
+        if waits {
             match broker.log_stopped() {
                 Some(why) => self.log_has_stopped(&why),
                 None => held.await_commits(out, broker, outbox),

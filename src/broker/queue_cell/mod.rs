@@ -5,6 +5,7 @@
 //! letters to the turn's work list. No other queue is locked and nothing waits meanwhile.
 //! Once closed, a cell refuses everything; who still holds it sees a queue deleted just now.
 
+mod figures;
 mod holding;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use std::sync::{Arc, Weak};
 use ahash::AHashMap;
 use parking_lot::{Mutex, RwLock};
 
+use crate::broker::counters::MessageCounts;
 use crate::broker::deduplication::Windows;
 use crate::broker::outbox::{LocalConsumer, Notice, Outbox};
 use crate::broker::pressure::Hold;
@@ -29,6 +31,7 @@ use crate::queue::{
     RemoveMode, Settle, SettleError, Verdict,
 };
 use crate::store::RestoredQueue;
+use figures::Figures;
 
 /// A queue as the rest of the broker sees it.
 pub struct QueueCell {
@@ -46,6 +49,8 @@ pub struct QueueCell {
     core: Arc<Core>,
     /// Microseconds since the epoch: see [`QueueCell::load`].
     pub(in crate::broker) unreadable_until: AtomicU64,
+    figures: Figures,
+    counts: Arc<MessageCounts>,
     hosted: Mutex<Hosted>,
 }
 
@@ -106,6 +111,7 @@ impl QueueCell {
             closed: false,
             left: Vec::new(),
         };
+        let counts = vhost.message_counts().clone();
         let (vhost, core) = (Arc::downgrade(vhost), core.clone());
         let options = Arc::new(options);
         let effective = RwLock::new(options.clone());
@@ -124,6 +130,8 @@ impl QueueCell {
             vhost,
             core,
             unreadable_until,
+            figures: Figures::default(),
+            counts,
             hosted,
         })
     }
@@ -437,7 +445,7 @@ impl QueueCell {
         self.carry_out(&mut hosted, turn);
     }
 
-    /// Figures for lists and checks.
+    /// Figures of this moment, for checks: waits for the queue's lock. Lists and metrics take [`QueueCell::figures`].
     pub fn stats(&self) -> QueueStats {
         self.hosted.lock().queue.stats()
     }
@@ -538,12 +546,15 @@ impl QueueCell {
             }
         }
         turn.released.append(&mut turn.effects.released);
+        self.core.counters.waited.take(&mut turn.effects.waited);
+        self.core.counters.held.take(&mut turn.effects.held);
         if turn.effects.deleted.take().is_some() {
             self.close(hosted, turn);
             turn.closed.push(self.clone());
             return;
         }
         self.weigh(hosted);
+        self.publish_figures(hosted);
         self.lift_pressure(hosted, turn);
         // What is overdue is due now: it must not go before what other queues have waited for longer.
         let deadline = hosted.queue.next_deadline().into_iter().chain(go_on).min();
@@ -569,6 +580,7 @@ impl QueueCell {
         hosted.ports.clear();
         self.core.timers.disarm(hosted.armed, self.id);
         self.weigh(hosted);
+        self.publish_figures(hosted);
         self.tell_waiting(hosted, turn);
     }
 }
@@ -578,12 +590,12 @@ fn tell_late(hosted: &mut Hosted, turn: &mut Turn) {
     for (id, count) in turn.effects.late.drain(..) {
         let of_cancelled = |hosted: &Hosted| {
             let found = hosted.cancelled.iter().find(|(cancelled, _)| *cancelled == id);
-            found.map(|(_, port)| (port.outbox.clone(), port.consumer, count))
+            found.map(|(_, port)| (port.outbox.clone(), port.consumer, true))
         };
-        let port = hosted.ports.get(&id).map(|port| (port.outbox.clone(), port.consumer, 0));
+        let port = hosted.ports.get(&id).map(|port| (port.outbox.clone(), port.consumer, false));
         // Those of a `get` have no port: they count for no prefetch.
-        let Some((outbox, consumer, cancelled)) = port.or_else(|| of_cancelled(hosted)) else { continue };
-        if outbox.notify(Notice::MessagesTakenBack { consumer, cancelled }) {
+        let Some((outbox, consumer, was_cancelled)) = port.or_else(|| of_cancelled(hosted)) else { continue };
+        if outbox.notify(Notice::MessagesTakenBack { consumer, count, was_cancelled }) {
             turn.wakes.push(outbox);
         }
         let queue = &hosted.queue;

@@ -1,6 +1,7 @@
 //! The broker's operations as a specification, as sessions call them: no sockets, and a clock moved by hand.
 
 mod copies;
+mod counting;
 mod deduplication;
 mod delayed;
 mod durable;
@@ -109,8 +110,9 @@ impl World {
         let resolved = self.vhost.resolve(to, key, raw, &mut self.scratch)?;
         let route = MessageRoute { exchange: exchange(to), routing_key: RoutingKey::new(key).unwrap() };
         let stored = resolved.stored.as_deref().unwrap_or(&encoded);
+        let mut batch = PublishBatch::default();
+        resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
         if !resolved.targets.queues.is_empty() {
-            let mut batch = PublishBatch::default();
             batch
                 .push_content(&route, &resolved.targets, stored, body.as_bytes())
                 .map_err(|error| BrokerError::refused(error.reply_code(), error.to_string()))?;

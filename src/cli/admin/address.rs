@@ -68,16 +68,31 @@ impl ApiAddress {
         Ok(ApiAddress { origin: format!("{scheme}://{name}:{port}"), user, password })
     }
 
-    /// That of the broker which the other commands talk to, on the API's usual port.
-    pub(super) fn beside(broker: &rialto_client::Address) -> Self {
+    /// That of the broker which the other commands talk to, on the API's usual port. None if they speak TLS: its password must
+    /// not cross the network in clear text because somebody left out an address.
+    pub(super) fn beside(broker: &rialto_client::Address) -> Option<Self> {
+        if broker.is_tls {
+            return None;
+        }
         let host = match broker.host.contains(':') {
             true => format!("[{}]", broker.host),
             false => broker.host.clone(),
         };
-        ApiAddress {
+        Some(ApiAddress {
             origin: format!("http://{host}:{DEFAULT_PORT}"),
             user: broker.user.clone(),
             password: Some(Secret::new(&broker.password)),
+        })
+    }
+}
+
+/// That of a broker on this machine, as it is when nobody has changed anything.
+impl Default for ApiAddress {
+    fn default() -> Self {
+        ApiAddress {
+            origin: format!("http://127.0.0.1:{DEFAULT_PORT}"),
+            user: "guest".to_owned(),
+            password: Some(Secret::new("guest")),
         }
     }
 }

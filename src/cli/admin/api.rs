@@ -43,9 +43,9 @@ pub(super) struct ApiOptions {
     // The password itself is no flag: everybody on a machine sees the flags of its processes.
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// Certificates (PEM) of who vouches for an https:// address [default: the well-known authorities]
-    #[arg(long, env = "RIALTO_CA", value_name = "FILE")]
-    ca: Option<PathBuf>,
+    /// Trust an https:// address whose certificate comes from these authorities (PEM), in place of the well-known ones
+    #[arg(long, env = "RIALTO_TLS_CA", value_name = "FILE")]
+    tls_ca: Option<PathBuf>,
 }
 
 /// The variable with the caller's password.
@@ -91,7 +91,8 @@ impl ApiOptions {
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .timeout_recv_response(Some(ANSWER_TIMEOUT))
             .user_agent(concat!("rialto-cli/", env!("CARGO_PKG_VERSION")));
-        if let Some(file) = &self.ca {
+        // The file may be named for other commands, by the variable.
+        if let Some(file) = self.tls_ca.as_ref().filter(|_| address.origin.starts_with("https:")) {
             let roots = RootCerts::from(certificates(file)?);
             config = config.tls_config(TlsConfig::builder().root_certs(roots).build());
         }
@@ -113,17 +114,21 @@ impl ApiOptions {
         }
         let broker = std::env::var(BROKER_VARIABLE).ok().filter(|text| !text.is_empty());
         let Some(broker) = broker else {
-            return Ok(ApiAddress::beside(&rialto_client::Address {
-                host: "127.0.0.1".to_owned(),
-                ..Default::default()
-            }));
+            return Ok(ApiAddress::default());
         };
-        let broker = broker.parse().map_err(|error: rialto_client::Error| {
+        let broker: rialto_client::Address = broker.parse().map_err(|error: rialto_client::Error| {
             Failure::usage(error)
                 .at("RIALTO_URL")
                 .advise("or say where the HTTP API is, with --api or RIALTO_API")
         })?;
-        Ok(ApiAddress::beside(&broker))
+        match ApiAddress::beside(&broker) {
+            Some(address) => Ok(address),
+            None => Err(Failure::usage(
+                "the broker is spoken to by TLS, and its HTTP API has an address of its own",
+            )
+            .at("RIALTO_URL")
+            .advise("say where the API is, with --api or RIALTO_API: https://host:port")),
+        }
     }
 }
 

@@ -29,9 +29,9 @@ Examples:
   rialto import shop.json --vhost shop
   rialto export --api http://old:15672 | rialto import - --api http://new:15672
 
-What `rialto export`, RabbitMQ or LavinMQ has exported. All of it or nothing: every error is listed,
-and then nothing is changed. What is there already stays; users keep their passwords. What Rialto
-does not know is told on stderr.";
+What `rialto export`, RabbitMQ or LavinMQ has exported. All of it or nothing: every error is
+listed, and then nothing is changed. What is there already stays; users keep their passwords. What
+Rialto does not know is told on stderr.";
 
 /// Write all that was declared as RabbitMQ's JSON
 #[derive(Debug, Args)]

@@ -17,8 +17,8 @@ Examples:
   rialto log level debug --room session          # only what connections say
   rialto log level --room session --reset        # as all the others again
 
-It holds at once, and until the broker ends: broker.toml has the level it begins with. Administrative
-acts are logged at every level but off (log.audit_file gives them a file of their own).";
+It holds at once, and until the broker ends: broker.toml has the level it begins with.
+Administrative acts are logged at every level but off; log.audit_file gives them a file too.";
 
 /// What a running broker logs
 #[derive(Debug, Subcommand)]

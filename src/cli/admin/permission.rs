@@ -27,9 +27,9 @@ Examples:
   rialto topic-permission set shop events --write '^{username}\\.'
   rialto topic-permission clear shop events
 
-They narrow what a user may do with a topic exchange by the routing key: write for publishing, read
-for binding a queue. They hold besides the permissions of the vhost. {username} and {vhost} stand
-for the user's.";
+They narrow what a user may do with a topic exchange by the routing key: write for publishing,
+read for binding a queue. They hold besides the permissions of the vhost. {username} and {vhost}
+stand for the user's.";
 
 /// What users may do in a vhost
 #[derive(Debug, Subcommand)]

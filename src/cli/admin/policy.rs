@@ -17,9 +17,9 @@ Examples:
   rialto policy set hourly '^hour' '{\"message-ttl\": 3600000}'
   rialto policy delete short
 
-Of the policies whose pattern (a regular expression; it may match anywhere) matches a name, the one
-with the highest priority alone holds, at once. Keys are arguments of queues without the x-, and
-alternate-exchange. Values have the type they look like: 5 is a number, true a boolean.";
+Of the policies whose pattern (a regular expression; it may match anywhere) matches a name, the
+one with the highest priority alone holds, at once. Keys are arguments of queues without the x-,
+and alternate-exchange. Values have the type they look like: 5 is a number, true a boolean.";
 
 const OPERATOR_EXAMPLES: &str = "\
 Examples:

@@ -19,8 +19,9 @@ Examples:
   rialto queue pause tasks
   rialto queue resume tasks
 
-Queues are made, bound, emptied and deleted by `rialto declare queue`, `rialto bind`, `rialto purge`
-and `rialto delete queue`. `rialto peek` looks at messages, `rialto redrive` sends dead ones back.";
+Queues are made, bound, emptied and deleted by `rialto declare queue`, `rialto bind`,
+`rialto purge` and `rialto delete queue`. `rialto peek` looks at messages, `rialto redrive` sends
+dead ones back.";
 
 /// How queues are doing, and what to do about it
 #[derive(Debug, Subcommand)]

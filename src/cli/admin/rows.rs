@@ -5,7 +5,7 @@
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 use serde_json::Value;
 
-use crate::cli::arguments::field_value;
+use crate::model::field_from_json;
 
 /// How a fact is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ fn cell(value: &Value, show: Show) -> Option<FieldValue> {
             Value::Object(entries) => FieldValue::text(pairs(entries)),
             Value::Bool(value) => FieldValue::text(if *value { "yes" } else { "no" }),
             Value::Number(number) if number.is_f64() => FieldValue::F64(tenths(number.as_f64()?)),
-            other => field_value(other.clone(), 0).ok()?,
+            other => field_from_json(other).ok()?,
         },
     })
 }

@@ -18,6 +18,7 @@ use crate::broker::{Commit, Hold, PublishBatch, REPLY_TO};
 use crate::model::{ChannelId, QueueId, expiration};
 use crate::queue::RejectReason;
 use crate::session::publish_rules;
+use crate::session::speaker::Speaker;
 
 impl AmqpSession {
     /// A publish begins; its content follows.
@@ -137,17 +138,17 @@ impl AmqpSession {
             uncommitted,
             ..
         } = &mut **open;
-        let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
         let slot = routes.slot(publish.exchange, publish.routing_key);
         let given = RawProperties::trusted(content.properties);
         let mut resolved = slot.find(vhost, given, scratch)?;
         if resolved.duplicate && !batch.is_empty() {
             // Of a message that may be refused yet: that must be known before this one is confirmed.
             let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
-            tell_confirms(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
+            tell_confirms(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
             resolved = slot.find(vhost, given, scratch)?;
         }
         publish_rules::check_user_id(&given, &guard.info().user)?;
+        let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
         let targets = &resolved.targets;
         let mut properties = resolved.stored.as_deref().unwrap_or(content.properties);
         let with_reply_queue;
@@ -164,6 +165,7 @@ impl AmqpSession {
             // Nobody waits for a confirm, so the connection says it: nothing is dropped silently.
             return Err(refusal);
         }
+        let is_confirmed = matches!(channel.mode, Mode::Confirm { .. });
         let transaction = match &mut channel.mode {
             Mode::Transaction(transaction) => Some(&mut **transaction),
             Mode::Plain | Mode::Confirm { .. } => None,
@@ -174,6 +176,8 @@ impl AmqpSession {
                 let places = targets.queues.len() * size_of::<usize>();
                 let len = (content.body.len() + properties.len() + places) as u64 + MESSAGE_COST;
                 transaction.bytes += len;
+                transaction.published += 1;
+                channel.info.uncommitted.set(transaction.published);
                 *uncommitted += len;
                 if *uncommitted > uncommitted_max {
                     return Err(too_much_uncommitted(uncommitted_max));
@@ -182,6 +186,7 @@ impl AmqpSession {
             }
             None => (batch, self.out.buffer()),
         };
+        resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
         if resolved.duplicate {
             batch.leave_out_duplicate();
         }
@@ -189,6 +194,9 @@ impl AmqpSession {
             expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             if publish.mandatory && !resolved.duplicate {
                 put_return(number, &publish, properties, content.body, tuned.frame_max, returns);
+            }
+            if !resolved.duplicate {
+                batch.count_unroutable(publish.mandatory);
             }
             Fate::Unroutable
         } else {
@@ -198,6 +206,9 @@ impl AmqpSession {
                 .map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
             Fate::Batched { position }
         };
+        if is_confirmed {
+            batch.count_confirm();
+        }
         let is_full = !is_transaction && batch.is_full();
         if let Mode::Confirm { next } = &mut channel.mode {
             track(tracked, number, *next, fate);
@@ -222,10 +233,11 @@ impl AmqpSession {
     pub(super) fn flush_publishes(&mut self) {
         let window = self.options.publish_window;
         let State::Open(open) = &mut self.state else { return };
-        let Open { batch, rejected, tracked, .. } = &mut **open;
+        let Open { batch, rejected, tracked, channels, .. } = &mut **open;
         let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
-        tell_confirms(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
+        tell_confirms(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
         open.hold_back(self.turn.0.take_congested(), window);
+        self.count_confirmed();
     }
 
     /// Publishes what a transaction has collected, each batch for itself. None if some queue refused something; else

@@ -11,7 +11,7 @@ use rialto_protocol::amqp::{Assembled, BasicPublishRef, MethodId, WholePublish};
 use super::channel::{Channel, Mode};
 use super::confirms::{Fate, track};
 use super::{AmqpSession, ChannelSlot, Open, State};
-use crate::broker::{PublishBatch, REPLY_TO, Targets, Vhost};
+use crate::broker::{ExchangeCounts, PublishBatch, REPLY_TO, Targets, Vhost};
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
 use crate::session::publish_rules;
@@ -81,7 +81,10 @@ impl AmqpSession {
                     let Some(publish) = read.filter(&is_ordinary) else { break };
                     let known = match last {
                         Some((last, way)) if last.method == publish.method => Some(way),
-                        _ => find_way(&publish, routes, vhost, scratch),
+                        _ => find_way(&publish, routes, vhost, scratch).map(|(way, counts)| {
+                            counts.into_iter().for_each(|counts| batch.from_exchange(counts));
+                            way
+                        }),
                     };
                     let Some(way) = known else { break };
                     (publish, way)
@@ -99,6 +102,7 @@ impl AmqpSession {
             if let Mode::Confirm { next } = &mut channel.mode {
                 track(tracked, number, *next, Fate::Batched { position });
                 *next += 1;
+                batch.count_confirm();
             }
             taken += publish.wire_len();
             if batch.is_full() {
@@ -132,18 +136,19 @@ impl Channel {
 /// Where messages go, which is known.
 type Way<'a> = (&'a MessageRoute, &'a Arc<Targets>);
 
-/// Where messages with the `basic.publish` of this one go, if some queue gets them and no header changes that.
+/// Where messages with the `basic.publish` of this one go, if some queue gets them and no header changes that, and what
+/// their exchange counts.
 fn find_way<'a>(
     message: &WholePublish<'_>,
     routes: &'a mut RouteCache,
     vhost: &Vhost,
     scratch: &mut Routed,
-) -> Option<Way<'a>> {
+) -> Option<(Way<'a>, Option<&'a Arc<ExchangeCounts>>)> {
     let publish = BasicPublishRef::decode(message.method).ok().filter(|publish| !publish.immediate)?;
     let slot = routes.slot(publish.exchange, publish.routing_key);
     slot.learn(vhost, message.header.properties, scratch);
     let targets = slot.known_targets(vhost)?;
-    (!targets.queues.is_empty()).then_some((&slot.route, targets))
+    (!targets.queues.is_empty()).then_some(((&slot.route, targets), slot.counts.as_ref()))
 }
 
 /// Makes room for the messages of a stretch, if the second or the last one has the size of the first: then most have. What

@@ -13,6 +13,7 @@ use crate::broker::Resolved;
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::CopyKeys;
 use crate::session::route_cache::RouteSlot;
+use crate::session::speaker::Speaker;
 use crate::session::{SessionOptions, publish_rules};
 
 impl NativeSession {
@@ -136,6 +137,7 @@ impl NativeSession {
                             fixed = Some(targets.clone());
                         }
                         if let Ok(resolved) = &resolved {
+                            resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
                             (stored, duplicate) = (resolved.stored.as_deref(), resolved.duplicate);
                         }
                         resolved.as_ref().map(|resolved| &resolved.targets)
@@ -163,11 +165,15 @@ impl NativeSession {
                     }
                 }
             };
-            if let Fate::Unroutable = fate
-                && run.mandatory
-            {
-                let returned = returned(this, &slot.route, entry_bytes(run, &entry));
-                returned.encode(number.0, self.out.buffer());
+            if let Fate::Unroutable = fate {
+                batch.count_unroutable(run.mandatory);
+                if run.mandatory {
+                    let returned = returned(this, &slot.route, entry_bytes(run, &entry));
+                    returned.encode(number.0, self.out.buffer());
+                }
+            }
+            if wanted && !matches!(fate, Fate::Rejected { .. }) {
+                batch.count_confirm();
             }
             if let Fate::Rejected { code, reason } = &fate
                 && !wanted
@@ -183,10 +189,11 @@ impl NativeSession {
     /// Publishes what was collected and tells what became of it.
     pub(super) fn flush_publishes(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let Open { batch, rejected, tracked, held_by, .. } = &mut **open;
+        let Open { batch, rejected, tracked, held_by, channels, .. } = &mut **open;
         let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
         held_by.extend(self.turn.0.take_congested());
-        tell_outcomes(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
+        tell_outcomes(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
+        self.count_confirmed();
     }
 
     /// Gives publish credit back, unless a queue holds this connection's publishes back.
@@ -197,6 +204,7 @@ impl NativeSession {
         let reason = if held { self.broker.hold_text(open.held_by.values().copied()) } else { None };
         if reason.is_some() != open.told_blocked {
             open.told_blocked = reason.is_some();
+            open.guard.set_blocked(open.told_blocked);
             let told = match reason {
                 Some(reason) => Command::Blocked(ShortStr::truncated(reason)),
                 None => Command::Unblocked,
