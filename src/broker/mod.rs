@@ -53,6 +53,7 @@ pub use limits::Limits;
 pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
+pub use policies::HoldingPolicies;
 pub use pressure::Hold;
 pub use publish::{PublishBatch, Resolved, Targets};
 pub use purpose::Purpose;

@@ -189,7 +189,7 @@ fn set_policies(settings: &Settings, broker: &Broker) {
     for policy in &settings.policies {
         let vhost = broker.vhost(&policy.vhost).expect("checked with the settings: it is in vhosts.names");
         let policy = policy.policy().expect("checked with the settings: it is valid");
-        vhost.set_policy(policy, &mut turn).expect("checked with the settings: they are not too many");
+        vhost.set_file_policy(policy, &mut turn).expect("checked with the settings: they are not too many");
     }
     turn.finish(broker);
 }
