@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
-use super::{BrokerError, QueueCell, Vhost};
-use crate::model::{ExchangeName, ExchangeOptions, Policy};
+use super::{BrokerError, HoldingPolicies, QueueCell, Vhost};
+use crate::model::{ExchangeName, ExchangeOptions};
 use crate::routing::{Binding, Destination};
 
 /// An exchange at one moment.
@@ -18,8 +18,8 @@ pub struct ExchangeView {
     pub name: ExchangeName,
     /// What it was declared with.
     pub options: ExchangeOptions,
-    /// The policy that holds for it.
-    pub policy: Option<Arc<Policy>>,
+    /// The policies that hold for it.
+    pub policies: HoldingPolicies,
     /// Of a delayed exchange, how many messages wait.
     pub messages_delayed: Option<u64>,
 }
@@ -75,11 +75,6 @@ impl Vhost {
     pub fn bindings_to(&self, destination: &Destination) -> Vec<Binding> {
         self.topology.read().routing.bindings_to(destination).filter(is_listed).collect()
     }
-
-    /// The policy that holds for a queue.
-    pub fn policy_for(&self, queue: &QueueCell) -> Option<Arc<Policy>> {
-        self.topology.read().policy_of(queue).cloned()
-    }
 }
 
 impl super::vhost::Topology {
@@ -88,7 +83,7 @@ impl super::vhost::Topology {
         Some(ExchangeView {
             name: found.name().clone(),
             options: found.options().clone(),
-            policy: self.policies.of_exchange(name).cloned(),
+            policies: self.policies.of_exchange(name),
             messages_delayed: self.messages_delayed(found.name()),
         })
     }

@@ -74,7 +74,7 @@ fn rows(vhost: &Vhost) -> Vec<Value> {
 
 fn render(vhost: &Vhost, exchange: &ExchangeView) -> Value {
     let options = &exchange.options;
-    let policy = exchange.policy.as_ref();
+    let policy = exchange.policies.policy.as_ref();
     let mut row = json!({
         "name": exchange.name.as_str(),
         "vhost": vhost.name().as_str(),
