@@ -42,7 +42,7 @@ impl VhostOptions {
     /// As the catalog keeps it, with the limits.
     pub fn to_metadata(&self, limits: &VhostLimits) -> FieldTable {
         let mut table = FieldTable::new();
-        let long = |text: &str| FieldValue::LongStr(text.to_owned().into_bytes().into());
+        let long = |text: &str| FieldValue::text(text);
         if !self.description.is_empty() {
             table = table.with(DESCRIPTION, long(&self.description));
         }
@@ -74,9 +74,8 @@ impl VhostOptions {
             tags,
             default_queue_type: QueueType::from_name(text(DEFAULT_QUEUE_TYPE)),
         };
-        let limit = |name| table.get(name).and_then(FieldValue::as_i64).and_then(|n| u32::try_from(n).ok());
-        let limits =
-            VhostLimits { max_connections: limit(MAX_CONNECTIONS), max_queues: limit(MAX_QUEUES) };
+        let limit = |name| table.get(name).and_then(FieldValue::as_int).and_then(|n| u32::try_from(n).ok());
+        let limits = VhostLimits { max_connections: limit(MAX_CONNECTIONS), max_queues: limit(MAX_QUEUES) };
         (options, limits)
     }
 
