@@ -210,7 +210,7 @@ impl ConnectionGuard {
         number: ChannelId,
         now: Timestamp,
     ) -> Result<Arc<ChannelInfo>, ConnectionRefused> {
-        let max = self.broker.access().user(&self.info.user).and_then(|user| user.limits.max_channels);
+        let max = self.broker.user_channels_max(&self.info.user);
         let before = self.of_user.channels.fetch_add(1, Ordering::Relaxed);
         if let Some(max) = max.filter(|max| before >= *max) {
             self.of_user.channels.fetch_sub(1, Ordering::Relaxed);
@@ -260,7 +260,7 @@ impl Broker {
     /// Its user or its vhost has as many as it may have.
     pub fn register(&self, info: ConnectionInfo) -> Result<ConnectionGuard, ConnectionRefused> {
         let connections = &self.0.core.connections;
-        let limits = self.connection_limits(&info.user);
+        let limits = self.connection_limits(&info.user, &info.vhost);
         let of_user = connections.count(&info.user, &info.vhost, limits)?;
         let info = Arc::new(info);
         self.counters().count(Event::ConnectionOpened, 1);
@@ -268,9 +268,15 @@ impl Broker {
         Ok(ConnectionGuard { info, of_user, broker: self.clone() })
     }
 
-    fn connection_limits(&self, user: &str) -> ConnectionLimits {
-        let limits = self.access().user(user).map(|user| user.limits).unwrap_or_default();
-        ConnectionLimits { user_connections: limits.max_connections, vhost_connections: None }
+    fn connection_limits(&self, user: &str, vhost: &VhostName) -> ConnectionLimits {
+        ConnectionLimits {
+            user_connections: self.access().user(user).and_then(|user| user.limits.max_connections),
+            vhost_connections: self.vhost(vhost).and_then(|vhost| vhost.limits().max_connections),
+        }
+    }
+
+    fn user_channels_max(&self, user: &str) -> Option<u32> {
+        self.access().user(user)?.limits.max_channels
     }
 
     /// Every connection that has logged in.
