@@ -3,6 +3,7 @@
 //! Exchanges route, queues hold, and consumers get each message once, fairly and in order.
 //! `ARCHITECTURE.md` has the map, the invariants and the life of a message.
 
+pub mod access;
 pub mod admin;
 pub mod broker;
 pub mod cli;

@@ -4,23 +4,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms of the broker crate and what each may name. `ARCHITECTURE.md` draws the same arrows.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("model", &[]),
     ("routing", &["model"]),
     ("queue", &["model"]),
     ("store", &["model"]),
-    ("broker", &["model", "queue", "routing", "store"]),
-    ("session", &["broker", "model", "queue", "routing"]),
+    ("access", &["model"]),
+    ("broker", &["access", "model", "queue", "routing", "store"]),
+    ("session", &["access", "broker", "model", "queue", "routing"]),
     ("config", &["model"]),
     ("log", &["config"]),
-    ("admin", &["broker", "config", "log", "model", "queue", "routing", "store", "tls"]),
+    ("admin", &["access", "broker", "config", "log", "model", "queue", "routing", "store", "tls"]),
     ("tls", &["config", "model"]),
-    ("server", &["admin", "broker", "config", "log", "model", "queue", "routing", "session", "store", "tls"]),
+    (
+        "server",
+        &[
+            "access", "admin", "broker", "config", "log", "model", "queue", "routing", "session", "store",
+            "tls",
+        ],
+    ),
     ("cli", &["broker", "config", "log", "model", "server", "store", "tls"]),
 ];
 
 /// Crates that pure rooms must not know: no IO, no task, no clock inside the machines.
-const PURE: [&str; 3] = ["model", "routing", "queue"];
+const PURE: [&str; 4] = ["access", "model", "routing", "queue"];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -59,8 +59,8 @@ fn flow(part: Part, size: usize, confirms: bool, acks: bool) -> Flow {
 
 /// Logged in, with channel 1 open.
 fn opened(broker: &Broker) -> End {
-    let mut end = End::new(broker, |broker, options, peer, outbox| {
-        AmqpSession::new(broker, options, peer, outbox, NOW)
+    let mut end = End::new(broker, |broker, options, link, outbox| {
+        AmqpSession::new(broker, options, link, outbox, NOW)
     });
     let start_ok = ConnectionStartOk {
         client_properties: Default::default(),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use rialto::broker::{Broker, Outbox};
+use rialto::broker::{Broker, Link, Outbox};
 use rialto::session::{Session, SessionOptions};
 
 use super::{NOW, Workload};
@@ -20,10 +20,11 @@ impl End {
     /// With a session that `make` makes.
     pub(super) fn new<S: Session + 'static>(
         broker: &Broker,
-        make: impl FnOnce(Broker, Arc<SessionOptions>, SocketAddr, Arc<Outbox>) -> S,
+        make: impl FnOnce(Broker, Arc<SessionOptions>, Arc<Link>, Arc<Outbox>) -> S,
     ) -> End {
-        let peer = SocketAddr::from(([127, 0, 0, 1], 5000));
-        let session = make(broker.clone(), Arc::default(), peer, Arc::new(Outbox::new()));
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let link = Arc::new(Link::new(address(5000), address(5672), None));
+        let session = make(broker.clone(), Arc::default(), link, Arc::new(Outbox::new()));
         End { session: Box::new(session), input: BytesMut::new() }
     }
 

@@ -68,8 +68,8 @@ fn flow(part: Part, outcomes: bool) -> Flow {
 
 /// Logged in, with a channel open.
 fn opened(broker: &Broker) -> End {
-    let mut end = End::new(broker, |broker, options, peer, outbox| {
-        NativeSession::new(broker, options, peer, outbox, NOW)
+    let mut end = End::new(broker, |broker, options, link, outbox| {
+        NativeSession::new(broker, options, link, outbox, NOW)
     });
     let login = Login {
         mechanism: text("PLAIN"),

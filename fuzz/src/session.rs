@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rialto::broker::{Broker, Limits, Outbox, Turn};
+use rialto::broker::{Broker, Limits, Link, Outbox, Turn};
 use rialto::model::{ConnectionId, ManualClock, Timestamp};
 use rialto::session::Session;
 use rialto::session::SessionOptions;
@@ -187,8 +187,9 @@ impl Peer {
             ..SessionOptions::default()
         };
         let outbox = Arc::new(Outbox::new());
-        let address = SocketAddr::from(([127, 0, 0, 1], 1));
-        let session = NativeSession::new(broker.clone(), Arc::new(options), address, outbox, now);
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let link = Arc::new(Link::new(address(1), address(5672), None));
+        let session = NativeSession::new(broker.clone(), Arc::new(options), link, outbox, now);
         let mut peer = Peer {
             session,
             input: BytesMut::new(),

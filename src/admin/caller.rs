@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{AdminState, ApiError, Peer};
+use crate::access::{Origin, Principal, Protocol, Step};
 use crate::broker::Vhost;
 
 /// What a user must be for a request. Each contains the ones before it, but for `Monitoring`, which does not contain
@@ -29,14 +30,14 @@ pub(super) enum Level {
 /// Whoever made a request. Nobody gets one without having logged in.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
-    user: String,
+    principal: Principal,
     address: SocketAddr,
 }
 
 impl Caller {
     /// The user's name.
     pub(super) fn user(&self) -> &str {
-        &self.user
+        self.principal.name()
     }
 
     /// Where the request comes from.
@@ -46,7 +47,7 @@ impl Caller {
 
     /// The user's tags.
     pub(super) fn tags(&self) -> Vec<String> {
-        vec!["administrator".to_owned()]
+        self.principal.tags().names().into_iter().map(str::to_owned).collect()
     }
 
     /// Refuses users of a lower level.
@@ -81,13 +82,22 @@ impl FromRequestParts<AdminState> for Caller {
         let address = parts.extensions.get::<Peer>().map_or(local, |peer| peer.0);
         let refused = || ApiError::not_authorised("Login failed");
         let (user, password) = credentials(parts).ok_or_else(refused)?;
-        let response = format!("\0{user}\0{password}");
-        match state.broker.users().login("PLAIN", response.as_bytes(), address.ip().is_loopback()) {
-            Ok(user) => Ok(Caller { user, address }),
-            Err(error) => {
-                tracing::warn!(user, %address, %error, "a login over HTTP was refused");
+        let origin = Origin::plain(address, Protocol::Http);
+        let mut step = state.broker.access().check_password(&user, &password, &origin, state.broker.now());
+        if let Step::Verify(verification) = step {
+            // It takes long, on purpose.
+            let verified = tokio::task::spawn_blocking(move || verification.run()).await;
+            step = verified.map_err(|_| refused())?;
+        }
+        match step {
+            Step::Done(principal) => Ok(Caller { principal, address }),
+            Step::Refused(error, delay) => {
+                let reason = error.reason();
+                tracing::warn!(user, %address, %error, reason, "a login over HTTP was refused");
+                tokio::time::sleep(delay.unwrap_or_default()).await;
                 Err(refused())
             }
+            Step::Challenge(..) | Step::Verify(_) => Err(refused()),
         }
     }
 }

@@ -7,7 +7,6 @@ use std::collections::BinaryHeap;
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue};
@@ -166,12 +165,12 @@ fn connection_row(info: &Arc<ConnectionInfo>) -> FieldTable {
     FieldTable::new()
         .with("id", info.id.0 as i64)
         .with("name", info.name.as_str())
-        .with("peer", info.peer.to_string())
+        .with("peer", info.link.peer().to_string())
         .with("user", info.user.as_str())
         .with("vhost", info.vhost.as_str())
         .with("protocol", info.protocol)
         .with("client", info.client.as_str())
-        .with("channels", i64::from(info.channels.load(Ordering::Relaxed)))
+        .with("channels", info.channels.len() as i64)
         .with("connected_at", FieldValue::Timestamp(info.connected_at.as_secs()))
 }
 

@@ -5,6 +5,7 @@
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
 mod cells;
+mod channel_info;
 mod commit;
 mod connections;
 mod counters;
@@ -12,9 +13,11 @@ mod dead_letters;
 mod deduplication;
 mod delayed;
 mod error;
+mod figure;
 mod journalling;
 mod keeping;
 mod limits;
+mod link;
 mod listing;
 mod outbox;
 mod paging;
@@ -29,7 +32,6 @@ mod restoring;
 mod tests;
 mod timers;
 mod turn;
-mod users;
 mod vhost;
 
 use std::fmt;
@@ -40,11 +42,14 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use channel_info::{ChannelInfo, ChannelList, ChannelMode};
 pub use commit::Commit;
-pub use connections::{ConnectionGuard, ConnectionInfo};
+pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};
 pub use counters::{Churn, Counters, Counts, Distribution, ExchangeCounts, InQueues, Publishing};
 pub use error::BrokerError;
+pub use figure::Figure;
 pub use limits::Limits;
+pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
 pub use pressure::Hold;
@@ -54,10 +59,10 @@ pub use queue_cell::{QueueCell, Settled};
 pub use reply_queues::REPLY_TO;
 pub use restoring::RestoreError;
 pub use turn::Turn;
-pub use users::{LoginError, Users};
 pub(crate) use vhost::random_name;
 pub use vhost::{DeclaredQueue, Vhost};
 
+use crate::access::{Access, AccessOptions};
 use crate::model::{
     Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
 };
@@ -83,7 +88,7 @@ struct Inner {
 /// nothing would ever be freed.
 struct Core {
     connections: Connections,
-    users: Users,
+    access: Arc<Access>,
     clock: Arc<dyn Clock>,
     log: Arc<dyn Log>,
     /// What was declared and must outlive the broker. None: nothing must.
@@ -110,7 +115,7 @@ pub struct Builder {
     log: Arc<dyn Log>,
     catalog: Option<Arc<Catalog>>,
     limits: Limits,
-    users: Users,
+    access: Arc<Access>,
     vhosts: Vec<VhostName>,
 }
 
@@ -133,9 +138,9 @@ impl Builder {
         self
     }
 
-    /// Lets these users in, instead of `guest`.
-    pub fn users(mut self, users: Users) -> Self {
-        self.users = users;
+    /// Lets these users in. If there are none, neither here nor in the data folder, there will be `guest`.
+    pub fn access(mut self, access: Arc<Access>) -> Self {
+        self.access = access;
         self
     }
 
@@ -169,7 +174,7 @@ impl Builder {
         let first_queue_id = self.catalog.as_ref().map_or(1, |catalog| catalog.queue_ids().start);
         let core = Arc::new(Core {
             connections: Connections::default(),
-            users: self.users,
+            access: self.access,
             clock: self.clock,
             log: self.log,
             catalog: self.catalog,
@@ -204,6 +209,7 @@ impl Builder {
         core.log_progressed();
         let broker = Broker(Arc::new(Inner { vhosts: DashMap::default(), core }));
         self.vhosts.into_iter().for_each(|name| broker.add_vhost(name));
+        broker.put_guest();
         broker
     }
 }
@@ -225,7 +231,7 @@ impl Broker {
             log: Arc::new(MemoryLog::new()),
             catalog: None,
             limits: Limits::default(),
-            users: Users::default(),
+            access: Access::new(AccessOptions::default()),
             vhosts: vec![VhostName::new("/").expect("one byte is short")],
         }
     }
@@ -234,6 +240,13 @@ impl Broker {
     fn add_vhost(&self, name: VhostName) {
         let (core, vhost) = (&self.0.core, name.clone());
         self.0.vhosts.entry(name).or_insert_with(|| Vhost::new(vhost, core.clone()));
+    }
+
+    /// Has the user of a new broker, if there is no other.
+    fn put_guest(&self) {
+        if self.access().users().is_empty() {
+            self.access().put_guest(self.vhosts().iter().map(|vhost| vhost.name()));
+        }
     }
 
     /// The vhost with this name.
@@ -246,9 +259,9 @@ impl Broker {
         self.0.vhosts.iter().map(|entry| entry.value().clone()).collect()
     }
 
-    /// Who may log in.
-    pub fn users(&self) -> &Users {
-        &self.0.core.users
+    /// Who may do what.
+    pub fn access(&self) -> &Arc<Access> {
+        &self.0.core.access
     }
 
     /// The present moment, by the broker's clock.

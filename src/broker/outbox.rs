@@ -44,8 +44,10 @@ pub enum Notice {
     MessagesTakenBack {
         /// The consumer.
         consumer: LocalConsumer,
-        /// How many messages fewer it has to settle, if it was cancelled before; 0 for one that still consumes.
-        cancelled: u64,
+        /// How many messages fewer it has to settle.
+        count: u64,
+        /// Whether it was cancelled before.
+        was_cancelled: bool,
     },
     /// This queue takes messages again.
     PressureLifted(QueueId),

@@ -14,6 +14,7 @@ mod memory;
 mod message;
 mod names;
 mod packed_rows;
+mod pattern;
 mod policy;
 mod queue_options;
 mod queue_refusal;
@@ -35,6 +36,7 @@ pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};
 pub use names::{ConsumerTag, ExchangeName, QueueName, RoutingKey, VhostName};
 pub use packed_rows::{PackedRows, Unpack};
+pub use pattern::{PATTERN_LEN_MAX, Pattern, PatternError};
 pub use policy::{POLICIES_MAX, POLICY_TEXT_LEN_MAX, Policy, PolicyError, PolicyTarget};
 pub use queue_options::{
     DeadLetterStrategy, DeadLetterTarget, EXPIRY_MS_MAX, OverflowRule, QUORUM_DEFAULT_PRIORITY,

@@ -20,7 +20,7 @@ use super::greeting::{Greeted, PATIENCE, Protocol, greet, hang_up};
 use super::read_buffer::ReadBuffer;
 use super::tls_stream::tls_error;
 use super::transport::Transport;
-use crate::broker::Outbox;
+use crate::broker::{Link, Outbox};
 use crate::model::Timestamp;
 use crate::session::amqp::AmqpSession;
 use crate::session::native::NativeSession;
@@ -56,13 +56,23 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, only_tls: bool, s
     if let Some(tls) = &tls {
         tracing::debug!(%peer, ?tls, "connection encrypted");
     }
-    let outbox = Arc::new(Outbox::new());
+    let local = match stream.socket().local_addr() {
+        Ok(local) => local,
+        Err(error) => return tell_early_end(peer, &error),
+    };
+    let (outbox, link) = (Arc::new(Outbox::new()), Arc::new(Link::new(peer, local, tls)));
     let (broker, options) = (shared.broker.clone(), shared.options.session.clone());
     let session: Box<dyn Session> = match protocol {
-        Protocol::Amqp => Box::new(AmqpSession::new(broker, options, peer, outbox.clone(), accepted_at)),
-        Protocol::Native => Box::new(NativeSession::new(broker, options, peer, outbox.clone(), accepted_at)),
+        Protocol::Amqp => {
+            Box::new(AmqpSession::new(broker, options, link.clone(), outbox.clone(), accepted_at))
+        }
+        Protocol::Native => {
+            Box::new(NativeSession::new(broker, options, link.clone(), outbox.clone(), accepted_at))
+        }
     };
-    let driver = Driver { stream, input, session, outbox, shared };
+    // What came with the first bytes.
+    link.traffic.received(input.bytes.len());
+    let driver = Driver { stream, input, session, link, outbox, shared };
     if let Err(error) = driver.run().await {
         tracing::debug!(%peer, %error, "connection lost");
     }
@@ -81,6 +91,7 @@ struct Driver<'a> {
     stream: Transport,
     input: ReadBuffer,
     session: Box<dyn Session>,
+    link: Arc<Link>,
     outbox: Arc<Outbox>,
     shared: &'a Shared,
 }
@@ -169,6 +180,7 @@ impl Driver<'_> {
             match awoken.read {
                 Some(0) => return Ok(()),
                 Some(read) => {
+                    self.link.traffic.received(read);
                     reads_on = self.input.is_chunk(read) || self.stream.has_more();
                     self.carry_out(now);
                 }
@@ -230,7 +242,10 @@ impl Driver<'_> {
             let count = out.chunks(&mut slices);
             match self.stream.try_write_vectored(&slices[..count]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => out.advance(written),
+                Ok(written) => {
+                    out.advance(written);
+                    self.link.traffic.sent(written);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) => return Err(error),
             }

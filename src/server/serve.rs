@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::storage::{self, Storage};
 use super::{Server, ServerOptions};
+use crate::access::{Access, AccessOptions, Credentials, Tags, User};
 use crate::admin::{self, AdminState, Listener};
-use crate::broker::{Broker, Limits, RestoreError, Turn, Users};
+use crate::broker::{Broker, Limits, RestoreError, Turn};
 use crate::config::{ListenAddress, Settings};
 use crate::model::VhostName;
 use crate::queue::QueueLimits;
@@ -153,18 +154,14 @@ async fn serve_broker(
 
 /// The broker, and what drives its data folder if it has one. Nobody is served yet, so it may wait for the disk.
 fn broker(settings: &Settings) -> Result<(Broker, Option<Storage>), ServeError> {
-    let users =
-        settings.auth.users.iter().map(|(name, user)| (name.clone(), user.password.reveal().to_owned()));
     let vhosts: Vec<_> = settings
         .vhosts
         .names
         .iter()
         .map(|name| VhostName::new(name).expect("checked with the settings: at most 255 bytes"))
         .collect();
-    let builder = Broker::in_memory()
-        .limits(limits(settings))
-        .users(Users::new(users, settings.auth.guest_loopback_only))
-        .vhosts(vhosts.clone());
+    let builder =
+        Broker::in_memory().limits(limits(settings)).access(access(settings)).vhosts(vhosts.clone());
     if settings.store.in_memory {
         let broker = builder.build();
         set_policies(settings, &broker);
@@ -173,6 +170,17 @@ fn broker(settings: &Settings) -> Result<(Broker, Option<Storage>), ServeError> 
     let (broker, storage) =
         storage::open(&settings.store, builder, vhosts, |broker| set_policies(settings, broker))?;
     Ok((broker, Some(storage)))
+}
+
+/// Who may do what, as far as the file says.
+fn access(settings: &Settings) -> Arc<Access> {
+    let guest_loopback_only = settings.auth.guest_loopback_only;
+    let access = Access::new(AccessOptions { guest_loopback_only, ..AccessOptions::default() });
+    for (name, user) in &settings.auth.users {
+        let credentials = Credentials::plain(user.password.reveal());
+        access.put_file_user(User::new(name, credentials, Tags::administrator()), None);
+    }
+    access
 }
 
 fn set_policies(settings: &Settings, broker: &Broker) {

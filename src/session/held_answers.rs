@@ -19,13 +19,16 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::WriteQueue;
-use crate::broker::{Broker, Commit, Outbox};
+use crate::broker::{Broker, ChannelInfo, Commit, Outbox};
 use crate::model::ChannelId;
 
 /// What a protocol tells a publisher.
 pub(super) trait Answer: Sized {
     /// How many ranges it tells of.
     fn ranges(&self) -> usize;
+
+    /// How many messages it tells of.
+    fn messages(&self) -> u64;
 
     /// How many messages it confirms.
     fn confirmed(&self) -> u64;
@@ -52,7 +55,7 @@ pub(super) struct HeldAnswers<A> {
 #[derive(Debug)]
 struct Held<A> {
     commit: Commit,
-    channel: ChannelId,
+    channel: Arc<ChannelInfo>,
     answer: A,
 }
 
@@ -77,11 +80,12 @@ impl<A: Answer> HeldAnswers<A> {
     }
 
     /// Holds an answer until its commit, and all that is held before it.
-    pub(super) fn push(&mut self, commit: Commit, channel: ChannelId, answer: A) {
+    pub(super) fn push(&mut self, commit: Commit, channel: &Arc<ChannelInfo>, answer: A) {
         self.ranges += answer.ranges();
+        channel.unconfirmed.add(answer.messages());
         let many = self.held.len() >= Self::FEW;
         let rest = match self.held.back_mut() {
-            Some(last) if last.channel == channel && (many || last.commit == commit) => {
+            Some(last) if last.channel.number == channel.number && (many || last.commit == commit) => {
                 let before = last.answer.ranges() + answer.ranges();
                 let rest = last.answer.absorb(answer);
                 let after = last.answer.ranges() + rest.as_ref().map_or(0, A::ranges);
@@ -94,27 +98,33 @@ impl<A: Answer> HeldAnswers<A> {
             _ => Some(answer),
         };
         if let Some(answer) = rest {
-            self.held.push_back(Held { commit, channel, answer });
+            self.held.push_back(Held { commit, channel: channel.clone(), answer });
         }
     }
 
     /// Takes the first answer if it may be told.
     pub(super) fn pop_committed(&mut self, broker: &Broker) -> Option<(ChannelId, A)> {
         let held = self.held.pop_front_if(|held| broker.is_committed(&held.commit))?;
-        self.ranges -= held.answer.ranges();
-        Some((held.channel, held.answer))
+        Some(self.popped(held))
     }
 
     /// Takes the first answer and what it waits for.
     pub(super) fn pop(&mut self) -> Option<(Commit, ChannelId, A)> {
         let held = self.held.pop_front()?;
+        let commit = held.commit;
+        let (channel, answer) = self.popped(held);
+        Some((commit, channel, answer))
+    }
+
+    fn popped(&mut self, held: Held<A>) -> (ChannelId, A) {
         self.ranges -= held.answer.ranges();
-        Some((held.commit, held.channel, held.answer))
+        held.channel.unconfirmed.sub(held.answer.messages());
+        (held.channel.number, held.answer)
     }
 
     /// Drops the answers of a channel that was closed.
     pub(super) fn forget_channel(&mut self, channel: ChannelId) {
-        self.held.retain(|held| held.channel != channel);
+        self.held.retain(|held| held.channel.number != channel);
         self.ranges = self.held.iter().map(|held| held.answer.ranges()).sum();
     }
 
@@ -228,6 +238,7 @@ impl Alarm {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Timestamp;
     use crate::session::testing::{held_log, journal, was_woken};
 
     /// Numbers from one to another.
@@ -237,6 +248,10 @@ mod tests {
     impl Answer for Numbers {
         fn ranges(&self) -> usize {
             1
+        }
+
+        fn messages(&self) -> u64 {
+            self.1 + 1 - self.0
         }
 
         fn confirmed(&self) -> u64 {
@@ -258,8 +273,9 @@ mod tests {
         }
     }
 
-    const ONE: ChannelId = ChannelId(1);
-    const TWO: ChannelId = ChannelId(2);
+    fn channels() -> [Arc<ChannelInfo>; 2] {
+        [1, 2].map(|number| Arc::new(ChannelInfo::new(ChannelId(number), Timestamp::default())))
+    }
 
     fn said(out: &mut WriteQueue) -> String {
         let mut slices = [std::io::IoSlice::new(&[])];
@@ -271,39 +287,43 @@ mod tests {
 
     #[test]
     fn what_waits_for_nothing_passes_only_if_nothing_is_before_it() {
+        let [one, _] = channels();
         let (log, broker) = held_log();
         let mut held = HeldAnswers::default();
         assert!(held.may_pass(&Commit::NONE, &broker) && !held.may_pass(&journal(1), &broker));
         log.commit(1);
         assert!(held.may_pass(&journal(1), &broker));
-        held.push(journal(2), ONE, Numbers(1, 1));
+        held.push(journal(2), &one, Numbers(1, 1));
         assert!(!held.may_pass(&Commit::NONE, &broker) && !held.may_pass(&journal(1), &broker));
     }
 
     #[test]
     fn neighbours_are_one_range_while_held_if_they_wait_for_the_same_and_when_told_in_any_case() {
+        let [one, two] = channels();
         let (log, broker) = held_log();
         let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
-        held.push(journal(1), ONE, Numbers(1, 1));
-        held.push(journal(1), ONE, Numbers(2, 5));
+        held.push(journal(1), &one, Numbers(1, 1));
+        held.push(journal(1), &one, Numbers(2, 5));
         assert_eq!(held.ranges, 1);
-        held.push(journal(2), ONE, Numbers(6, 6));
-        held.push(journal(2), TWO, Numbers(7, 7));
-        held.push(journal(2), TWO, Numbers(9, 9));
-        held.push(journal(3), TWO, Numbers(10, 10));
+        held.push(journal(2), &one, Numbers(6, 6));
+        held.push(journal(2), &two, Numbers(7, 7));
+        held.push(journal(2), &two, Numbers(9, 9));
+        held.push(journal(3), &two, Numbers(10, 10));
         assert_eq!(held.ranges, 5);
         log.commit(2);
         held.release(&mut out, &broker);
         assert_eq!(said(&mut out), "1:1-6 2:7-7 2:9-9 ");
         assert_eq!((held.ranges, held.is_empty()), (1, false));
+        assert_eq!((one.unconfirmed.get(), two.unconfirmed.get()), (0, 1));
     }
 
     #[test]
     fn very_many_neighbours_wait_for_each_other_and_are_not_many() {
+        let [one, _] = channels();
         let (log, broker) = held_log();
         let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
         for number in 1..=10_000 {
-            held.push(journal(number), ONE, Numbers(number, number));
+            held.push(journal(number), &one, Numbers(number, number));
         }
         assert_eq!(
             (held.held.len(), held.ranges),
@@ -319,12 +339,13 @@ mod tests {
 
     #[test]
     fn a_channels_answers_are_forgotten_with_it_and_others_keep_their_order() {
+        let [one, two] = channels();
         let (log, broker) = held_log();
         let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
-        for (number, channel) in [(1, ONE), (2, TWO), (3, ONE), (4, TWO)] {
+        for (number, channel) in [(1, &one), (2, &two), (3, &one), (4, &two)] {
             held.push(journal(number), channel, Numbers(number, number));
         }
-        held.forget_channel(ONE);
+        held.forget_channel(one.number);
         assert_eq!(held.ranges, 2);
         log.commit(4);
         held.release(&mut out, &broker);
@@ -333,10 +354,11 @@ mod tests {
 
     #[test]
     fn what_was_moved_to_the_output_is_held_there() {
+        let [one, _] = channels();
         let (log, broker) = held_log();
         let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
-        held.push(journal(1), ONE, Numbers(1, 1));
-        held.push(journal(2), ONE, Numbers(2, 2));
+        held.push(journal(1), &one, Numbers(1, 1));
+        held.push(journal(2), &one, Numbers(2, 2));
         log.commit(1);
         held.move_to(&mut out, &broker);
         out.buffer().extend_from_slice(b"bye");
@@ -348,11 +370,12 @@ mod tests {
 
     #[test]
     fn the_outbox_is_woken_for_the_first_that_waits_and_then_for_the_next() {
+        let [one, _] = channels();
         let (log, broker) = held_log();
         let (mut held, mut out) = (HeldAnswers::default(), WriteQueue::default());
         let outbox = Arc::new(Outbox::new());
-        held.push(journal(1), ONE, Numbers(1, 1));
-        held.push(journal(5), ONE, Numbers(2, 2));
+        held.push(journal(1), &one, Numbers(1, 1));
+        held.push(journal(5), &one, Numbers(2, 2));
         for _ in 0..3 {
             held.await_commits(&out, &broker, &outbox);
         }

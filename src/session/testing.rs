@@ -1,12 +1,19 @@
 //! For tests of both sessions: a broker whose log and catalog commit when a test says so, and whether an outbox was
 //! woken.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use crate::broker::{Broker, Commit, Outbox};
+use crate::broker::{Broker, Commit, Link, Outbox};
 use crate::store::testing::HeldLog;
 use crate::store::{Catalog, CatalogPumped, Position, SimDisk};
+
+/// A connection over the loopback interface.
+pub(super) fn link() -> Arc<Link> {
+    let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    Arc::new(Link::new(address(5000), address(5672), None))
+}
 
 /// A commit of the journal alone.
 pub(super) fn journal(position: u64) -> Commit {

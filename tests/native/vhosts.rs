@@ -1,6 +1,6 @@
 //! Vhosts know nothing of each other.
 
-use rialto::broker::{Broker, Users};
+use rialto::broker::Broker;
 use rialto::model::VhostName;
 use rialto::server::Embedded;
 use rialto_client::{Client, ListKind};
@@ -10,7 +10,7 @@ use crate::support::*;
 #[tokio::test]
 async fn the_same_names_in_two_vhosts_are_different_things() {
     let names = ["one", "two"].map(|name| VhostName::new(name).unwrap());
-    let broker = Broker::in_memory().users(Users::default()).vhosts(names).build();
+    let broker = Broker::in_memory().vhosts(names).build();
     let broker = Embedded::start(broker).await.unwrap();
     let one = Client::connect(&format!("{}/one", broker.url())).await.unwrap();
     let two = Client::connect(&format!("{}/two", broker.url())).await.unwrap();

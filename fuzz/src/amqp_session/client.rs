@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use rialto::broker::{Broker, Outbox};
+use rialto::broker::{Broker, Link, Outbox};
 use rialto::model::Timestamp;
 use rialto::session::amqp::AmqpSession;
 use rialto::session::{AmqpOptions, Session, SessionOptions};
@@ -56,9 +56,10 @@ impl Client {
             ..SessionOptions::default()
         };
         let outbox = Arc::new(Outbox::new());
-        let address = SocketAddr::from(([127, 0, 0, 1], 2));
+        let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        let link = Arc::new(Link::new(address(2), address(5672), None));
         Client {
-            session: AmqpSession::new(broker.clone(), Arc::new(options), address, outbox, now),
+            session: AmqpSession::new(broker.clone(), Arc::new(options), link, outbox, now),
             socket: BytesMut::new(),
             input: BytesMut::new(),
             output: BytesMut::new(),

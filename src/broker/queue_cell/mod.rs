@@ -590,12 +590,12 @@ fn tell_late(hosted: &mut Hosted, turn: &mut Turn) {
     for (id, count) in turn.effects.late.drain(..) {
         let of_cancelled = |hosted: &Hosted| {
             let found = hosted.cancelled.iter().find(|(cancelled, _)| *cancelled == id);
-            found.map(|(_, port)| (port.outbox.clone(), port.consumer, count))
+            found.map(|(_, port)| (port.outbox.clone(), port.consumer, true))
         };
-        let port = hosted.ports.get(&id).map(|port| (port.outbox.clone(), port.consumer, 0));
+        let port = hosted.ports.get(&id).map(|port| (port.outbox.clone(), port.consumer, false));
         // Those of a `get` have no port: they count for no prefetch.
-        let Some((outbox, consumer, cancelled)) = port.or_else(|| of_cancelled(hosted)) else { continue };
-        if outbox.notify(Notice::MessagesTakenBack { consumer, cancelled }) {
+        let Some((outbox, consumer, was_cancelled)) = port.or_else(|| of_cancelled(hosted)) else { continue };
+        if outbox.notify(Notice::MessagesTakenBack { consumer, count, was_cancelled }) {
             turn.wakes.push(outbox);
         }
         let queue = &hosted.queue;

@@ -8,7 +8,7 @@ use rialto_protocol::types::ShortStr;
 
 use super::transactions::Transaction;
 use super::unacked::Unacked;
-use crate::broker::{QueueCell, Turn};
+use crate::broker::{ChannelInfo, ChannelMode, QueueCell, Turn};
 use crate::model::{ChannelId, ConsumerId, QueueId};
 use crate::queue::ChannelWindow;
 
@@ -26,8 +26,10 @@ pub(super) enum ChannelSlot {
     Closing,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Channel {
+    /// What others see of it.
+    pub(super) info: Arc<ChannelInfo>,
     /// The publish that is arriving.
     pub(super) arriving: ContentAssembler,
     pub(super) mode: Mode,
@@ -91,6 +93,42 @@ impl Consumer {
 impl Channel {
     /// Queues that are remembered before those that were deleted are looked for.
     const FEW_GETTERS: usize = 64;
+
+    pub(super) fn new(info: Arc<ChannelInfo>) -> Self {
+        Channel {
+            info,
+            arriving: ContentAssembler::default(),
+            mode: Mode::default(),
+            last_tag: 0,
+            unacked: Unacked::default(),
+            consumers: AHashMap::new(),
+            tags: AHashMap::new(),
+            getters: AHashMap::new(),
+            getters_sweep_at: 0,
+            last_number: 0,
+            prefetch: 0,
+            window: None,
+            last_queue: ShortStr::default(),
+            reply_queue: None,
+        }
+    }
+
+    /// Tells others what may have changed. Not for each of many: see [`ChannelInfo`].
+    pub(super) fn tell_figures(&self) {
+        let Channel { info, .. } = self;
+        info.consumers.set(self.tags.len() as u64);
+        info.unacked.set(self.unacked.len());
+        let (mode, publishes, acks) = match &self.mode {
+            Mode::Plain => (ChannelMode::Plain, 0, 0),
+            Mode::Confirm { .. } => (ChannelMode::Confirm, 0, 0),
+            Mode::Transaction(transaction) => {
+                (ChannelMode::Transaction, transaction.published, transaction.settled)
+            }
+        };
+        info.set_mode(mode);
+        info.uncommitted.set(publishes);
+        info.acks_uncommitted.set(acks);
+    }
 
     pub(super) fn next_number(&mut self) -> u32 {
         self.last_number += 1;

@@ -28,7 +28,7 @@ impl AmqpSession {
             return;
         }
         let text = fault.reply_text();
-        tracing::info!(peer = %self.peer, code = fault.code.number(), %text, method = fault.method.name(), "closing connection");
+        tracing::info!(peer = %self.link.peer(), code = fault.code.number(), %text, method = fault.method.name(), "closing connection");
         self.leave(LastWords::Close(ConnectionClose {
             reply_code: fault.code.number(),
             reply_text: text,
@@ -114,14 +114,12 @@ impl AmqpSession {
         }
         let text = fault.reply_text();
         tracing::info!(
-            peer = %self.peer, channel = number.0, code = fault.code.number(), %text, method = fault.method.name(),
+            peer = %self.link.peer(), channel = number.0, code = fault.code.number(), %text, method = fault.method.name(),
             "closing channel"
         );
         self.flush();
         self.release_channel(number);
-        let open = self.open();
-        open.channels.insert(number, ChannelSlot::Closing);
-        open.count_channels();
+        self.open().channels.insert(number, ChannelSlot::Closing);
         self.say(
             number.0,
             Method::ChannelClose(ChannelClose {
@@ -139,11 +137,11 @@ impl AmqpSession {
     pub(super) fn release_channel(&mut self, number: ChannelId) {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
-        let Some(channel) = open.channel_mut(number) else { return };
-        let channel = std::mem::take(channel);
+        let Some(ChannelSlot::Open(channel)) = open.channels.remove(&number) else { return };
+        open.guard.close_channel(number);
         open.consumers -= channel.tags.len();
         open.uncommitted -= channel.uncommitted();
-        leave([channel], turn);
+        leave([*channel], turn);
         self.held.forget_channel(number);
         // Nothing more can arrive for it; what has arrived is back in its queue.
         self.forget_deliveries_of(number);

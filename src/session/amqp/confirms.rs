@@ -3,9 +3,11 @@
 //! Confirms are cumulative: what a read has brought is confirmed with one `basic.ack` for each channel, unless a queue
 //! has refused something. Those of durable messages wait for the disk: see [`super::super::held_answers`].
 
+use ahash::AHashMap;
 use bytes::BytesMut;
 use rialto_protocol::amqp::{BasicAck, BasicNack, Method};
 
+use super::channel::ChannelSlot;
 use crate::broker::{Broker, Commit};
 use crate::model::ChannelId;
 use crate::queue::RejectReason;
@@ -47,6 +49,13 @@ pub(in crate::session) enum Confirm {
 impl Answer for Confirm {
     fn ranges(&self) -> usize {
         1
+    }
+
+    fn messages(&self) -> u64 {
+        match self {
+            Confirm::Acked { first, last } | Confirm::Nacked { first, last } => last + 1 - first,
+            Confirm::Committed => 0,
+        }
     }
 
     fn confirmed(&self) -> u64 {
@@ -105,6 +114,7 @@ pub(super) fn tell_confirms(
     tracked: &mut Vec<Tracked>,
     rejected: &mut Vec<(u32, RejectReason)>,
     commit: Commit,
+    channels: &AHashMap<ChannelId, ChannelSlot>,
     held: &mut HeldAnswers<Confirm>,
     out: &mut WriteQueue,
     broker: &Broker,
@@ -120,7 +130,11 @@ pub(super) fn tell_confirms(
             told.put(channel, confirm);
         });
     } else {
-        in_order(tracked, rejected, |channel, confirm| held.push(commit, channel, confirm));
+        in_order(tracked, rejected, |channel, confirm| {
+            if let Some(ChannelSlot::Open(channel)) = channels.get(&channel) {
+                held.push(commit, &channel.info, confirm);
+            }
+        });
     }
 }
 

@@ -33,6 +33,7 @@ impl AmqpSession {
         let prefetch = u32::from(qos.prefetch_count);
         let live = channel.consumers.values().filter(|consumer| consumer.cancelled.is_none());
         if qos.global {
+            channel.info.global_prefetch.set(prefetch.into());
             match &channel.window {
                 Some(window) => window.set_limit(prefetch),
                 None => {
@@ -45,6 +46,8 @@ impl AmqpSession {
             channel.window_has_changed(turn);
         } else {
             channel.prefetch = prefetch;
+            channel.info.prefetch.set(prefetch.into());
+            channel.info.global_prefetch.set(0);
             // As in RabbitMQ, this ends the limit of the channel as a whole.
             if let Some(window) = &channel.window {
                 window.set_limit(0);

@@ -60,8 +60,9 @@ impl Speaker for AmqpSession {
                 self.tell_blocked();
             }
             // The client is not told: what it says about them later is passed over.
-            Notice::MessagesTakenBack { consumer, cancelled } => {
-                self.after_settle(consumer.channel, consumer.number, cancelled);
+            Notice::MessagesTakenBack { consumer, count, was_cancelled } => {
+                let count = if was_cancelled { count } else { 0 };
+                self.after_settle(consumer.channel, consumer.number, count);
             }
             Notice::ConsumerCancelled { consumer } => self.consumer_cancelled(consumer),
             Notice::Close { reason } => self.close_wanted = Some(reason),
@@ -83,6 +84,7 @@ impl Speaker for AmqpSession {
         let turn = &mut self.turn.0;
         let Some(channel) = open.channel_mut(consumer.channel) else { return };
         channel.has_room(turn);
+        channel.tell_figures();
         let Some(ended) = ended.filter(|ended| ended.cancelled.is_none()) else { return };
         open.consumers -= 1;
         if tell {
@@ -115,7 +117,7 @@ impl Speaker for AmqpSession {
         let State::Open(open) = &mut self.state else { return };
         let Open { channels, tuned, head, .. } = &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&local.channel) else { return };
-        let Channel { consumers, last_tag, unacked, .. } = &mut **channel;
+        let Channel { info, consumers, last_tag, unacked, .. } = &mut **channel;
         let Some(consumer) = consumers.get_mut(&local.number) else { return };
         // A queue numbers what one consumer gets without gaps.
         let own = deliveries.peek().map_or(0, |delivery| delivery.tag);
@@ -136,6 +138,7 @@ impl Speaker for AmqpSession {
         }
         if !consumer.auto_ack {
             unacked.delivered(local.number, (first, *last_tag), own);
+            info.unacked.set(unacked.len());
         }
         if consumer.sent >= consumer.window / 2 && consumer.cancelled.is_none() {
             let bytes = std::mem::take(&mut consumer.sent);

@@ -4,7 +4,7 @@
 //! <- start   -> start-ok   <- tune   -> tune-ok, open   <- open-ok
 //! ```
 
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rialto_protocol::ReplyCode;
@@ -15,8 +15,10 @@ use rialto_protocol::amqp::{
 use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::fault::Fault;
-use super::{AmqpSession, Open, State};
-use crate::broker::{ConnectionInfo, LoginError};
+use super::open::Open;
+use super::{AmqpSession, State};
+use crate::access::{LoginError, Origin, Protocol, Step as LoginStep};
+use crate::broker::{ChannelList, ConnectionInfo};
 use crate::model::VhostName;
 use crate::session::route_cache::RouteCache;
 
@@ -32,6 +34,7 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Login {
     user: String,
+    mechanism: String,
     properties: FieldTable,
 }
 
@@ -106,17 +109,22 @@ impl AmqpSession {
 
     fn log_in(&mut self, start_ok: ConnectionStartOk) -> Result<(), Fault> {
         let method = MethodId::CONNECTION_START_OK;
-        let loopback = self.peer.ip().to_canonical().is_loopback();
+        let origin = Origin::plain(self.link.peer(), Protocol::Amqp);
         let capabilities = Capabilities::read(&start_ok.client_properties);
-        let user = match self.broker.users().login(&start_ok.mechanism, &start_ok.response, loopback) {
-            Ok(user) => user,
-            Err(error) => {
-                tracing::warn!(peer = %self.peer, %error, "login refused");
+        let login = self.broker.access().begin(&start_ok.mechanism, &origin, self.turn.0.now);
+        let user = match login.map(|login| login.respond(&start_ok.response).run_in_place()) {
+            Ok(LoginStep::Done(principal)) => principal.name().to_owned(),
+            Ok(LoginStep::Challenge(..) | LoginStep::Verify(_)) => {
+                let text = "this mechanism needs connection.secure";
+                return Err(Fault::new(ReplyCode::NotImplemented, text, method));
+            }
+            Ok(LoginStep::Refused(error, _)) | Err(error) => {
+                tracing::warn!(peer = %self.link.peer(), %error, "login refused");
                 return match error {
-                    LoginError::UnknownMechanism(_) => {
+                    LoginError::UnknownMechanism { .. } => {
                         Err(Fault::new(ReplyCode::CommandInvalid, error.to_string(), method))
                     }
-                    LoginError::Malformed => {
+                    LoginError::Malformed { .. } => {
                         Err(Fault::new(ReplyCode::SyntaxError, error.to_string(), method))
                     }
                     LoginError::Refused { .. } if capabilities.authentication_failure_close => {
@@ -135,7 +143,8 @@ impl AmqpSession {
                 };
             }
         };
-        let login = Login { user, properties: start_ok.client_properties };
+        let mechanism = start_ok.mechanism.to_string();
+        let login = Login { user, mechanism, properties: start_ok.client_properties };
         let heartbeat = self.options.amqp.heartbeat.map_or(0, |interval| interval.as_secs());
         let tune = ConnectionTune {
             channel_max: self.options.channel_max,
@@ -166,24 +175,33 @@ impl AmqpSession {
             let text = format!("vhost {} not found", open.virtual_host);
             return Err(Fault::new(ReplyCode::NotAllowed, text, MethodId::CONNECTION_OPEN));
         };
-        let Login { user, properties } = login;
+        let Login { user, mechanism, properties } = login;
         let id = self.broker.new_connection_id();
-        let guard = self.broker.register(ConnectionInfo {
+        let registered = self.broker.register(ConnectionInfo {
             id,
             name: text(&properties, "connection_name"),
-            peer: self.peer,
+            link: self.link.clone(),
             user,
+            mechanism,
             vhost: VhostName::from(open.virtual_host),
             protocol: "AMQP 0-9-1",
             client: format!("{} {}", text(&properties, "product"), text(&properties, "version"))
                 .trim()
                 .to_owned(),
+            properties: properties.encoded(),
+            frame_max: tuned.frame_max,
+            channel_max: tuned.channel_max,
+            heartbeat: tuned.heartbeat,
             connected_at: self.turn.0.now,
-            channels: AtomicU32::new(0),
+            channels: ChannelList::default(),
+            is_blocked: AtomicBool::new(false),
             outbox: self.outbox.clone(),
         });
+        let guard = registered.map_err(|refused| {
+            Fault::new(refused.reply_code(), refused.to_string(), MethodId::CONNECTION_OPEN)
+        })?;
         let info = guard.info();
-        tracing::info!(peer = %self.peer, connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
+        tracing::info!(peer = %self.link.peer(), connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
         self.say(0, Method::ConnectionOpenOk(ConnectionOpenOk::default()));
         let routes = RouteCache::new(self.options.route_cache);
         self.state = State::Open(Box::new(Open::new(

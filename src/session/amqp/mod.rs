@@ -9,8 +9,9 @@
 //!
 //! Leaving is passed through at once unless something that was answered waits for the disk.
 //!
-//! Rooms: `greeting` and `handshake`, `channel` and `unacked` (state of a channel), `topology` (exchanges and queues), `publishing`
-//! (frame by frame) and `whole_publishes` (the ordinary case), `transactions`, `consuming`, `settling`, `delivering` (outbox to bytes), `closing` (all ways to end), `fault`.
+//! Rooms: `greeting` and `handshake`, `open` (state of a connection), `channel` and `unacked` (state of a channel), `dispatch` (from frames
+//! to what carries them out), `topology` (exchanges and queues), `publishing` (frame by frame) and `whole_publishes` (the ordinary case),
+//! `transactions`, `consuming`, `settling`, `delivering` (outbox to bytes), `closing` (all ways to end), `fault`.
 //! Invariants: everything one read brought is carried out before the next; publishes and settlements of a read are
 //! collected and carried out together, before any other method. Not here: the protocol header (`server`), the rules
 //! of exchanges and queues (`broker`).
@@ -20,9 +21,11 @@ mod closing;
 mod confirms;
 mod consuming;
 mod delivering;
+mod dispatch;
 mod fault;
 mod greeting;
 mod handshake;
+mod open;
 mod publishing;
 mod settling;
 #[cfg(test)]
@@ -32,42 +35,34 @@ mod transactions;
 mod unacked;
 mod whole_publishes;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ahash::AHashMap;
 use bytes::{Buf, BytesMut};
 use rialto_protocol::ReplyCode;
-use rialto_protocol::amqp::{
-    ChannelOpenOk, ConnectionBlocked, ContentError, ContentHeader, Frame, FrameKind, Method, MethodId,
-    put_heartbeat, split_frame,
-};
+use rialto_protocol::amqp::{ConnectionBlocked, Method, MethodId, put_heartbeat, split_frame};
 use rialto_protocol::types::ShortStr;
 
 use super::held_answers::HeldAnswers;
-use super::route_cache::RouteCache;
-use super::settles::PendingSettles;
 use super::speaker::Speaker;
 use super::turn_box::TurnBox;
 use super::{Session, SessionOptions, WriteQueue};
-use crate::broker::{Broker, ConnectionGuard, Hold, Outbox, Outgoing, PublishBatch, Vhost};
-use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
-use crate::queue::RejectReason;
-use crate::routing::Routed;
-use channel::{Channel, ChannelSlot, Consumer, Mode};
+use crate::broker::{Broker, Link, Outbox, Outgoing};
+use crate::model::{ChannelId, Timestamp};
+use channel::ChannelSlot;
 use closing::LastWords;
-use confirms::{Confirm, Tracked};
-use fault::{Fault, Refusal};
+use confirms::Confirm;
+use fault::Fault;
 pub use greeting::Greeting;
-use handshake::{Capabilities, Step, Tuned};
+use handshake::Step;
+use open::Open;
 
 /// See the module.
 #[derive(Debug)]
 pub struct AmqpSession {
     broker: Broker,
     options: Arc<SessionOptions>,
-    peer: SocketAddr,
+    link: Arc<Link>,
     outbox: Arc<Outbox>,
     out: WriteQueue,
     turn: TurnBox,
@@ -112,98 +107,13 @@ enum State {
     Finished,
 }
 
-/// A connection that is open.
-#[derive(Debug)]
-struct Open {
-    id: ConnectionId,
-    vhost: Arc<Vhost>,
-    guard: ConnectionGuard,
-    client: Capabilities,
-    tuned: Tuned,
-    channels: AHashMap<ChannelId, ChannelSlot>,
-    /// Open consumers on all channels: they share the outbox.
-    consumers: usize,
-    /// Bytes of messages that no queue has yet: see [`super::AmqpOptions::uncommitted_max`].
-    uncommitted: u64,
-    /// Queues that hold this connection's publishes back.
-    held_by: AHashMap<QueueId, Hold>,
-    /// Bytes that may still be published while it is held back.
-    held_allowance: u32,
-    told_blocked: bool,
-    batch: PublishBatch,
-    tracked: Vec<Tracked>,
-    rejected: Vec<(u32, RejectReason)>,
-    settles: PendingSettles,
-    routes: RouteCache,
-    scratch: Routed,
-    /// What stands in front of the body that was delivered last: made again only when it changes.
-    head: BytesMut,
-}
-
-impl Open {
-    fn new(
-        id: ConnectionId,
-        vhost: Arc<Vhost>,
-        guard: ConnectionGuard,
-        client: Capabilities,
-        tuned: Tuned,
-        routes: RouteCache,
-    ) -> Self {
-        Open {
-            id,
-            vhost,
-            guard,
-            client,
-            tuned,
-            channels: AHashMap::new(),
-            consumers: 0,
-            uncommitted: 0,
-            held_by: AHashMap::new(),
-            held_allowance: 0,
-            told_blocked: false,
-            batch: PublishBatch::default(),
-            tracked: Vec::new(),
-            rejected: Vec::new(),
-            settles: PendingSettles::default(),
-            routes,
-            scratch: Routed::default(),
-            head: BytesMut::new(),
-        }
-    }
-
-    fn channel_mut(&mut self, number: ChannelId) -> Option<&mut Channel> {
-        match self.channels.get_mut(&number) {
-            Some(ChannelSlot::Open(channel)) => Some(channel),
-            _ => None,
-        }
-    }
-
-    /// Tells the list of connections how many channels are open; one that was closed by an error is not.
-    fn count_channels(&self) {
-        let open = self.channels.values().filter(|slot| matches!(slot, ChannelSlot::Open(_)));
-        self.guard.set_channels(open.count());
-    }
-
-    /// Whether what ends its being held back may still come from this client: acknowledgements of messages of the
-    /// queues that hold it (of any queue, if `all` memory is short), or a commit.
-    fn may_relieve(&self, all: bool) -> bool {
-        let relieves = |channel: &Channel| {
-            let held = |consumer: &Consumer| self.held_by.contains_key(&consumer.queue.id());
-            let unacked = !channel.unacked.is_empty() && (all || channel.consumers.values().any(held));
-            unacked
-                || matches!(&channel.mode, Mode::Transaction(transaction) if transaction.bytes > 0 || !transaction.settles.is_empty())
-        };
-        self.channels.values().any(|slot| matches!(slot, ChannelSlot::Open(channel) if relieves(channel)))
-    }
-}
-
 impl AmqpSession {
     /// A connection that was accepted at `now` and whose protocol header has been read since: the time for both is
     /// one. Its deliveries arrive in `outbox`.
     pub fn new(
         broker: Broker,
         options: Arc<SessionOptions>,
-        peer: SocketAddr,
+        link: Arc<Link>,
         outbox: Arc<Outbox>,
         now: Timestamp,
     ) -> Self {
@@ -211,7 +121,7 @@ impl AmqpSession {
         let mut session = AmqpSession {
             broker,
             options,
-            peer,
+            link,
             outbox,
             out: WriteQueue::default(),
             turn: TurnBox::default(),
@@ -282,7 +192,7 @@ impl Session for AmqpSession {
         self.begin(now);
         match &self.state {
             State::Handshake { until, .. } if *until <= now => {
-                tracing::info!(peer = %self.peer, "connection closed: no login within the handshake timeout");
+                tracing::info!(peer = %self.link.peer(), "connection closed: no login within the handshake timeout");
                 self.finish();
             }
             State::Leaving { until, .. } if *until <= now => {
@@ -298,7 +208,7 @@ impl Session for AmqpSession {
                 }
                 if let Some(interval) = heartbeat {
                     if now.since(self.last_heard) >= interval * 2 {
-                        tracing::info!(peer = %self.peer, "no heartbeat for two intervals: the peer is gone");
+                        tracing::info!(peer = %self.link.peer(), "no heartbeat for two intervals: the peer is gone");
                         self.release();
                         self.finish();
                     } else if now.since(self.last_said) >= interval / 2 {
@@ -404,231 +314,6 @@ impl AmqpSession {
         }
     }
 
-    fn handle_frame(&mut self, frame: &Frame<'_>, wire_len: usize) {
-        let number = ChannelId(frame.channel);
-        let outcome = match &mut self.state {
-            State::Open(_) if number.0 == 0 => self.handle_connection_frame(frame),
-            State::Open(_) => self.handle_channel_frame(number, frame, wire_len),
-            State::Handshake { .. } => self.handle_early_frame(frame),
-            State::Leaving { last_words, .. } => {
-                if is_close(frame) {
-                    *last_words = LastWords::CloseOk;
-                }
-                Ok(())
-            }
-            State::Closing { silent, .. } => {
-                let silent = *silent;
-                match MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && number.0 == 0)
-                {
-                    Some(MethodId::CONNECTION_CLOSE_OK) if !silent => self.finish(),
-                    Some(MethodId::CONNECTION_CLOSE) if !silent => {
-                        self.say_now(Method::ConnectionCloseOk(Default::default()));
-                        self.finish();
-                    }
-                    _ => {}
-                }
-                Ok(())
-            }
-            State::Finished => Ok(()),
-        };
-        self.conclude(number, outcome);
-    }
-
-    /// Closes what a fault ends, and does what a frame has left to do.
-    fn conclude(&mut self, number: ChannelId, outcome: Result<(), Fault>) {
-        match outcome {
-            Ok(()) => {}
-            Err(fault) if fault.ends_connection() || number.0 == 0 => self.close(&fault),
-            Err(fault) => self.close_channel_with(number, &fault),
-        }
-        // A queue that has ended must be out of the routes that the next frame's messages take.
-        self.turn.0.follow_up(&self.broker);
-    }
-
-    fn handle_early_frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
-        match frame.kind {
-            FrameKind::Heartbeat if frame.channel == 0 => Ok(()),
-            FrameKind::Method if frame.channel == 0 => self.handle_handshake(Method::decode(frame.payload)?),
-            _ => Err(unexpected_frame("expected a method frame on channel 0 before connection.open")),
-        }
-    }
-
-    fn handle_connection_frame(&mut self, frame: &Frame<'_>) -> Result<(), Fault> {
-        match frame.kind {
-            FrameKind::Heartbeat => return Ok(()),
-            FrameKind::Method => {}
-            FrameKind::Header | FrameKind::Body => {
-                return Err(unexpected_frame("expected method frame, got non method frame instead"));
-            }
-        }
-        self.flush();
-        let method = Method::decode(frame.payload)?;
-        match method {
-            Method::ConnectionClose(_) => {
-                self.leave(LastWords::CloseOk);
-                Ok(())
-            }
-            Method::ConnectionUpdateSecret(_) => {
-                // Passwords do not expire: there is nothing to renew, and nothing wrong with it.
-                self.say(0, Method::ConnectionUpdateSecretOk(Default::default()));
-                Ok(())
-            }
-            // Answers to nothing: late, not wrong.
-            Method::ConnectionCloseOk(_) => Ok(()),
-            other => {
-                let text = "unexpected method in connection state running";
-                Err(Fault::new(ReplyCode::ChannelError, text, other.id()))
-            }
-        }
-    }
-
-    fn handle_channel_frame(
-        &mut self,
-        number: ChannelId,
-        frame: &Frame<'_>,
-        wire_len: usize,
-    ) -> Result<(), Fault> {
-        if frame.kind == FrameKind::Heartbeat {
-            return Err(unexpected_frame(format!("heartbeat on channel {number}; they belong on channel 0")));
-        }
-        let open = self.open();
-        let id = MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method);
-        let channel = match open.channels.get_mut(&number) {
-            Some(ChannelSlot::Open(channel)) => channel,
-            Some(ChannelSlot::Closing) => {
-                if id == Some(MethodId::CHANNEL_CLOSE_OK) {
-                    open.channels.remove(&number);
-                } else if id == Some(MethodId::CHANNEL_CLOSE) {
-                    // Both sides close at the same time.
-                    self.say(number.0, Method::ChannelCloseOk(Default::default()));
-                }
-                return Ok(());
-            }
-            None if id == Some(MethodId::CHANNEL_OPEN) => {
-                Method::decode(frame.payload)?;
-                return self.open_channel(number);
-            }
-            None => {
-                let id = id.unwrap_or(MethodId::NONE);
-                return Err(Fault::new(ReplyCode::ChannelError, "expected 'channel.open'", id));
-            }
-        };
-        let publishing = MethodId::BASIC_PUBLISH;
-        match frame.kind {
-            FrameKind::Method => {
-                if let Some(error) = channel.arriving.interrupted() {
-                    return Err(Refusal::from(error).at(publishing));
-                }
-                match id {
-                    Some(MethodId::BASIC_PUBLISH) => self.begin_publish(number, frame.payload, wire_len),
-                    _ => self.handle_method(number, Method::decode(frame.payload)?),
-                }
-            }
-            FrameKind::Header => {
-                let Some(publishing) = channel.arriving.method() else {
-                    return Err(Refusal::from(ContentError::ExpectedMethod).at(MethodId::NONE));
-                };
-                let header = ContentHeader::decode(frame.payload)
-                    .map_err(|error| Fault::new(ReplyCode::SyntaxError, error.to_string(), publishing))?;
-                self.handle_content_header(number, &header, wire_len)
-            }
-            FrameKind::Body if channel.arriving.is_idle() => {
-                Err(Refusal::from(ContentError::ExpectedMethod).at(MethodId::NONE))
-            }
-            FrameKind::Body => self.handle_content_body(number, frame.payload, wire_len),
-            FrameKind::Heartbeat => Ok(()),
-        }
-    }
-
-    fn open_channel(&mut self, number: ChannelId) -> Result<(), Fault> {
-        self.flush();
-        let open = self.open();
-        // Those whose close the client has not answered count too: their numbers are remembered.
-        let (max, count) = (usize::from(open.tuned.channel_max), open.channels.len());
-        if max != 0 && count >= max {
-            let text =
-                format!("number of channels opened ({count}) has reached the negotiated channel_max ({max})");
-            return Err(Fault::new(ReplyCode::NotAllowed, text, MethodId::CHANNEL_OPEN));
-        }
-        open.channels.insert(number, ChannelSlot::Open(Box::default()));
-        open.count_channels();
-        self.say(number.0, Method::ChannelOpenOk(ChannelOpenOk::default()));
-        Ok(())
-    }
-
-    fn handle_method(&mut self, number: ChannelId, method: Method) -> Result<(), Fault> {
-        let id = method.id();
-        self.carry_out(number, method).map_err(|refusal| refusal.at(id))
-    }
-
-    fn carry_out(&mut self, number: ChannelId, method: Method) -> Result<(), Refusal> {
-        // Publishes and settlements are collected; anything else first sees them carried out.
-        match method {
-            Method::BasicAck(ack) => return self.ack(number, &ack),
-            Method::BasicNack(nack) => return self.nack(number, &nack),
-            Method::BasicReject(reject) => return self.reject(number, &reject),
-            _ => self.flush(),
-        }
-        // What was collected may have closed the channel.
-        if self.open().channel_mut(number).is_none() {
-            return Ok(());
-        }
-        match method {
-            Method::ChannelOpen(_) => {
-                Err(Refusal::new(ReplyCode::ChannelError, "second 'channel.open' seen"))
-            }
-            Method::ChannelClose(_) => {
-                self.release_channel(number);
-                let open = self.open();
-                open.channels.remove(&number);
-                open.count_channels();
-                self.say(number.0, Method::ChannelCloseOk(Default::default()));
-                Ok(())
-            }
-            Method::ChannelFlow(flow) => self.flow(number, &flow),
-            // Answers to what we have said, or to nothing: there is nothing to do.
-            Method::ChannelCloseOk(_) | Method::ChannelFlowOk(_) | Method::BasicCancelOk(_) => Ok(()),
-            Method::AccessRequest(_) => self.grant_access(number),
-            Method::ExchangeDeclare(declare) => self.declare_exchange(number, declare),
-            Method::ExchangeDelete(delete) => self.delete_exchange(number, delete),
-            Method::ExchangeBind(bind) => self.bind_exchange(number, bind),
-            Method::ExchangeUnbind(unbind) => self.unbind_exchange(number, unbind),
-            Method::QueueDeclare(declare) => self.declare_queue(number, declare),
-            Method::QueueBind(bind) => self.bind_queue(number, bind),
-            Method::QueueUnbind(unbind) => self.unbind_queue(number, unbind),
-            Method::QueuePurge(purge) => self.purge_queue(number, &purge),
-            Method::QueueDelete(delete) => self.delete_queue(number, &delete),
-            Method::BasicQos(qos) => self.qos(number, &qos),
-            Method::BasicConsume(consume) => self.consume(number, consume),
-            Method::BasicCancel(cancel) => self.cancel(number, &cancel),
-            Method::BasicGet(get) => self.get(number, &get),
-            Method::BasicRecover(recover) => self.recover(number, recover.requeue, true),
-            Method::BasicRecoverAsync(recover) => self.recover(number, recover.requeue, false),
-            Method::ConfirmSelect(select) => self.select_confirms(number, select.no_wait),
-            Method::TxSelect(_) => self.select_transactions(number),
-            Method::TxCommit(_) => self.commit(number),
-            Method::TxRollback(_) => self.roll_back(number),
-            other => {
-                let name = other.id().name();
-                let text = format!("method {name} is not for clients to send on a channel");
-                Err(Refusal::new(ReplyCode::CommandInvalid, text))
-            }
-        }
-    }
-
-    fn flow(&mut self, number: ChannelId, flow: &rialto_protocol::amqp::ChannelFlow) -> Result<(), Refusal> {
-        if !flow.active {
-            return Err(Refusal::new(ReplyCode::NotImplemented, "active=false"));
-        }
-        self.say(number.0, Method::ChannelFlowOk(rialto_protocol::amqp::ChannelFlowOk { active: true }));
-        Ok(())
-    }
-
-    fn grant_access(&mut self, number: ChannelId) -> Result<(), Refusal> {
-        self.say(number.0, Method::AccessRequestOk(rialto_protocol::amqp::AccessRequestOk { ticket: 1 }));
-        Ok(())
-    }
-
     /// Carries out what was collected: publishes first, then settlements, so that an answer is in its queue
     /// before the question is settled.
     fn flush(&mut self) {
@@ -650,6 +335,7 @@ impl AmqpSession {
             return;
         }
         open.told_blocked = reason.is_some();
+        open.guard.set_blocked(open.told_blocked);
         if open.client.connection_blocked {
             self.say_now(match reason {
                 Some(reason) => {
@@ -691,6 +377,15 @@ impl AmqpSession {
         self.answer(number, no_wait, method);
     }
 
+    /// Tells others what has changed on a channel, if it is open.
+    fn tell_figures(&mut self, number: ChannelId) {
+        if let State::Open(open) = &mut self.state
+            && let Some(channel) = open.channel_mut(number)
+        {
+            channel.tell_figures();
+        }
+    }
+
     /// The open connection.
     fn open(&mut self) -> &mut Open {
         match &mut self.state {
@@ -698,16 +393,6 @@ impl AmqpSession {
             _ => unreachable!("called from handlers of an open connection only"),
         }
     }
-}
-
-fn is_close(frame: &Frame<'_>) -> bool {
-    let method =
-        MethodId::of(frame.payload).filter(|_| frame.kind == FrameKind::Method && frame.channel == 0);
-    method == Some(MethodId::CONNECTION_CLOSE)
-}
-
-fn unexpected_frame(text: impl Into<String>) -> Fault {
-    Fault::new(ReplyCode::UnexpectedFrame, text, MethodId::NONE)
 }
 
 /// How long a peer may take to answer `connection.close`.

@@ -138,17 +138,17 @@ impl AmqpSession {
             uncommitted,
             ..
         } = &mut **open;
-        let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
         let slot = routes.slot(publish.exchange, publish.routing_key);
         let given = RawProperties::trusted(content.properties);
         let mut resolved = slot.find(vhost, given, scratch)?;
         if resolved.duplicate && !batch.is_empty() {
             // Of a message that may be refused yet: that must be known before this one is confirmed.
             let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
-            tell_confirms(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
+            tell_confirms(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
             resolved = slot.find(vhost, given, scratch)?;
         }
         publish_rules::check_user_id(&given, &guard.info().user)?;
+        let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
         let targets = &resolved.targets;
         let mut properties = resolved.stored.as_deref().unwrap_or(content.properties);
         let with_reply_queue;
@@ -176,6 +176,8 @@ impl AmqpSession {
                 let places = targets.queues.len() * size_of::<usize>();
                 let len = (content.body.len() + properties.len() + places) as u64 + MESSAGE_COST;
                 transaction.bytes += len;
+                transaction.published += 1;
+                channel.info.uncommitted.set(transaction.published);
                 *uncommitted += len;
                 if *uncommitted > uncommitted_max {
                     return Err(too_much_uncommitted(uncommitted_max));
@@ -231,9 +233,9 @@ impl AmqpSession {
     pub(super) fn flush_publishes(&mut self) {
         let window = self.options.publish_window;
         let State::Open(open) = &mut self.state else { return };
-        let Open { batch, rejected, tracked, .. } = &mut **open;
+        let Open { batch, rejected, tracked, channels, .. } = &mut **open;
         let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
-        tell_confirms(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
+        tell_confirms(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
         open.hold_back(self.turn.0.take_congested(), window);
         self.count_confirmed();
     }

@@ -49,21 +49,24 @@ impl AmqpSession {
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let Open { channels, settles, .. } = &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
-        if !multiple {
+        if multiple {
+            let taken = match tag {
+                0 => channel.unacked.take_all(),
+                tag => channel.unacked.take_up_to(tag),
+            };
+            // "All" may be none; a tag must be one that is outstanding, as in RabbitMQ.
+            if taken.is_empty() && tag != 0 {
+                return Err(unknown_tag(tag));
+            }
+            for taken in by_consumer(taken) {
+                collect(channel, settles, number, taken, settlement);
+            }
+        } else {
             let taken = channel.unacked.take_one(tag).ok_or_else(|| unknown_tag(tag))?;
             collect(channel, settles, number, taken, settlement);
-            return Ok(());
         }
-        let taken = match tag {
-            0 => channel.unacked.take_all(),
-            tag => channel.unacked.take_up_to(tag),
-        };
-        // "All" may be none; a tag must be one that is outstanding, as in RabbitMQ.
-        if taken.is_empty() && tag != 0 {
-            return Err(unknown_tag(tag));
-        }
-        for taken in by_consumer(taken) {
-            collect(channel, settles, number, taken, settlement);
+        if let Mode::Transaction(_) = channel.mode {
+            channel.tell_figures();
         }
         Ok(())
     }
@@ -94,6 +97,7 @@ impl AmqpSession {
                 channel.consumers.remove(&consumer);
             }
         }
+        channel.info.unacked.set(channel.unacked.len());
         channel.has_room(turn);
     }
 }
@@ -115,7 +119,7 @@ fn collect(
     settlement: &Settle,
 ) {
     match &mut channel.mode {
-        Mode::Transaction(transaction) => transaction.settles.push((taken, settlement.clone())),
+        Mode::Transaction(transaction) => transaction.settle(taken, settlement.clone()),
         Mode::Plain | Mode::Confirm { .. } => push(channel, settles, number, taken, settlement),
     }
 }

@@ -1,10 +1,10 @@
 //! AMQP sessions without sockets: a hand-moved clock, several ends on one broker in one thread.
 
+mod figures;
 mod waiting;
 mod whole_publishes;
 
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};
 use super::AmqpSession;
 use crate::broker::{Broker, Limits, Outbox, Turn};
 use crate::model::{ManualClock, Timestamp};
+use crate::session::testing::link;
 use crate::session::{Session, SessionOptions};
 
 const START: Timestamp = Timestamp::from_millis(1000);
@@ -42,8 +43,8 @@ enum Heard {
 impl End {
     fn new(broker: &Broker, options: SessionOptions) -> End {
         let outbox = Arc::new(Outbox::new());
-        let peer = SocketAddr::from(([127, 0, 0, 1], 5000));
-        let session = AmqpSession::new(broker.clone(), Arc::new(options), peer, outbox.clone(), START);
+        let link = link();
+        let session = AmqpSession::new(broker.clone(), Arc::new(options), link, outbox.clone(), START);
         End { session, outbox, now: START, input: BytesMut::new() }
     }
 

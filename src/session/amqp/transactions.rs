@@ -28,11 +28,21 @@ pub(super) struct Transaction {
     /// Encoded.
     returns: BytesMut,
     pub(super) settles: Vec<(Taken, Settle)>,
+    /// How many messages it publishes, the unroutable ones included.
+    pub(super) published: u64,
+    /// How many messages it settles.
+    pub(super) settled: u64,
     /// What it counts for in the connection's limit.
     pub(super) bytes: u64,
 }
 
 impl Transaction {
+    /// Settles this, too.
+    pub(super) fn settle(&mut self, taken: Taken, settlement: Settle) {
+        self.settled += taken.tags.1 + 1 - taken.tags.0;
+        self.settles.push((taken, settlement));
+    }
+
     /// Where the next message goes, and its return.
     pub(super) fn buffers(&mut self) -> (&mut PublishBatch, &mut BytesMut) {
         if self.batches.last().is_none_or(PublishBatch::is_full) {
@@ -59,7 +69,7 @@ impl AmqpSession {
     }
 
     pub(super) fn commit(&mut self, number: ChannelId) -> Result<(), Refusal> {
-        let Transaction { batches, returns, settles, bytes: _ } = self.take_transaction(number)?;
+        let Transaction { batches, returns, settles, .. } = self.take_transaction(number)?;
         let partly = || Refusal::new(ReplyCode::PreconditionFailed, "partial tx completion");
         let mut commit = Commit::NONE;
         let batches = match self.broker.would_take(&batches) {
@@ -87,7 +97,13 @@ impl AmqpSession {
         if self.held.may_pass(&commit, &self.broker) {
             self.say(number.0, Method::TxCommitOk(Default::default()));
         } else {
-            self.held.push(commit, number, Confirm::Committed);
+            let open = match &mut self.state {
+                State::Open(open) => open,
+                _ => return Ok(()),
+            };
+            if let Some(channel) = open.channel_mut(number) {
+                self.held.push(commit, &channel.info, Confirm::Committed);
+            }
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ use std::collections::BTreeMap;
 pub(super) struct Unacked {
     /// By the last tag of each run: the oldest run gets shorter at its front, where its key does not change.
     runs: BTreeMap<u64, Run>,
+    /// How many deliveries they are.
+    len: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +51,11 @@ impl Unacked {
         self.runs.is_empty()
     }
 
+    /// How many deliveries there are.
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
     /// Remembers deliveries from `first` to `last`, the newest of the channel; `own` is the consumer's tag of the
     /// first.
     pub(super) fn delivered(&mut self, consumer: u32, (first, last): (u64, u64), own: u64) {
@@ -61,8 +68,11 @@ impl Unacked {
             }
         }
         self.runs.insert(last, run);
-        if self.runs.len() > Self::RUNS_MAX {
-            self.runs.pop_first();
+        self.len += last + 1 - first;
+        if self.runs.len() > Self::RUNS_MAX
+            && let Some((last, run)) = self.runs.pop_first()
+        {
+            self.len -= last + 1 - run.first;
         }
     }
 
@@ -82,6 +92,7 @@ impl Unacked {
         if whole.first < tag {
             self.runs.insert(tag - 1, whole);
         }
+        self.len -= 1;
         Some(whole.taken(tag, tag))
     }
 
@@ -101,13 +112,16 @@ impl Unacked {
             } else {
                 *oldest.get_mut() = Run { first: tag + 1, own: run.own + (tag + 1 - run.first), ..run };
             }
-            taken.push(run.taken(run.first, last.min(tag)));
+            let end = last.min(tag);
+            self.len -= end + 1 - run.first;
+            taken.push(run.taken(run.first, end));
         }
         taken
     }
 
     /// Takes every delivery, oldest first.
     pub(super) fn take_all(&mut self) -> Vec<Taken> {
+        self.len = 0;
         std::mem::take(&mut self.runs).into_iter().map(|(last, run)| run.taken(run.first, last)).collect()
     }
 
@@ -115,6 +129,7 @@ impl Unacked {
     pub(super) fn put_back(&mut self, taken: Taken) {
         let Taken { consumer, tags: (first, last), own: (own, _) } = taken;
         self.runs.insert(last, Run { first, consumer, own });
+        self.len += last + 1 - first;
     }
 }
 

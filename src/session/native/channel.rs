@@ -6,7 +6,7 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use rialto_protocol::types::ShortStr;
 
-use crate::broker::{QueueCell, Turn};
+use crate::broker::{ChannelInfo, ChannelMode, QueueCell, Turn};
 use crate::model::{ConsumerId, QueueId};
 use crate::queue::ChannelWindow;
 use crate::session::route_cache::RouteSlot;
@@ -27,6 +27,8 @@ pub(super) enum ChannelSlot {
 
 #[derive(Debug)]
 pub(super) struct Channel {
+    /// What others see of it.
+    pub(super) info: Arc<ChannelInfo>,
     /// The sequence number that the next published message must have.
     pub(super) next_sequence: u64,
     /// Routes by number. Not a vector: one small frame could make a client's channel a vector of 65 536 places.
@@ -45,6 +47,9 @@ pub(super) struct Consumer {
     pub(super) id: ConsumerId,
     pub(super) tag: ShortStr,
     pub(super) queue: Arc<QueueCell>,
+    pub(super) auto_ack: bool,
+    /// Messages that it has been sent and has not settled.
+    pub(super) unacked: u64,
     /// Bytes that have left the outbox and that the queue has not been told of.
     pub(super) sent: u64,
     pub(super) window: u64,
@@ -90,14 +95,38 @@ impl Gets {
 }
 
 impl Channel {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(info: Arc<ChannelInfo>) -> Self {
+        // Whoever wants to know what becomes of its messages is told.
+        info.set_mode(ChannelMode::Confirm);
         Channel {
+            info,
             next_sequence: 1,
             routes: AHashMap::new(),
             consumers: AHashMap::new(),
             highest_consumer: 0,
             window: None,
             gets: Gets::default(),
+        }
+    }
+
+    /// Takes a consumer out: its queue has ended, or it has nothing left to settle.
+    pub(super) fn remove_consumer(&mut self, number: u32) -> Option<Consumer> {
+        let removed = self.consumers.remove(&number)?;
+        self.info.unacked.sub(removed.unacked);
+        Some(removed)
+    }
+
+    /// So many messages fewer of a consumer are unsettled. Whether it is gone with them: it was cancelled before.
+    pub(super) fn settled(&mut self, number: u32, count: u64, of_cancelled: bool) {
+        let Some(consumer) = self.consumers.get_mut(&number) else { return };
+        let fewer = count.min(consumer.unacked);
+        consumer.unacked -= fewer;
+        self.info.unacked.sub(fewer);
+        if let Some(unacked) = consumer.cancelled.as_mut().filter(|_| of_cancelled) {
+            *unacked = unacked.saturating_sub(count);
+            if *unacked == 0 {
+                self.remove_consumer(number);
+            }
         }
     }
 

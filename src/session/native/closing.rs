@@ -28,7 +28,7 @@ impl NativeSession {
             State::Leaving { .. } | State::Closing { .. } | State::Finished => return,
             State::Login { .. } | State::Open(_) => {}
         }
-        tracing::info!(peer = %self.peer, code = closing.code, text = %closing.text, "closing connection");
+        tracing::info!(peer = %self.link.peer(), code = closing.code, text = %closing.text, "closing connection");
         self.leave(LastWords::Close(closing));
     }
 
@@ -100,12 +100,10 @@ impl NativeSession {
         if !matches!(self.state, State::Open(_)) {
             return;
         }
-        tracing::info!(peer = %self.peer, channel = number.0, code = closing.code, text = %closing.text, "closing channel");
+        tracing::info!(peer = %self.link.peer(), channel = number.0, code = closing.code, text = %closing.text, "closing channel");
         self.flush();
         self.release_channel(number);
-        let open = self.open();
-        open.channels.insert(number, ChannelSlot::ClosedByServer);
-        open.count_channels();
+        self.open().channels.insert(number, ChannelSlot::ClosedByServer);
         Command::ChannelClosed(closing).encode(number.0, self.out.buffer());
     }
 
@@ -114,11 +112,11 @@ impl NativeSession {
     pub(super) fn release_channel(&mut self, number: ChannelId) {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
-        let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return };
+        let Some(ChannelSlot::Open(channel)) = open.channels.remove(&number) else { return };
+        open.guard.close_channel(number);
         open.defined_routes -= channel.routes.len();
-        let channel = std::mem::replace(&mut **channel, Channel::new());
         open.consumers -= channel.consumers.values().filter(|consumer| consumer.cancelled.is_none()).count();
-        leave_queues(consumers_of(channel), turn);
+        leave_queues(consumers_of(*channel), turn);
         self.held.forget_channel(number);
         // Nothing more can arrive for it; what has arrived is back in its queue.
         self.forget_deliveries_of(number);

@@ -56,7 +56,7 @@ impl NativeSession {
         for settle in settles.drain(..) {
             let result = settle.queue.settle(settle.id, &settle.ranges, &mut self.turn.0);
             match result {
-                Ok(count) => self.after_settle(settle.channel, settle.consumer, count),
+                Ok(count) => self.after_settle(settle.channel, settle.consumer, count, true),
                 // A cancelled consumer that had settled everything: late, not wrong.
                 Err(SettleError::UnknownConsumer) => {}
                 Err(error @ SettleError::NeverDelivered) => faults.push((settle.channel, error.to_string())),
@@ -73,16 +73,11 @@ impl NativeSession {
 
     /// A consumer holds so many messages fewer, which matters if it was cancelled: it goes with its last message. A
     /// channel-wide prefetch has room again.
-    pub(super) fn after_settle(&mut self, number: ChannelId, consumer: u32, count: u64) {
+    pub(super) fn after_settle(&mut self, number: ChannelId, consumer: u32, count: u64, of_cancelled: bool) {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else { return };
-        if let Some(Consumer { cancelled: Some(unacked), .. }) = channel.consumers.get_mut(&consumer) {
-            *unacked = unacked.saturating_sub(count);
-            if *unacked == 0 {
-                channel.consumers.remove(&consumer);
-            }
-        }
+        channel.settled(consumer, count, of_cancelled);
         channel.has_room(turn);
     }
 
@@ -162,8 +157,11 @@ impl NativeSession {
         }
         open.consumers += 1;
         channel.highest_consumer = channel.highest_consumer.max(consume.consumer);
-        let consumer = Consumer { id, tag: tag.clone(), queue, sent: 0, window, cancelled: None };
+        let (auto_ack, tag_of) = (consume.auto_ack, tag.clone());
+        let consumer =
+            Consumer { id, tag: tag_of, queue, auto_ack, unacked: 0, sent: 0, window, cancelled: None };
         channel.consumers.insert(consume.consumer, consumer);
+        channel.info.consumers.add(1);
         Ok(Response::Consuming { tag })
     }
 
@@ -177,8 +175,9 @@ impl NativeSession {
             open.consumers -= 1;
             let unacked = found.queue.cancel_consumer(found.id, turn);
             found.cancelled = Some(unacked);
+            channel.info.consumers.sub(1);
             if unacked == 0 {
-                channel.consumers.remove(&consumer);
+                channel.remove_consumer(consumer);
             }
             // An auto-delete queue goes with its last consumer, and with it what that held for the channel.
             channel.has_room(turn);
@@ -192,6 +191,7 @@ impl NativeSession {
         if let State::Open(open) = &mut self.state
             && let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number)
         {
+            channel.info.global_prefetch.set(messages.into());
             match &channel.window {
                 Some(window) => window.set_limit(messages),
                 None => {
@@ -226,7 +226,10 @@ impl NativeSession {
         let Some(got) = got else { return Ok(Response::Empty) };
         gets.last_tag += 1;
         if !auto_ack {
+            let before = gets.unacked.len();
             gets.remember(getter, &queue, got.delivery.tag);
+            channel.info.unacked.add(gets.unacked.len() as u64);
+            channel.info.unacked.sub(before as u64);
         }
         let (tag, remaining) = (gets.last_tag, got.remaining);
         Ok(Response::Got { tag, remaining, run: delivered_run(&got.delivery) })
@@ -254,6 +257,7 @@ impl NativeSession {
             }
             let from = gets.unacked.partition_point(|(tag, ..)| *tag < first);
             let to = gets.unacked.partition_point(|(tag, ..)| *tag <= last).max(from);
+            channel.info.unacked.sub((to - from) as u64);
             let mut taken = gets.unacked.drain(from..to).map(|(_, queue, tag)| (queue, tag)).peekable();
             while let Some((queue, first)) = taken.next() {
                 // A queue counts its tags for this channel by one, so most ranges stay ranges.

@@ -49,8 +49,8 @@ impl Speaker for NativeSession {
                 self.grant_credit();
             }
             // The client is not told: what it says about them later is passed over.
-            Notice::MessagesTakenBack { consumer, cancelled } => {
-                self.after_settle(consumer.channel, consumer.number, cancelled);
+            Notice::MessagesTakenBack { consumer, count, was_cancelled } => {
+                self.after_settle(consumer.channel, consumer.number, count, was_cancelled);
             }
             Notice::ConsumerCancelled { consumer } => self.consumer_cancelled(consumer),
             Notice::Close { reason } => self.close_wanted = Some(reason),
@@ -60,7 +60,7 @@ impl Speaker for NativeSession {
     fn consumer_cancelled(&mut self, consumer: LocalConsumer) {
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
-        let ended = channel.consumers.remove(&consumer.number);
+        let ended = channel.remove_consumer(consumer.number);
         // What it held counts no more for its channel, so others may have more. Also if the client has cancelled
         // it since.
         channel.has_room(&mut self.turn.0);
@@ -69,6 +69,7 @@ impl Speaker for NativeSession {
             return;
         }
         open.consumers -= 1;
+        channel.info.consumers.sub(1);
         let reason = ShortStr::truncated(format!("queue '{}' was deleted", ended.queue.name()));
         let cancelled = Command::ConsumerCancelled { consumer: consumer.number, reason };
         cancelled.encode(consumer.channel.0, self.out.buffer());
@@ -90,7 +91,7 @@ impl Speaker for NativeSession {
 
     fn encode_deliveries(&mut self, consumer: LocalConsumer, count: usize) {
         let bytes = encode(consumer, self.sending.deliveries.drain(..count), &mut self.out);
-        self.sent(consumer, bytes);
+        self.sent(consumer, count as u64, bytes);
     }
 
     fn count_confirmed(&mut self) {
@@ -108,11 +109,15 @@ impl Speaker for NativeSession {
 
 impl NativeSession {
     /// Counts what has left the outbox for a consumer, and tells its queue when it is enough.
-    fn sent(&mut self, consumer: LocalConsumer, bytes: u64) {
+    fn sent(&mut self, consumer: LocalConsumer, count: u64, bytes: u64) {
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
         let Some(found) = channel.consumers.get_mut(&consumer.number) else { return };
         found.sent += bytes;
+        if !found.auto_ack {
+            found.unacked += count;
+            channel.info.unacked.add(count);
+        }
         if found.sent >= found.window / 2 && found.cancelled.is_none() {
             let bytes = std::mem::take(&mut found.sent);
             found.queue.refill(found.id, bytes, &mut self.turn.0);

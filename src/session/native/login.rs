@@ -1,7 +1,7 @@
 //! Logging in: who, into which vhost, under which limits.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use ahash::AHashMap;
@@ -10,7 +10,8 @@ use rialto_protocol::native::{Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
 use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::{Fault, NativeSession, Open, State, connection_fault, unexpected};
-use crate::broker::{BrokerError, ConnectionInfo, LoginError, PublishBatch};
+use crate::access::{LoginError, Origin, Protocol, Step};
+use crate::broker::{BrokerError, ChannelList, ConnectionInfo, PublishBatch};
 use crate::model::VhostName;
 use crate::routing::Routed;
 use crate::session::route_cache::RouteCache;
@@ -39,14 +40,19 @@ impl NativeSession {
     }
 
     fn log_in(&mut self, place: Place, login: Login) -> Result<(), Fault> {
-        let loopback = self.peer.ip().to_canonical().is_loopback();
-        let user = match self.broker.users().login(&login.mechanism, &login.response, loopback) {
-            Ok(user) => user,
-            Err(error) => {
-                tracing::warn!(peer = %self.peer, %error, "login refused");
+        let origin = Origin::plain(self.link.peer(), Protocol::Native);
+        let begun = self.broker.access().begin(&login.mechanism, &origin, self.turn.0.now);
+        let user = match begun.map(|begun| begun.respond(&login.response).run_in_place()) {
+            Ok(Step::Done(principal)) => principal.name().to_owned(),
+            Ok(Step::Challenge(..) | Step::Verify(_)) => {
+                let text = "this mechanism needs a challenge".to_owned();
+                return Err(connection_fault(ReplyCode::NotImplemented, text, place));
+            }
+            Ok(Step::Refused(error, _)) | Err(error) => {
+                tracing::warn!(peer = %self.link.peer(), %error, "login refused");
                 let code = match error {
-                    LoginError::UnknownMechanism(_) => ReplyCode::NotImplemented,
-                    LoginError::Malformed => ReplyCode::SyntaxError,
+                    LoginError::UnknownMechanism { .. } => ReplyCode::NotImplemented,
+                    LoginError::Malformed { .. } => ReplyCode::SyntaxError,
                     LoginError::Refused { .. } => ReplyCode::AccessRefused,
                 };
                 return Err(connection_fault(code, error.to_string(), place));
@@ -61,20 +67,28 @@ impl NativeSession {
         let text =
             |name| login.properties.get(name).and_then(FieldValue::as_str).unwrap_or_default().to_owned();
         let id = self.broker.new_connection_id();
-        let guard = self.broker.register(ConnectionInfo {
+        let options = Arc::clone(&self.options);
+        let registered = self.broker.register(ConnectionInfo {
             id,
             name: text("connection_name"),
-            peer: self.peer,
+            link: self.link.clone(),
             user,
+            mechanism: login.mechanism.to_string(),
             vhost: VhostName::from(login.vhost.clone()),
             protocol: "rialto 1.0",
             client: format!("{} {}", text("product"), text("version")).trim().to_owned(),
+            properties: login.properties.encoded(),
+            frame_max,
+            channel_max: options.channel_max,
+            heartbeat,
             connected_at: self.turn.0.now,
-            channels: AtomicU32::new(0),
+            channels: ChannelList::default(),
+            is_blocked: AtomicBool::new(false),
             outbox: self.outbox.clone(),
         });
-        tracing::info!(peer = %self.peer, connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");
-        let options = Arc::clone(&self.options);
+        let guard = registered
+            .map_err(|refused| connection_fault(refused.reply_code(), refused.to_string(), place))?;
+        tracing::info!(peer = %self.link.peer(), connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");
         let welcome = Welcome {
             frame_max,
             channel_max: options.channel_max,

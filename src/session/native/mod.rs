@@ -25,7 +25,6 @@ mod requests;
 #[cfg(test)]
 mod tests;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,7 +40,7 @@ use super::settles::PendingSettles;
 use super::speaker::Speaker;
 use super::turn_box::TurnBox;
 use super::{Session, SessionOptions, WriteQueue};
-use crate::broker::{Broker, ConnectionGuard, Hold, Outbox, Outgoing, PublishBatch, Vhost};
+use crate::broker::{Broker, ConnectionGuard, Hold, Link, Outbox, Outgoing, PublishBatch, Vhost};
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
@@ -54,7 +53,7 @@ use outcomes::{Outcomes, Tracked};
 pub struct NativeSession {
     broker: Broker,
     options: Arc<SessionOptions>,
-    peer: SocketAddr,
+    link: Arc<Link>,
     outbox: Arc<Outbox>,
     out: WriteQueue,
     turn: TurnBox,
@@ -124,14 +123,6 @@ struct Open {
     scratch: Routed,
 }
 
-impl Open {
-    /// Tells the list of connections how many channels are open; one that was closed by an error is not.
-    fn count_channels(&self) {
-        let open = self.channels.values().filter(|slot| matches!(slot, ChannelSlot::Open(_)));
-        self.guard.set_channels(open.count());
-    }
-}
-
 /// What is wrong with a frame, and how far it reaches.
 enum Fault {
     Connection(Closing),
@@ -144,7 +135,7 @@ impl NativeSession {
     pub fn new(
         broker: Broker,
         options: Arc<SessionOptions>,
-        peer: SocketAddr,
+        link: Arc<Link>,
         outbox: Arc<Outbox>,
         now: Timestamp,
     ) -> Self {
@@ -152,7 +143,7 @@ impl NativeSession {
         NativeSession {
             broker,
             options,
-            peer,
+            link,
             outbox,
             out: WriteQueue::default(),
             turn: TurnBox::default(),
@@ -224,7 +215,7 @@ impl Session for NativeSession {
                 }
                 if let Some(interval) = interval {
                     if now.since(self.last_heard) >= interval * 2 {
-                        tracing::info!(peer = %self.peer, "no heartbeat for two intervals: the peer is gone");
+                        tracing::info!(peer = %self.link.peer(), "no heartbeat for two intervals: the peer is gone");
                         self.release();
                         self.finish();
                     } else if now.since(self.last_said) >= interval {
@@ -396,6 +387,7 @@ impl NativeSession {
     fn open_channel(&mut self, place: Place, correlation: u32) -> Result<(), Fault> {
         let number = ChannelId(place.channel);
         let channel_max = self.options.channel_max;
+        let now = self.turn.0.now;
         let open = self.open();
         if number.0 > channel_max {
             let text = format!("channel number {number} is over the limit of {channel_max} from Welcome");
@@ -405,8 +397,11 @@ impl NativeSession {
             let text = format!("channel {number} is open already; use another number or close it first");
             return Err(connection_fault(ReplyCode::ChannelError, text, place));
         }
-        open.channels.insert(number, ChannelSlot::Open(Box::new(Channel::new())));
-        open.count_channels();
+        let info = open
+            .guard
+            .open_channel(number, now)
+            .map_err(|refused| connection_fault(refused.reply_code(), refused.to_string(), place))?;
+        open.channels.insert(number, ChannelSlot::Open(Box::new(Channel::new(info))));
         self.respond(number, correlation, rialto_protocol::native::Response::Done);
         Ok(())
     }
@@ -417,9 +412,6 @@ impl NativeSession {
             return Ok(());
         }
         self.release_channel(number);
-        let open = self.open();
-        open.channels.remove(&number);
-        open.count_channels();
         self.respond(number, correlation, rialto_protocol::native::Response::Done);
         Ok(())
     }

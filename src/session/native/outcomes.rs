@@ -2,11 +2,13 @@
 //!
 //! Those of durable messages wait for the disk: see [`super::super::held_answers`].
 
+use ahash::AHashMap;
 use bytes::BytesMut;
 use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Command, Outcome, OutcomeRange};
 use rialto_protocol::types::ShortStr;
 
+use super::channel::ChannelSlot;
 use crate::broker::{Broker, BrokerError, Commit};
 use crate::model::ChannelId;
 use crate::queue::RejectReason;
@@ -66,6 +68,10 @@ impl Answer for Outcomes {
         self.0.len()
     }
 
+    fn messages(&self) -> u64 {
+        self.0.iter().map(|range| range.last + 1 - range.first).sum()
+    }
+
     fn confirmed(&self) -> u64 {
         let confirmed = self.0.iter().filter(|range| range.outcome == Outcome::Confirmed);
         confirmed.map(|range| range.last - range.first + 1).sum()
@@ -112,6 +118,7 @@ pub(super) fn tell_outcomes(
     tracked: &mut Vec<Tracked>,
     rejected: &mut Vec<(u32, RejectReason)>,
     commit: Commit,
+    channels: &AHashMap<ChannelId, ChannelSlot>,
     held: &mut HeldAnswers<Outcomes>,
     out: &mut WriteQueue,
     broker: &Broker,
@@ -125,7 +132,11 @@ pub(super) fn tell_outcomes(
             held.note_told(channel, &outcomes);
             outcomes.encode(channel, out.buffer());
         }
-        false => held.push(commit, channel, outcomes),
+        false => {
+            if let Some(ChannelSlot::Open(channel)) = channels.get(&channel) {
+                held.push(commit, &channel.info, outcomes);
+            }
+        }
     });
 }
 

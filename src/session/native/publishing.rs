@@ -189,10 +189,10 @@ impl NativeSession {
     /// Publishes what was collected and tells what became of it.
     pub(super) fn flush_publishes(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let Open { batch, rejected, tracked, held_by, .. } = &mut **open;
+        let Open { batch, rejected, tracked, held_by, channels, .. } = &mut **open;
         let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
         held_by.extend(self.turn.0.take_congested());
-        tell_outcomes(tracked, rejected, commit, &mut self.held, &mut self.out, &self.broker);
+        tell_outcomes(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
         self.count_confirmed();
     }
 
@@ -204,6 +204,7 @@ impl NativeSession {
         let reason = if held { self.broker.hold_text(open.held_by.values().copied()) } else { None };
         if reason.is_some() != open.told_blocked {
             open.told_blocked = reason.is_some();
+            open.guard.set_blocked(open.told_blocked);
             let told = match reason {
                 Some(reason) => Command::Blocked(ShortStr::truncated(reason)),
                 None => Command::Unblocked,

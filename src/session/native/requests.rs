@@ -15,7 +15,7 @@ impl NativeSession {
             Ok(response) => self.respond(channel, correlation, response),
             Err(error) => {
                 let (code, text) = (error.reply_code(), error.to_string());
-                tracing::debug!(peer = %self.peer, %code, text, "request refused");
+                tracing::debug!(peer = %self.link.peer(), %code, text, "request refused");
                 let text = ShortStr::truncated(format!("{code} - {text}"));
                 let failure = Command::Failure { correlation, code: code.number(), text };
                 failure.encode(channel.0, self.out.buffer());

@@ -4,7 +4,6 @@ mod endings;
 mod waiting;
 
 use std::io::IoSlice;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use rialto_protocol::types::{FieldTable, ShortStr};
 use super::NativeSession;
 use crate::broker::{Broker, Limits, Notice, Outbox};
 use crate::model::{ConnectionId, Timestamp};
+use crate::session::testing::link;
 use crate::session::{Session, SessionOptions};
 
 const START: Timestamp = Timestamp::from_millis(1000);
@@ -34,9 +34,9 @@ struct End {
 impl End {
     fn new(broker: &Broker) -> End {
         let outbox = Arc::new(Outbox::new());
-        let peer = SocketAddr::from(([127, 0, 0, 1], 5000));
+        let link = link();
         let options = Arc::new(SessionOptions::default());
-        let session = NativeSession::new(broker.clone(), options, peer, outbox.clone(), START);
+        let session = NativeSession::new(broker.clone(), options, link, outbox.clone(), START);
         End { session, outbox, now: START, input: BytesMut::new() }
     }
 

@@ -119,10 +119,36 @@ fn a_channel_forgets_what_it_got_from_queues_that_are_gone() {
 fn a_channel_closed_by_an_error_counts_as_closed() {
     let broker = Broker::in_memory().build();
     let mut end = End::open(&broker);
-    let channels = || broker.connections()[0].channels.load(std::sync::atomic::Ordering::Relaxed);
+    let channels = || broker.connections()[0].channels.len();
     assert_eq!(channels(), 1);
     end.hear(&publish(9, "q", &[b"wrong number"]));
     assert_eq!(channels(), 0);
     end.hear(&open_channel());
     assert_eq!(channels(), 1);
+}
+
+#[test]
+fn what_a_channel_has_not_settled_is_shown() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    end.ask(declare("other"));
+    end.ask(Request::Consume(consume("q", 1)));
+    end.hear(&publish(1, "q", &[b"1", b"2", b"3"]));
+    end.hear(&publish(4, "other", &[b"4"]));
+    assert_eq!(delivered(&end.said()).len(), 3);
+    end.ask(Request::Get { queue: text("other"), auto_ack: false });
+    let info = broker.connections()[0].channels.get(ChannelId(1)).expect("the channel is open");
+    assert_eq!((info.consumers.get(), info.unacked.get()), (1, 4));
+    let settle = |consumer, range| {
+        let settle = Settle { consumer, settlement: Settlement::Ack, ranges: vec![range] };
+        encoded(1, &Command::Settle(settle))
+    };
+    end.hear(&[settle(1, (1, 2)), settle(0, (1, 1))].concat());
+    assert_eq!(info.unacked.get(), 1);
+    end.ask(Request::Cancel { consumer: 1 });
+    assert_eq!((info.consumers.get(), info.unacked.get()), (0, 1));
+    end.ask(Request::DeleteQueue { name: text("q"), if_unused: false, if_empty: false });
+    end.said();
+    assert_eq!(info.unacked.get(), 0, "it went with its queue");
 }
