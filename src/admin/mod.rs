@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod input;
 pub mod jobs;
+mod metrics;
 mod node;
 mod page;
 mod routes;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 pub use error::ApiError;
 pub use node::{Listener, Node};
 pub use routes::{document, router};
-pub use serve::{Peer, bind, serve};
+pub use serve::{Peer, bind, serve, serve_metrics};
 
 use crate::broker::Broker;
 use crate::config::Settings;

@@ -136,7 +136,9 @@ impl fmt::Display for Number {
         match *self {
             Number::Whole(number) => write!(f, "{number}"),
             Number::Real(number) if number.is_nan() => f.write_str("NaN"),
-            Number::Real(number) if number.is_infinite() => f.write_str(if number > 0.0 { "+Inf" } else { "-Inf" }),
+            Number::Real(number) if number.is_infinite() => {
+                f.write_str(if number > 0.0 { "+Inf" } else { "-Inf" })
+            }
             Number::Real(number) => write!(f, "{number}"),
         }
     }
