@@ -14,8 +14,8 @@ use rialto_protocol::types::{FieldTable, FieldValue};
 use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
 use super::vhost::Topology;
-use super::{BrokerError, ConnectionInfo, LocalConsumer, QueueCell, Vhost};
-use crate::model::{ConnectionId, Policy, QueueName};
+use super::{BrokerError, ConnectionInfo, HoldingPolicies, LocalConsumer, QueueCell, Vhost};
+use crate::model::{ConnectionId, QueueName};
 use crate::queue::{ConsumerInfo, PauseReason, Readiness};
 use crate::routing::{Binding, Exchange};
 
@@ -188,14 +188,16 @@ fn queue_row(queue: &Arc<QueueCell>, topology: &Topology) -> FieldTable {
         .with("exclusive", options.exclusive)
         .with("auto_delete", options.auto_delete)
         .with("arguments", options.arguments.clone());
-    with_policy(row, topology.policy_of(queue))
+    with_policies(row, &topology.policies_of(queue))
 }
 
-fn with_policy(row: FieldTable, policy: Option<&Arc<Policy>>) -> FieldTable {
-    match policy {
-        Some(policy) => row.with("policy", policy.name()),
-        None => row,
+fn with_policies(mut row: FieldTable, holding: &HoldingPolicies) -> FieldTable {
+    for (key, policy) in [("policy", &holding.policy), ("operator_policy", &holding.operator)] {
+        if let Some(policy) = policy {
+            row = row.with(key, policy.name());
+        }
     }
+    row
 }
 
 fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
@@ -207,7 +209,7 @@ fn exchange_row(exchange: &Exchange, topology: &Topology) -> FieldTable {
         .with("auto_delete", options.auto_delete)
         .with("internal", options.internal)
         .with("arguments", options.arguments.clone());
-    row = with_policy(row, topology.policies.of_exchange(exchange.name()));
+    row = with_policies(row, &topology.policies.of_exchange(exchange.name()));
     if let Some(delayed) = topology.messages_delayed(exchange.name()) {
         row = row.with("messages_delayed", delayed as i64);
     }

@@ -17,12 +17,14 @@ use super::purpose::Purpose;
 use super::vhost::Topology;
 use super::{Broker, QueueCell, Turn, Vhost};
 use crate::model::{
-    ExchangeFlags, ExchangeName, ExchangeOptions, QueueFlags, QueueId, QueueName, QueueOptions, RestoredRun,
-    Timestamp, VhostName,
+    ExchangeFlags, ExchangeName, ExchangeOptions, Policy, PolicyKind, QueueFlags, QueueId, QueueName,
+    QueueOptions, RestoredRun, Timestamp, VhostName,
 };
 use crate::queue::Queue;
 use crate::routing::Destination;
-use crate::store::{BindingEnd, CatalogContents, Change, ExchangeRow, QueueRow, QueueUse, RestoredQueue};
+use crate::store::{
+    BindingEnd, CatalogContents, Change, ExchangeRow, PolicyRow, QueueRow, QueueUse, RestoredQueue,
+};
 
 /// Something in the catalog that this version of the broker cannot declare.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -44,10 +46,10 @@ impl RestoreError {
 impl Broker {
     /// Declares what is in the catalog.
     pub(super) fn restore_topology(&self, contents: CatalogContents) -> Result<(), RestoreError> {
-        let CatalogContents { vhosts, exchanges, queues, bindings, .. } = contents;
+        let CatalogContents { vhosts, exchanges, queues, bindings, policies, .. } = contents;
         let names = vhosts.into_iter().map(|row| row.name);
         for name in names.chain(queues.iter().map(|row| row.vhost.clone())) {
-            self.add_vhost(name);
+            self.vhost_or_new(name);
         }
         let vhost = |name: &str| self.vhost(name).expect("every vhost of a queue was added");
         let mut delays: AHashMap<(VhostName, QueueName), QueueId> = AHashMap::new();
@@ -59,7 +61,7 @@ impl Broker {
         }
         let delays = RefCell::new(delays);
         for row in exchanges {
-            self.add_vhost(row.vhost.clone());
+            self.vhost_or_new(row.vhost.clone());
             vhost(&row.vhost)
                 .restore_exchange(row, |vhost, name| delays.borrow_mut().remove(&(vhost, name)))?;
         }
@@ -87,9 +89,35 @@ impl Broker {
                 topology.routing.bind(&row.source, &destination, row.routing_key.clone(), &row.arguments);
             bound.map_err(|error| RestoreError::of(what(), &vhost, error.text(vhost.name())))?;
         }
+        self.restore_policies(policies.into_iter().map(|row| (PolicyKind::User, row)))?;
         for vhost in self.vhosts() {
             vhost.publish_generation(&vhost.topology.read());
         }
+        Ok(())
+    }
+
+    fn restore_policies(
+        &self,
+        rows: impl Iterator<Item = (PolicyKind, PolicyRow)>,
+    ) -> Result<(), RestoreError> {
+        let mut of_vhosts: AHashMap<VhostName, Vec<Policy>> = AHashMap::new();
+        for (kind, PolicyRow { vhost, name, pattern, target, priority, definition }) in rows {
+            let policy = Policy::of_kind(kind, &name, &pattern, target, priority, &definition);
+            let policy = policy.map_err(|error| RestoreError {
+                what: format!("policy '{name}'"),
+                vhost: vhost.to_string(),
+                why: error.to_string(),
+            })?;
+            of_vhosts.entry(vhost).or_default().push(policy);
+        }
+        let mut turn = Turn::new();
+        turn.begin(self.now());
+        for (name, policies) in of_vhosts {
+            if let Some(vhost) = self.vhost(&name) {
+                vhost.restore_policies(policies, &mut turn);
+            }
+        }
+        turn.finish(self);
         Ok(())
     }
 

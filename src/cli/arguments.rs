@@ -3,7 +3,9 @@
 //! A value that reads as JSON has JSON's type; anything else is a text. So `5` is a number, `true` a boolean,
 //! `"5"` (with the quotes) and `five` are texts, `[1, 2]` is a list.
 
-use rialto_protocol::types::{FieldTable, FieldValue, ShortStr, TABLE_DEPTH_MAX};
+use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
+
+use crate::model::field_from_json;
 
 /// One `NAME=VALUE`.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,7 +24,7 @@ pub(super) fn parse_argument(text: &str) -> Result<Argument, String> {
     }
     let name = ShortStr::new(name).map_err(|error| format!("the name is too long: {error}"))?;
     let value = match serde_json::from_str(value) {
-        Ok(json) => field_value(json, 0)?,
+        Ok(json) => field_from_json(&json)?,
         Err(_) => FieldValue::text(value),
     };
     Ok(Argument { name, value })
@@ -42,56 +44,12 @@ pub(super) fn table(arguments: impl IntoIterator<Item = Argument>) -> FieldTable
     table
 }
 
-fn field_value(json: serde_json::Value, depth: usize) -> Result<FieldValue, String> {
-    if depth >= TABLE_DEPTH_MAX {
-        return Err(format!("lists and tables may be nested {TABLE_DEPTH_MAX} levels deep"));
-    }
-    Ok(match json {
-        serde_json::Value::Null => FieldValue::Void,
-        serde_json::Value::Bool(value) => FieldValue::Bool(value),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(n), _) => FieldValue::I64(n),
-            (None, Some(n)) => FieldValue::F64(n),
-            (None, None) => return Err(format!("{number} is out of range")),
-        },
-        serde_json::Value::String(text) => FieldValue::text(text),
-        serde_json::Value::Array(values) => {
-            let values = values.into_iter().map(|value| field_value(value, depth + 1));
-            FieldValue::Array(values.collect::<Result<_, _>>()?)
-        }
-        serde_json::Value::Object(entries) => {
-            let mut table = FieldTable::new();
-            for (name, value) in entries {
-                table.insert(parse_name(&name)?, field_value(value, depth + 1)?);
-            }
-            FieldValue::Table(table)
-        }
-    })
-}
-
-/// A field value as JSON, for `--json`. Bytes that are not UTF-8 are escaped (`\xff`).
-pub(super) fn json(value: &FieldValue) -> serde_json::Value {
-    match value {
-        FieldValue::Bool(value) => (*value).into(),
-        FieldValue::F32(n) => f64::from(*n).into(),
-        FieldValue::F64(n) => (*n).into(),
-        FieldValue::Timestamp(seconds) => (*seconds).into(),
-        FieldValue::Array(values) => values.iter().map(json).collect(),
-        FieldValue::Table(table) => json_table(table),
-        FieldValue::Void => serde_json::Value::Null,
-        FieldValue::LongStr(_) | FieldValue::Bytes(_) | FieldValue::Decimal(..) => value.to_string().into(),
-        integer => integer.as_int().into(),
-    }
-}
-
-/// A table as a JSON object.
-pub(super) fn json_table(table: &FieldTable) -> serde_json::Value {
-    table.iter().map(|(name, value)| (name.to_string(), json(value))).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use rialto_protocol::types::TABLE_DEPTH_MAX;
+
     use super::*;
+    use crate::model::json_from_field;
 
     fn value(text: &str) -> FieldValue {
         parse_argument(&format!("a={text}")).unwrap().value
@@ -129,6 +87,9 @@ mod tests {
     #[test]
     fn json_goes_out_as_it_came_in() {
         let argument = parse_argument("a={\"list\":[1,2.5,true,null],\"text\":\"x\"}").unwrap();
-        assert_eq!(json(&argument.value).to_string(), "{\"list\":[1,2.5,true,null],\"text\":\"x\"}");
+        assert_eq!(
+            json_from_field(&argument.value).to_string(),
+            "{\"list\":[1,2.5,true,null],\"text\":\"x\"}"
+        );
     }
 }

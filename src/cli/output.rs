@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, Write};
 
 use rialto_protocol::types::FieldTable;
 
-use super::arguments::json_table;
+use crate::model::json_from_table;
 
 /// What came of writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) fn written(result: io::Result<()>) -> io::Result<Written> {
 pub(super) fn json_lines(rows: &[FieldTable]) -> io::Result<Written> {
     let mut text = String::new();
     for row in rows {
-        text.push_str(&json_table(row).to_string());
+        text.push_str(&json_from_table(row).to_string());
         text.push('\n');
     }
     written(io::stdout().write_all(text.as_bytes()))

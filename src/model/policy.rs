@@ -1,8 +1,10 @@
 //! Policies: what an operator lays down for every queue or exchange whose name matches a pattern.
 //!
 //! As in RabbitMQ: of the policies that match a name, the one with the highest priority alone holds (of equal ones
-//! the first by name). Its keys are arguments without the `x-`. Where a queue was declared with the argument too, of
-//! two numbers the lower holds, of other values the queue's own.
+//! the first by name). Its keys are arguments without the `x-`. Operators may have policies of their own, chosen in the
+//! same way: what holds then is both together, of two numbers the lower, of other values the operator's
+//! ([`EffectivePolicy::of`]). Where a queue was declared with the argument too, of two numbers the lower holds, of other
+//! values the queue's own.
 //!
 //! Invariants: a policy that was made has a valid pattern and valid values; applying one cannot fail: what does not
 //! fit a queue is passed over. Not here: which policies a vhost has, and when they are applied (`broker`).
@@ -68,6 +70,28 @@ const IGNORED: [&str; 20] = [
     "stream-max-segment-size-bytes",
     "target-group-size",
 ];
+
+/// Keys that an operator policy may have: limits of queues, and what happens at them.
+const OPERATOR_KEYS: [&str; 8] = [
+    "delivery-limit",
+    "expires",
+    "max-in-memory-bytes",
+    "max-in-memory-length",
+    "max-length",
+    "max-length-bytes",
+    "message-ttl",
+    "overflow",
+];
+
+/// Whose policy it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum PolicyKind {
+    /// Of those who use the vhost.
+    #[default]
+    User,
+    /// Of those who run the broker: it limits what the other kind, and declares, may ask for.
+    Operator,
+}
 
 /// What a policy is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -157,6 +181,9 @@ pub enum PolicyError {
     /// A key that nobody knows.
     #[error("'{0}' is not a recognised policy setting")]
     Key(String),
+    /// A key that only policies of users have.
+    #[error("'{0}' is not a setting of operator policies; expected {keys}", keys = OPERATOR_KEYS.join(", "))]
+    NotForOperators(String),
     /// A value that its key cannot have.
     #[error("'{key}' has an invalid value: {problem}")]
     Value {
@@ -180,6 +207,7 @@ impl PolicyError {
 /// One policy.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    kind: PolicyKind,
     name: String,
     pattern: Regex,
     target: PolicyTarget,
@@ -188,11 +216,26 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Makes a policy. The definition's keys are RabbitMQ's; they are kept in the order of their names.
+    /// Makes a policy of users. The definition's keys are RabbitMQ's; they are kept in the order of their names.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn new(
+        name: &str,
+        pattern: &str,
+        target: PolicyTarget,
+        priority: i64,
+        definition: &FieldTable,
+    ) -> Result<Policy, PolicyError> {
+        Self::of_kind(PolicyKind::User, name, pattern, target, priority, definition)
+    }
+
+    /// Makes a policy of either kind: those of operators have fewer keys.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn of_kind(
+        kind: PolicyKind,
         name: &str,
         pattern: &str,
         target: PolicyTarget,
@@ -214,10 +257,15 @@ impl Policy {
         let mut entries: Vec<_> = definition.iter().collect();
         entries.sort_by_key(|(key, _)| *key);
         for (key, value) in &entries {
-            check(key, value)?;
+            check(kind, key, value)?;
         }
         let definition = entries.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect();
-        Ok(Policy { name: name.to_owned(), pattern, target, priority, definition })
+        Ok(Policy { kind, name: name.to_owned(), pattern, target, priority, definition })
+    }
+
+    /// Whose it is.
+    pub fn kind(&self) -> PolicyKind {
+        self.kind
     }
 
     /// Its name.
@@ -255,25 +303,52 @@ impl Policy {
         self.target.takes_exchanges() && self.pattern.is_match(name)
     }
 
+    /// Keys of the definition that are accepted and mean nothing here.
+    pub fn ignored_keys(&self) -> impl Iterator<Item = &str> {
+        self.definition.iter().map(|(key, _)| key.as_str()).filter(|key| IGNORED.contains(key))
+    }
+}
+
+/// What the policies that hold for a name lay down together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EffectivePolicy(FieldTable);
+
+impl EffectivePolicy {
+    /// Both together: of two numbers the lower, of other values the operator's. None: no policy holds.
+    pub fn of(policy: Option<&Policy>, operator: Option<&Policy>) -> Option<EffectivePolicy> {
+        let mut together = match (policy, operator) {
+            (None, None) => return None,
+            (Some(only), None) | (None, Some(only)) => return Some(EffectivePolicy(only.definition.clone())),
+            (Some(policy), Some(_)) => policy.definition.clone(),
+        };
+        for (key, value) in operator.iter().flat_map(|operator| operator.definition.iter()) {
+            let own_is_lower = together.get(key).is_some_and(|own| is_lower(own, value));
+            if !own_is_lower {
+                together.insert(key.clone(), value.clone());
+            }
+        }
+        Some(EffectivePolicy(together))
+    }
+
+    /// The keys and values.
+    pub fn table(&self) -> &FieldTable {
+        &self.0
+    }
+
     /// What holds for a queue that was declared with these options. They keep the arguments they were declared
     /// with: a later declare is compared with those.
     pub fn applied_to_queue(&self, declared: &QueueOptions) -> QueueOptions {
         let QueueOptions { durable, exclusive, auto_delete, .. } = *declared;
         let mut effective = declared.clone();
         let mut arguments = declared.arguments.clone();
-        for (key, value) in self.definition.iter().filter(|(key, _)| QUEUE_KEYS.contains(&key.as_str())) {
+        for (key, value) in self.0.iter().filter(|(key, _)| QUEUE_KEYS.contains(&key.as_str())) {
             let name = argument(key);
-            let value = match (arguments.get(&name), value.as_int()) {
-                (None, _) => value.clone(),
-                (Some(own), Some(limit)) => match own.as_int() {
-                    Some(own) if own > limit => value.clone(),
-                    _ => continue,
-                },
-                (Some(_), None) => continue,
-            };
+            if arguments.get(&name).is_some_and(|own| !is_lower(value, own)) {
+                continue;
+            }
             // Key by key: what does not fit this type of queue must not keep the rest from holding.
             let mut with = arguments.clone();
-            with.insert(name, value);
+            with.insert(name, value.clone());
             if let Ok(options) = QueueOptions::from_declare(durable, exclusive, auto_delete, &with) {
                 (effective, arguments) = (options, with);
             }
@@ -283,8 +358,16 @@ impl Policy {
 
     /// The alternate exchange that holds for an exchange that was declared with these options.
     pub fn alternate_for(&self, declared: &ExchangeOptions) -> Option<ExchangeName> {
-        let laid_down = || ExchangeName::new(self.definition.get(ALTERNATE)?.as_str()?).ok();
+        let laid_down = || ExchangeName::new(self.0.get(ALTERNATE)?.as_str()?).ok();
         declared.alternate.clone().or_else(laid_down)
+    }
+}
+
+/// Whether both are numbers and the first limits more. A negative one is no limit at all (`delivery-limit`).
+fn is_lower(one: &FieldValue, other: &FieldValue) -> bool {
+    match (one.as_int(), other.as_int()) {
+        (Some(one), Some(other)) => one >= 0 && (other < 0 || one < other),
+        _ => false,
     }
 }
 
@@ -294,7 +377,13 @@ fn argument(key: &str) -> ShortStr {
 }
 
 /// Values are valid as the arguments they stand for are: one rule for both.
-fn check(key: &str, value: &FieldValue) -> Result<(), PolicyError> {
+fn check(kind: PolicyKind, key: &str, value: &FieldValue) -> Result<(), PolicyError> {
+    if kind == PolicyKind::Operator && !OPERATOR_KEYS.contains(&key) {
+        return Err(match QUEUE_KEYS.contains(&key) || IGNORED.contains(&key) || key == ALTERNATE {
+            true => PolicyError::NotForOperators(key.to_owned()),
+            false => PolicyError::Key(key.to_owned()),
+        });
+    }
     let wrong = |problem: String| PolicyError::Value { key: key.to_owned(), problem };
     if key == ALTERNATE {
         let valid = value.as_str().is_some_and(|name| ExchangeName::new(name).is_ok());
@@ -322,8 +411,12 @@ fn check(key: &str, value: &FieldValue) -> Result<(), PolicyError> {
 mod tests {
     use super::*;
 
-    fn policy(definition: FieldTable) -> Policy {
-        Policy::new("p", ".*", PolicyTarget::All, 0, &definition).unwrap()
+    fn of_kind(kind: PolicyKind, definition: FieldTable) -> Result<Policy, PolicyError> {
+        Policy::of_kind(kind, "p", ".*", PolicyTarget::All, 0, &definition)
+    }
+
+    fn policy(definition: FieldTable) -> EffectivePolicy {
+        EffectivePolicy::of(Some(&of_kind(PolicyKind::User, definition).unwrap()), None).unwrap()
     }
 
     fn declared(arguments: &FieldTable) -> QueueOptions {
@@ -389,6 +482,62 @@ mod tests {
         let quorum = declared(&FieldTable::new().with("x-queue-type", "quorum"));
         let options = policy(FieldTable::new().with("delivery-limit", 50)).applied_to_queue(&quorum);
         assert_eq!(options.delivery_limit, Some(50));
+    }
+
+    #[test]
+    fn no_limit_is_higher_than_every_limit() {
+        let limit = |own: i32, policy: i32| {
+            let own = FieldTable::new().with("x-delivery-limit", own);
+            let definition = FieldTable::new().with("delivery-limit", policy);
+            self::policy(definition).applied_to_queue(&declared(&own)).delivery_limit
+        };
+        assert_eq!(
+            (limit(5, -1), limit(-1, 5), limit(-1, -1), limit(0, 5)),
+            (Some(5), Some(5), None, Some(0))
+        );
+    }
+
+    #[test]
+    fn an_operators_policy_limits_the_users() {
+        let user = FieldTable::new()
+            .with("message-ttl", 500)
+            .with("max-length", 50)
+            .with("delivery-limit", -1)
+            .with("overflow", "drop-head")
+            .with("dead-letter-exchange", "dlx");
+        let operator = FieldTable::new()
+            .with("message-ttl", 1000)
+            .with("max-length", 10)
+            .with("delivery-limit", 3)
+            .with("overflow", "reject-publish")
+            .with("expires", 9000);
+        let user = of_kind(PolicyKind::User, user).unwrap();
+        let operator = of_kind(PolicyKind::Operator, operator).unwrap();
+        let both = EffectivePolicy::of(Some(&user), Some(&operator)).unwrap();
+        let together = FieldTable::new()
+            .with("message-ttl", 500)
+            .with("max-length", 10)
+            .with("delivery-limit", 3)
+            .with("overflow", "reject-publish")
+            .with("dead-letter-exchange", "dlx")
+            .with("expires", 9000);
+        for (key, value) in together.iter() {
+            assert_eq!(both.table().get(key), Some(value), "{key}");
+        }
+        assert_eq!(both.table().len(), together.len());
+        assert_eq!(EffectivePolicy::of(None, Some(&operator)).unwrap().table(), operator.definition());
+        assert_eq!(EffectivePolicy::of(None, None), None);
+    }
+
+    #[test]
+    fn operators_have_limits_only() {
+        let refused = |definition| of_kind(PolicyKind::Operator, definition).unwrap_err().to_string();
+        let text = refused(FieldTable::new().with("dead-letter-exchange", "x"));
+        assert!(
+            text.starts_with("'dead-letter-exchange' is not a setting of operator policies; expected"),
+            "{text}"
+        );
+        assert_eq!(refused(FieldTable::new().with("nope", 1)), "'nope' is not a recognised policy setting");
     }
 
     #[test]

@@ -223,7 +223,7 @@ fn set_policies(settings: &Settings, broker: &Broker) {
     for policy in &settings.policies {
         let vhost = broker.vhost(&policy.vhost).expect("checked with the settings: it is in vhosts.names");
         let policy = policy.policy().expect("checked with the settings: it is valid");
-        vhost.set_policy(policy, &mut turn).expect("checked with the settings: they are not too many");
+        vhost.set_file_policy(policy, &mut turn).expect("checked with the settings: they are not too many");
     }
     turn.finish(broker);
 }
@@ -237,6 +237,7 @@ fn limits(settings: &Settings) -> Limits {
         low_water_percent: memory.low_water_percent.into(),
         outbox_bytes: memory.outbox.bytes(),
         consumer_window: memory.consumer_window.bytes(),
+        vhosts_max: Limits::default().vhosts_max,
         queues_max: topology.queues_per_vhost_max as usize,
         routing: RoutingLimits {
             exchanges_max: topology.exchanges_per_vhost_max as usize,

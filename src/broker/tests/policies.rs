@@ -3,7 +3,7 @@
 use rialto_protocol::types::{FieldTable, FieldValue, Properties};
 
 use super::*;
-use crate::model::{POLICIES_MAX, Policy, PolicyTarget};
+use crate::model::{POLICIES_MAX, Policy, PolicyKind, PolicyTarget};
 
 fn policy(name: &str, pattern: &str, priority: i64, definition: FieldTable) -> Policy {
     Policy::new(name, pattern, PolicyTarget::All, priority, &definition).unwrap()
@@ -21,9 +21,9 @@ impl World {
     }
 
     fn clear_policy(&mut self, name: &str) -> bool {
-        let cleared = self.vhost.clear_policy(name, &mut self.turn);
+        let cleared = self.vhost.clear_policy(PolicyKind::User, name, &mut self.turn);
         self.turn.finish(&self.broker);
-        cleared
+        cleared.unwrap()
     }
 }
 
@@ -59,7 +59,7 @@ fn only_the_one_with_the_highest_priority_holds() {
     let options = queue.effective_options();
     assert_eq!((options.max_length, options.message_ttl_ms), (Some(1), None));
     assert_eq!(
-        world.vhost.policies().iter().map(|policy| policy.name()).collect::<Vec<_>>(),
+        world.vhost.policies(PolicyKind::User).iter().map(|policy| policy.name()).collect::<Vec<_>>(),
         ["a", "b", "c"]
     );
     assert!(world.clear_policy("b") && !world.clear_policy("b"));
@@ -142,4 +142,43 @@ fn an_idle_queue_expires_when_a_policy_says_so() {
     assert!(world.vhost.queue("q", ME).is_ok());
     world.advance(1);
     assert_eq!(refused(world.vhost.queue("q", ME)).0, 404);
+}
+
+#[test]
+fn an_operators_policy_holds_beside_the_users_and_limits_it() {
+    let mut world = World::new();
+    let queue = world.queue("q");
+    let operator = |name: &str, definition| {
+        Policy::of_kind(PolicyKind::Operator, name, "q", PolicyTarget::Queues, 0, &definition).unwrap()
+    };
+    world.set_policy(policy("p", "q", 0, max_length(100).with("overflow", "reject-publish"))).unwrap();
+    world.set_policy(operator("cap", max_length(10).with("message-ttl", 1000))).unwrap();
+    let options = queue.effective_options();
+    assert_eq!((options.max_length, options.message_ttl_ms), (Some(10), Some(1000)));
+    assert_eq!(options.overflow, crate::model::OverflowRule::RejectPublish);
+    let holding = world.vhost.policies_of_queue(&queue);
+    assert_eq!((holding.policy.unwrap().name(), holding.operator.unwrap().name()), ("p", "cap"));
+    // Each kind has its own names.
+    world.set_policy(operator("p", max_length(5))).unwrap();
+    assert!(world.clear_policy("p"));
+    assert_eq!(queue.effective_options().max_length, Some(10));
+    assert!(world.vhost.policy(PolicyKind::Operator, "p").is_some());
+}
+
+#[test]
+fn policies_of_the_file_change_in_the_file_only() {
+    let mut world = World::new();
+    world.vhost.set_file_policy(policy("p", "q", 0, max_length(1)), &mut world.turn).unwrap();
+    let refused = refused(world.set_policy(policy("p", "q", 0, max_length(2))));
+    assert!(refused.1.contains("settings file"), "{}", refused.1);
+    assert!(world.vhost.clear_policy(PolicyKind::User, "p", &mut world.turn).is_err());
+}
+
+#[test]
+fn policies_set_together_are_set_all_or_none() {
+    let mut world = World::new();
+    world.vhost.set_file_policy(policy("file's", "q", 0, max_length(1)), &mut world.turn).unwrap();
+    let both = vec![policy("a", "q", 0, max_length(2)), policy("file's", "q", 0, max_length(2))];
+    assert!(world.vhost.set_policies(both, &mut world.turn).is_err());
+    assert!(world.vhost.policy(PolicyKind::User, "a").is_none());
 }

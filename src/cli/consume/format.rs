@@ -8,7 +8,7 @@ use rialto_client::{DeliveredMessage, Properties};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::cli::arguments::json_table;
+use crate::model::json_from_table;
 
 /// What a line shows of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn properties(from: &Properties) -> Map<String, Value> {
     let all = [
         ("content_type", text(&from.content_type)),
         ("content_encoding", text(&from.content_encoding)),
-        ("headers", from.headers.as_ref().map(json_table)),
+        ("headers", from.headers.as_ref().map(json_from_table)),
         ("delivery_mode", from.delivery_mode.map(Value::from)),
         ("priority", from.priority.map(Value::from)),
         ("correlation_id", text(&from.correlation_id)),
