@@ -4,6 +4,7 @@
 //! once, never a wait inside. Every operation takes a [`Turn`], which its driver finishes when nothing is
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
+mod alarms;
 mod cells;
 mod channel_info;
 mod commit;
@@ -42,6 +43,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use alarms::{Alarm, FullQueue};
 pub use channel_info::{ChannelInfo, ChannelList, ChannelMode};
 pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};
@@ -68,6 +70,7 @@ use crate::model::{
     Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
 };
 use crate::store::{Catalog, CatalogContents, Log, MemoryLog};
+use alarms::FullQueues;
 use commit::Commits;
 use connections::Connections;
 use pressure::Pressure;
@@ -102,6 +105,8 @@ struct Core {
     pressure: Pressure,
     /// Queues with publishers that wait.
     congested: Mutex<Vec<Weak<QueueCell>>>,
+    /// Those of them that are full.
+    full_queues: FullQueues,
     pressure_began: Notify,
     timers: Timers,
     counters: Counters,
@@ -185,6 +190,7 @@ impl Builder {
             limits: self.limits,
             gauge,
             congested: Mutex::default(),
+            full_queues: FullQueues::default(),
             pressure_began: Notify::new(),
             timers: Timers::default(),
             counters: Counters::default(),
@@ -329,6 +335,9 @@ impl Broker {
     /// True while some are still held back.
     pub fn review_pressure(&self, turn: &mut Turn) -> bool {
         turn.begin(self.now());
+        self.tell_full_queues(turn.now);
+        // Whoever waits for an alarm is in a queue below; what changes is told here.
+        self.0.core.pressure.alarm();
         let queues = std::mem::take(&mut *self.0.core.congested.lock());
         let still: Vec<_> = queues
             .into_iter()

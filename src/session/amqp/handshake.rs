@@ -17,7 +17,7 @@ use rialto_protocol::types::{FieldTable, FieldValue};
 use super::fault::Fault;
 use super::open::Open;
 use super::{AmqpSession, State};
-use crate::access::{LoginError, Origin, Protocol, Step as LoginStep};
+use crate::access::{LoginError, Protocol, Step as LoginStep};
 use crate::broker::{ChannelList, ConnectionInfo};
 use crate::model::VhostName;
 use crate::session::route_cache::RouteCache;
@@ -109,7 +109,7 @@ impl AmqpSession {
 
     fn log_in(&mut self, start_ok: ConnectionStartOk) -> Result<(), Fault> {
         let method = MethodId::CONNECTION_START_OK;
-        let origin = Origin::plain(self.link.peer(), Protocol::Amqp);
+        let origin = self.link.origin(Protocol::Amqp);
         let capabilities = Capabilities::read(&start_ok.client_properties);
         let login = self.broker.access().begin(&start_ok.mechanism, &origin, self.turn.0.now);
         let user = match login.map(|login| login.respond(&start_ok.response).run_in_place()) {

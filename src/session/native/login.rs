@@ -10,7 +10,7 @@ use rialto_protocol::native::{Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
 use rialto_protocol::types::{FieldTable, FieldValue};
 
 use super::{Fault, NativeSession, Open, State, connection_fault, unexpected};
-use crate::access::{LoginError, Origin, Protocol, Step};
+use crate::access::{LoginError, Protocol, Step};
 use crate::broker::{BrokerError, ChannelList, ConnectionInfo, PublishBatch};
 use crate::model::VhostName;
 use crate::routing::Routed;
@@ -40,7 +40,7 @@ impl NativeSession {
     }
 
     fn log_in(&mut self, place: Place, login: Login) -> Result<(), Fault> {
-        let origin = Origin::plain(self.link.peer(), Protocol::Native);
+        let origin = self.link.origin(Protocol::Native);
         let begun = self.broker.access().begin(&login.mechanism, &origin, self.turn.0.now);
         let user = match begun.map(|begun| begun.respond(&login.response).run_in_place()) {
             Ok(Step::Done(principal)) => principal.name().to_owned(),
