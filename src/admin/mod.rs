@@ -29,6 +29,7 @@ pub use serve::{Peer, bind, serve};
 
 use crate::broker::Broker;
 use crate::config::Settings;
+use crate::tls::Acceptor;
 use jobs::Jobs;
 use stats::Stats;
 
@@ -39,6 +40,8 @@ pub struct AdminState {
     pub broker: Broker,
     /// What it was started with.
     pub settings: Arc<Settings>,
+    /// Its certificates, if it has any.
+    pub tls: Option<Arc<Acceptor>>,
     /// Figures over time.
     pub stats: Arc<Stats>,
     /// What goes on in the background.
@@ -51,12 +54,18 @@ impl AdminState {
     /// For a broker that listens there.
     pub fn new(broker: Broker, settings: Arc<Settings>, listeners: Vec<Listener>) -> Self {
         AdminState {
+            tls: None,
             stats: Arc::new(Stats::new(broker.clone())),
             jobs: Arc::new(Jobs::default()),
             node: Arc::new(Node::new(listeners)),
             broker,
             settings,
         }
+    }
+
+    /// For one that has certificates.
+    pub fn with_tls(self, tls: Option<Arc<Acceptor>>) -> Self {
+        AdminState { tls, ..self }
     }
 
     /// Runs work that takes longer than a moment where it holds up no connection: lists of everything, above all.

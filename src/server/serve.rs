@@ -118,7 +118,7 @@ async fn serve_broker(
     stop: CancellationToken,
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
-    let options = ServerOptions { tls, ..options(settings) };
+    let options = ServerOptions { tls: tls.clone(), ..options(settings) };
     let mut server = Server::bind(broker.clone(), messages, options).await?;
     if settings.tls.is_on() {
         server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
@@ -139,7 +139,7 @@ async fn serve_broker(
     ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
-    let state = AdminState::new(broker, Arc::new(settings.clone()), listeners);
+    let state = AdminState::new(broker, Arc::new(settings.clone()), listeners).with_tls(tls);
     let admin = tokio::spawn(admin::serve(state, http, stop.clone()));
     stop.cancelled().await;
     stopping.cancel();
