@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::storage::{self, Storage};
 use super::{Server, ServerOptions};
-use crate::access::{Access, AccessOptions, Credentials, Tags, User};
+use crate::access::{Access, AccessOptions, Credentials, HashCost, Permission, Tags, ThrottleLimits, User};
 use crate::admin::{self, AdminState, Listener};
 use crate::broker::{Broker, Limits, RestoreError, Turn};
-use crate::config::{ListenAddress, Settings};
+use crate::config::{ListenAddress, MetricsSettings, PermissionSettings, Settings};
 use crate::model::VhostName;
 use crate::queue::QueueLimits;
 use crate::routing::RoutingLimits;
@@ -64,6 +64,8 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
     /// The HTTP API.
     pub management: Vec<SocketAddr>,
+    /// Scrapes.
+    pub metrics: Vec<SocketAddr>,
 }
 
 /// Serves until `stop` is cancelled. `ready` is told the addresses once connections are accepted.
@@ -109,6 +111,23 @@ async fn resolve(listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError
     Ok(addresses)
 }
 
+/// The sockets for scrapes. A second broker on a machine, which nobody has told of another port, goes without.
+async fn bind_metrics(settings: &Settings) -> Result<Vec<TcpListener>, ServeError> {
+    let listen = &settings.metrics.listen;
+    match admin::bind(&resolve(listen).await?).await {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse && *listen == MetricsSettings::default().listen =>
+        {
+            tracing::warn!(
+                %error,
+                "scrapes are answered at the HTTP API only: something else has their port; set metrics.listen"
+            );
+            Ok(Vec::new())
+        }
+        bound => Ok(bound?),
+    }
+}
+
 async fn serve_broker(
     settings: &Settings,
     broker: Broker,
@@ -124,10 +143,12 @@ async fn serve_broker(
         server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
     }
     let http = admin::bind(management).await?;
+    let scrapes = bind_metrics(settings).await?;
     let addresses = Addresses {
         messages: server.addresses()?,
         tls: server.tls_addresses()?,
         management: http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+        metrics: scrapes.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
     };
     let listeners = addresses
         .messages
@@ -135,17 +156,30 @@ async fn serve_broker(
         .map(|address| Listener { protocol: "amqp", address: *address })
         .chain(addresses.tls.iter().map(|address| Listener { protocol: "amqp/ssl", address: *address }))
         .chain(addresses.management.iter().map(|address| Listener { protocol: "http", address: *address }))
+        .chain(
+            addresses
+                .metrics
+                .iter()
+                .map(|address| Listener { protocol: "http/prometheus", address: *address }),
+        )
         .collect();
     ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
     let state = AdminState::new(broker, Arc::new(settings.clone()), listeners).with_tls(tls);
+    let sampling = (!http.is_empty())
+        .then(|| tokio::spawn(state.stats.clone().run(settings.metrics.sample_interval, stop.clone())));
+    let metrics = tokio::spawn(admin::serve_metrics(state.clone(), scrapes, stop.clone()));
     let admin = tokio::spawn(admin::serve(state, http, stop.clone()));
     stop.cancelled().await;
     stopping.cancel();
     let ended = run.await;
     // It ends with `stop`, and after its requests.
     let _ = admin.await;
+    let _ = metrics.await;
+    if let Some(sampling) = sampling {
+        let _ = sampling.await;
+    }
     match ended {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => Err(ServeError::CutOff),
@@ -174,11 +208,35 @@ fn broker(settings: &Settings) -> Result<(Broker, Option<Storage>), ServeError> 
 
 /// Who may do what, as far as the file says.
 fn access(settings: &Settings) -> Arc<Access> {
-    let guest_loopback_only = settings.auth.guest_loopback_only;
-    let access = Access::new(AccessOptions { guest_loopback_only, ..AccessOptions::default() });
-    for (name, user) in &settings.auth.users {
+    let auth = &settings.auth;
+    let access = Access::new(AccessOptions {
+        guest_loopback_only: auth.guest_loopback_only,
+        users_max: auth.users_max as usize,
+        cost: HashCost {
+            memory_kib: auth.hash_memory.as_u32() >> 10,
+            passes: auth.hash_passes,
+            scram_rounds: auth.scram_rounds,
+        },
+        throttle: ThrottleLimits {
+            free_failures: auth.failures_free,
+            delay_min: auth.failure_delay_min,
+            delay_max: auth.failure_delay_max,
+            forget_after: auth.failure_memory,
+            entries_max: auth.failures_remembered_max as usize,
+        },
+        hashes_at_once: auth.hashes_at_once as usize,
+        pending_logins_max: auth.pending_logins_max as usize,
+    });
+    for (name, user) in &auth.users {
+        let permission = |(vhost, rights): (&String, &PermissionSettings)| {
+            let vhost = VhostName::new(vhost).expect("checked with the settings: it is in vhosts.names");
+            let PermissionSettings { configure, write, read } = rights;
+            Permission::new(name, vhost, configure, write, read)
+                .expect("checked with the settings: they are patterns")
+        };
+        let permissions = user.permissions.as_ref().map(|all| all.iter().map(permission).collect());
         let credentials = Credentials::plain(user.password.reveal());
-        access.put_file_user(User::new(name, credentials, Tags::administrator()), None);
+        access.put_file_user(User::new(name, credentials, Tags::from_names(&user.tags)), permissions);
     }
     access
 }
@@ -203,7 +261,7 @@ fn limits(settings: &Settings) -> Limits {
         low_water_percent: memory.low_water_percent.into(),
         outbox_bytes: memory.outbox.bytes(),
         consumer_window: memory.consumer_window.bytes(),
-        vhosts_max: Limits::default().vhosts_max,
+        vhosts_max: topology.vhosts_max as usize,
         queues_max: topology.queues_per_vhost_max as usize,
         routing: RoutingLimits {
             exchanges_max: topology.exchanges_per_vhost_max as usize,

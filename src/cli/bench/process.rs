@@ -45,7 +45,11 @@ impl Process {
         variables: &[(&str, &str)],
     ) -> BenchResult<Process> {
         let mut command = command(program)?;
-        command.args(arguments).env("RIALTO_MANAGEMENT__LISTEN", "none").envs(variables.iter().copied());
+        command
+            .args(arguments)
+            .env("RIALTO_MANAGEMENT__LISTEN", "none")
+            .env("RIALTO_METRICS__LISTEN", "none")
+            .envs(variables.iter().copied());
         Process::spawn(command, START_TIMEOUT)
     }
 

@@ -37,7 +37,7 @@ class Broker:
         tls = {"RIALTO_TLS__CERT": "certs/server.pem", "RIALTO_TLS__KEY": "certs/server.key", "RIALTO_TLS__LISTEN": "none"}
         self.process = subprocess.Popen(
             [program, "serve", "--listen", "127.0.0.1:0", *store], cwd=self.folder.name, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none", **tls},
+            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none", "RIALTO_METRICS__LISTEN": "none", **tls},
         )
         self.log = []
         self.url = self.tls_url = None
