@@ -50,13 +50,14 @@ impl Link {
         self.tls.as_ref()
     }
 
-    /// Where a login over it comes from: by a certificate, if its client has shown a good one.
+    /// Where a login by this protocol comes from.
     pub fn origin(&self, protocol: Protocol) -> Origin {
-        let peer = self.tls.as_ref().and_then(|tls| tls.peer.as_ref());
+        let certificate = self.tls.as_ref().and_then(|tls| tls.peer.as_ref());
         Origin {
-            certificate_name: peer.and_then(|peer| peer.login_name.clone()),
+            address: self.peer,
+            protocol,
+            certificate_name: certificate.and_then(|certificate| certificate.login_name.clone()),
             is_tls: self.tls.is_some(),
-            ..Origin::plain(self.peer, protocol)
         }
     }
 
