@@ -36,9 +36,10 @@ pub use routes::{document, router};
 pub use serve::{Peer, bind, serve, serve_metrics};
 
 use crate::access::{Origin, Protocol};
-use crate::broker::{Broker, Commit, Outbox};
+use crate::broker::{Alarm, Broker, Commit, Outbox};
 use crate::config::Settings;
 use crate::model::ConnectionId;
+use crate::tls::Acceptor;
 use jobs::Jobs;
 use stats::Stats;
 
@@ -49,6 +50,8 @@ pub struct AdminState {
     pub broker: Broker,
     /// What it was started with.
     pub settings: Arc<Settings>,
+    /// Its certificates, if it has any.
+    pub tls: Option<Arc<Acceptor>>,
     /// Figures over time.
     pub stats: Arc<Stats>,
     /// What goes on in the background.
@@ -63,6 +66,7 @@ impl AdminState {
     /// For a broker that listens there.
     pub fn new(broker: Broker, settings: Arc<Settings>, listeners: Vec<Listener>) -> Self {
         AdminState {
+            tls: None,
             stats: Arc::new(Stats::new(broker.clone())),
             jobs: Arc::new(Jobs::new(settings.management.jobs_max as usize)),
             node: Arc::new(Node::new(listeners)),
@@ -72,13 +76,14 @@ impl AdminState {
         }
     }
 
+    /// For one that has certificates.
+    pub fn with_tls(self, tls: Option<Arc<Acceptor>>) -> Self {
+        AdminState { tls, ..self }
+    }
+
     /// The alarms that hold publishers back: `memory`, `disk`.
     pub(super) fn alarms(&self) -> Vec<&'static str> {
-        let mut alarms = Vec::new();
-        if self.broker.memory_exhausted() {
-            alarms.push("memory");
-        }
-        alarms
+        self.broker.alarms().iter().map(Alarm::resource).collect()
     }
 
     /// The SASL mechanisms that clients may log in by.

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
-use super::{Broker, Core, Hold, Outbox, QueueCell};
+use super::{Broker, Core, Outbox, QueueCell};
 use crate::model::{QueueId, StoredRun};
 use crate::store::{LogError, Part, Position, Role};
 
@@ -117,7 +117,7 @@ impl Core {
     }
 
     /// Why the disk takes nothing more for now.
-    fn disk_full(&self) -> Option<String> {
+    pub(super) fn disk_full(&self) -> Option<String> {
         self.log.full().or_else(|| self.catalog.as_ref().and_then(|catalog| catalog.full()))
     }
 
@@ -135,7 +135,15 @@ impl Core {
             let _ = self.commits.stopped.set(why);
         }
         self.tell_journal();
-        self.commits.disk_full.store(self.disk_full().is_some(), Ordering::Relaxed);
+        let full = self.disk_full();
+        if self.commits.disk_full.swap(full.is_some(), Ordering::Relaxed) != full.is_some() {
+            match full {
+                Some(why) => {
+                    tracing::warn!("disk alarm: publishers to durable queues wait, consumers go on; {why}")
+                }
+                None => tracing::info!("the disk alarm has lifted: publishers go on"),
+            }
+        }
         let stopped = self.commits.stopped.get().is_some();
         let mut waiting = self.commits.waiting.lock();
         let due: Vec<_> =
@@ -146,16 +154,6 @@ impl Core {
 }
 
 impl Broker {
-    /// What to tell a publisher who is held back for these reasons. None: nothing, it goes on in a moment.
-    pub fn hold_text(&self, holds: impl Iterator<Item = Hold>) -> Option<String> {
-        match holds.max()? {
-            Hold::Paced => None,
-            Hold::Full => Some("a queue published to is full for now".to_owned()),
-            // It may have got room in this moment.
-            Hold::Disk => Some(self.0.core.disk_full().unwrap_or_else(|| "the disk was full".to_owned())),
-        }
-    }
-
     /// Whether all of it is safe.
     pub fn is_committed(&self, commit: &Commit) -> bool {
         self.0.core.is_committed(commit)

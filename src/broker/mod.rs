@@ -5,6 +5,7 @@
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
 mod browsing;
+mod alarms;
 mod cells;
 mod channel_info;
 mod commit;
@@ -52,6 +53,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 pub use browsing::{BrowsePage, HeldBy, Holder, UnackedPage};
+pub use alarms::{Alarm, FullQueue};
 pub use channel_info::{ChannelInfo, ChannelList, ChannelMessages, ChannelMode};
 pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};
@@ -86,6 +88,7 @@ use crate::model::{
 };
 use crate::store::journal::JournalStats;
 use crate::store::{Catalog, CatalogContents, Log, MemoryLog, Position};
+use alarms::FullQueues;
 use commit::Commits;
 use connections::Connections;
 use parameters::Parameters;
@@ -124,6 +127,8 @@ struct Core {
     pressure: Pressure,
     /// Queues with publishers that wait.
     congested: Mutex<Vec<Weak<QueueCell>>>,
+    /// Those of them that are full.
+    full_queues: FullQueues,
     pressure_began: Notify,
     timers: Timers,
     counters: Counters,
@@ -223,6 +228,7 @@ impl Builder {
             parameters: RwLock::default(),
             gauge,
             congested: Mutex::default(),
+            full_queues: FullQueues::default(),
             pressure_began: Notify::new(),
             timers: Timers::default(),
             counters: Counters::default(),
@@ -385,6 +391,9 @@ impl Broker {
     /// True while some are still held back.
     pub fn review_pressure(&self, turn: &mut Turn) -> bool {
         turn.begin(self.now());
+        self.tell_full_queues(turn.now);
+        // Whoever waits for an alarm is in a queue below; what changes is told here.
+        self.0.core.pressure.alarm();
         let queues = std::mem::take(&mut *self.0.core.congested.lock());
         let still: Vec<_> = queues
             .into_iter()

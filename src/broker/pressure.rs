@@ -9,9 +9,9 @@
 //!
 //! A message weighs its bytes, once, and [`MESSAGE_OVERHEAD`] in each queue: a million empty ones are not nothing.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use super::Limits;
+use super::{Alarm, Limits};
 use crate::model::MemoryGauge;
 use crate::queue::MESSAGE_OVERHEAD;
 
@@ -28,8 +28,10 @@ const PACED_QUEUE: u64 = 512 << 10;
 pub enum Hold {
     /// The queue's consumers cannot be written to any faster. Lasts a moment.
     Paced,
-    /// The queue, or the broker, is full.
+    /// The queue is full, or holds more than its share while memory is short.
     Full,
+    /// The broker is full: everybody waits.
+    Memory,
     /// The disk is full, or nearly so, and the queue is durable.
     Disk,
 }
@@ -44,6 +46,8 @@ pub(super) struct Pressure {
     budget: u64,
     queue_budget: u64,
     low_water_percent: u64,
+    /// The memory alarm, as it was when it was last looked at.
+    alarmed: AtomicBool,
 }
 
 impl Pressure {
@@ -55,13 +59,41 @@ impl Pressure {
             budget: limits.memory_budget,
             queue_budget: limits.queue_budget,
             low_water_percent: limits.low_water_percent,
+            alarmed: AtomicBool::new(false),
         }
+    }
+
+    /// The memory alarm, if there is one. The log hears of it when it begins and when it lifts.
+    pub(super) fn alarm(&self) -> Option<Alarm> {
+        let used = self.total();
+        let was = self.alarmed.load(Ordering::Relaxed);
+        // Between the two it is as it was.
+        let is = used > self.alarm_at() || (was && used > self.lifts_at());
+        let alarm = Alarm::Memory { used, lifts_at: self.lifts_at(), budget: self.budget };
+        if self.alarmed.swap(is, Ordering::Relaxed) != is {
+            match is {
+                true => tracing::warn!("memory alarm: publishers wait, consumers go on; {alarm}"),
+                false => tracing::info!("the memory alarm has lifted: publishers go on"),
+            }
+        }
+        is.then_some(alarm)
+    }
+
+    fn alarm_at(&self) -> u64 {
+        self.budget + self.budget / 4
+    }
+
+    fn lifts_at(&self) -> u64 {
+        self.budget + self.budget / 8
     }
 
     /// Whether publishers to a queue that holds `bytes` must wait; `limited` by its consumers' connections.
     pub(super) fn hold(&self, bytes: u64, limited: bool) -> Option<Hold> {
         let total = self.total();
-        if bytes > self.queue_limit(total) || total > self.budget + self.budget / 4 {
+        if total > self.alarm_at() {
+            return Some(Hold::Memory);
+        }
+        if bytes > self.queue_limit(total) {
             return Some(Hold::Full);
         }
         (limited && bytes > PACED_QUEUE).then_some(Hold::Paced)
@@ -72,10 +104,10 @@ impl Pressure {
         match hold {
             Hold::Disk => false,
             Hold::Paced => !limited || bytes <= PACED_QUEUE / 2,
-            Hold::Full => {
+            Hold::Full | Hold::Memory => {
                 let total = self.total();
                 let low = self.queue_limit(total) / 100 * self.low_water_percent;
-                bytes <= low && total <= self.budget + self.budget / 8
+                bytes <= low && total <= self.lifts_at()
             }
         }
     }
@@ -153,7 +185,7 @@ mod tests {
     fn messages_weigh_even_if_they_are_empty() {
         let pressure = pressure(&MemoryGauge::new());
         pressure.count(0, (126 << 20) / MESSAGE_OVERHEAD);
-        assert_eq!(pressure.hold(0, false), Some(Hold::Full));
+        assert_eq!(pressure.hold(0, false), Some(Hold::Memory));
         pressure.count((126 << 20) / MESSAGE_OVERHEAD, 1);
         assert_eq!(pressure.hold(0, false), None);
     }
@@ -173,8 +205,23 @@ mod tests {
         let gauge = MemoryGauge::new();
         let pressure = pressure(&gauge);
         let _charge = gauge.charge(126 << 20);
-        assert_eq!(pressure.hold(0, false), Some(Hold::Full));
-        assert!(!pressure.lifts(Hold::Full, 0, false));
+        assert_eq!(pressure.hold(0, false), Some(Hold::Memory));
+        assert!(!pressure.lifts(Hold::Memory, 0, false));
+    }
+
+    #[test]
+    fn the_memory_alarm_stays_until_there_is_some_room_and_lifts_by_itself() {
+        let gauge = MemoryGauge::new();
+        let pressure = pressure(&gauge);
+        let most = gauge.charge(120 << 20);
+        assert_eq!(pressure.alarm(), None);
+        let rest = gauge.charge(6 << 20);
+        let told = pressure.alarm().expect("126 of 125 MiB").to_string();
+        assert!(told.starts_with("low on memory") && told.contains("126.0 MiB"), "{told}");
+        drop(rest);
+        assert!(pressure.alarm().is_some(), "120 MiB are more than 112.5");
+        drop(most);
+        assert_eq!(pressure.alarm(), None);
     }
 
     #[test]

@@ -137,7 +137,7 @@ async fn serve_broker(
     stop: CancellationToken,
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
-    let options = ServerOptions { tls, ..options(settings) };
+    let options = ServerOptions { tls: tls.clone(), ..options(settings) };
     let mut server = Server::bind(broker.clone(), messages, options).await?;
     if settings.tls.is_on() {
         server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
@@ -166,7 +166,7 @@ async fn serve_broker(
     ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
-    let state = AdminState::new(broker, Arc::new(settings.clone()), listeners);
+    let state = AdminState::new(broker, Arc::new(settings.clone()), listeners).with_tls(tls);
     let sampling = (!http.is_empty())
         .then(|| tokio::spawn(state.stats.clone().run(settings.metrics.sample_interval, stop.clone())));
     let metrics = tokio::spawn(admin::serve_metrics(state.clone(), scrapes, stop.clone()));

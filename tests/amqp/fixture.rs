@@ -31,10 +31,15 @@ impl Fixture {
 
     /// Rialto with other options, whatever `RIALTO_AMQP` says.
     pub(crate) fn ours(options: impl FnOnce(&mut SessionOptions)) -> Fixture {
+        Self::limited(Limits::default(), options)
+    }
+
+    /// Rialto with other limits and options.
+    pub(crate) fn limited(limits: Limits, options: impl FnOnce(&mut SessionOptions)) -> Fixture {
         let mut session = SessionOptions::default();
         options(&mut session);
         let runtime = Runtime::new().expect("a runtime");
-        let broker = Broker::in_memory().limits(Limits::default()).build();
+        let broker = Broker::in_memory().limits(limits).build();
         let options = ServerOptions { session: Arc::new(session), ..ServerOptions::default() };
         let embedded = runtime.block_on(Embedded::start_with(broker, options)).expect("a free port");
         Fixture { address: embedded.address(), ours: Some((embedded, runtime)) }
@@ -47,6 +52,12 @@ impl Fixture {
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Our own broker.
+    pub(crate) fn broker(&self) -> &Broker {
+        let (embedded, _) = self.ours.as_ref().expect("only our own broker can be looked into");
+        embedded.broker()
     }
 
     pub(crate) fn is_ours(&self) -> bool {

@@ -6,6 +6,7 @@
 
 #[path = "../support/amqp/mod.rs"]
 mod amqp;
+mod blocked;
 mod contents;
 mod fixture;
 mod frames;

@@ -1,9 +1,9 @@
 //! Who is slow waits alone: consumers that do not read, publishers to queues that are full.
 
 use bytes::Bytes;
-use rialto::broker::Limits;
+use rialto::broker::{Alarm, Limits};
 use rialto::server::ServerOptions;
-use rialto_client::{Client, Event, Message};
+use rialto_client::{Client, Consumer, Event, Events, Message};
 use rialto_protocol::native::{Command, Consume};
 
 use crate::support::peer::{Peer, consumer};
@@ -177,4 +177,97 @@ async fn publishing_without_credit_is_an_error_that_says_so() {
     let closing = greedy.await;
     assert_eq!(closing.code, 530);
     assert!(closing.text.contains("publish credit"), "{}", closing.text);
+}
+
+/// Waits until the client hears that it is held back, and says why.
+async fn blocked(events: &mut Events) -> String {
+    let blocked = async {
+        loop {
+            if let Some(Event::Blocked { reason }) = events.next().await {
+                return reason.to_string();
+            }
+        }
+    };
+    soon("being held back", blocked).await
+}
+
+#[tokio::test]
+async fn a_full_queue_is_named_and_no_other_publisher_hears_of_it() {
+    let broker = start_with(small(), ServerOptions::default()).await;
+    let (filling, flowing) = (connect(&broker).await, connect(&broker).await);
+    filling.queue("full").declare().await.unwrap();
+    flowing.queue("flowing").declare().await.unwrap();
+    let (mut events, mut others) = (filling.events(), flowing.events());
+    let publishing = publish_many(&filling, "full", 1000, 8 * KIB);
+    let reason = blocked(&mut events).await;
+    assert!(reason.starts_with("queue 'full' in vhost '/' is full"), "{reason}");
+    let listed: Vec<_> =
+        broker.broker().full_queues().into_iter().map(|queue| queue.name.to_string()).collect();
+    assert_eq!(listed, ["full"]);
+    assert_eq!(broker.broker().alarms(), [], "one full queue is no alarm");
+
+    // Many times what a queue may hold flows through another meanwhile.
+    let mut consumer = flowing.consume("flowing").start().await.unwrap();
+    for _ in 0..20 {
+        soon("the other publisher", publish_many(&flowing, "flowing", 100, 8 * KIB)).await.unwrap();
+        take_bodies_of(&mut consumer, 100).await;
+    }
+    assert!(!publishing.is_finished());
+    assert!(at_hand(others.next()).await.is_none(), "the other publisher is told nothing");
+
+    filling.queue("full").purge().await.unwrap();
+    soon("the release", async { while !matches!(events.next().await, Some(Event::Unblocked)) {} }).await;
+    let mut drain = flowing.consume("full").auto_ack().start().await.unwrap();
+    until_finished(&mut drain, publishing).await;
+    until("nothing to be full", || broker.broker().full_queues().is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_memory_alarm_holds_publishers_up_and_lifts_when_consumers_have_taken_enough() {
+    let limits = Limits { memory_budget: 2 * MIB, queue_budget: 2 * MIB, ..Limits::default() };
+    let broker = start_with(limits, ServerOptions::default()).await;
+    let client = connect(&broker).await;
+    // Three light queues, none of them over its share.
+    let queues = ["one", "two", "three"];
+    for queue in queues {
+        client.queue(queue).declare().await.unwrap();
+        soon("the publisher", publish_many(&client, queue, 100, 9 * KIB)).await.unwrap();
+    }
+    client.queue("small").declare().await.unwrap();
+    let mut events = client.events();
+    let publisher = connect(&broker).await;
+    let mut heard = publisher.events();
+    let small = publish_many(&publisher, "small", 1, 10);
+    let reason = blocked(&mut heard).await;
+    assert!(reason.starts_with("low on memory: messages hold "), "{reason}");
+    let resources: Vec<_> = broker.broker().alarms().iter().map(Alarm::resource).collect();
+    assert_eq!(resources, ["memory"]);
+    // What had been sent before is confirmed: it was taken, and who sent it waits before the next.
+    soon("a message that was taken", small).await.unwrap();
+
+    // Consumers go on, and acknowledge.
+    for queue in queues {
+        let mut consumer = client.consume(queue).start().await.unwrap();
+        take_bodies_of(&mut consumer, 100).await;
+    }
+    soon("the release", async { while !matches!(heard.next().await, Some(Event::Unblocked)) {} }).await;
+    assert_eq!(broker.broker().alarms(), []);
+    drop(at_hand(events.next()).await);
+}
+
+/// Takes and acknowledges messages whose bodies are no text.
+async fn take_bodies_of(consumer: &mut Consumer, count: usize) {
+    for _ in 0..count {
+        next(consumer).await.ack().expect("the connection lives");
+    }
+}
+
+/// Consumes for as long as somebody publishes.
+async fn until_finished(consumer: &mut Consumer, mut publishing: tokio::task::JoinHandle<()>) {
+    loop {
+        tokio::select! {
+            done = soon("the publisher", &mut publishing) => return done.unwrap(),
+            delivery = consumer.next() => drop(delivery.expect("the consumer goes on").unwrap()),
+        }
+    }
 }

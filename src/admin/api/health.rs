@@ -1,5 +1,7 @@
 //! Health checks, for load balancers and for what watches over containers: 200 while all is well, 503 and why when not.
 
+use std::time::{Duration, SystemTime};
+
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -146,14 +148,34 @@ async fn protocol_listener(
 )]
 async fn certificate_expiration(
     _caller: Caller,
-    Path((_within, unit)): Path<(u32, String)>,
+    State(state): State<AdminState>,
+    Path((within, unit)): Path<(u32, String)>,
 ) -> Result<Response, ApiError> {
-    match unit.as_str() {
-        "day" | "days" | "week" | "weeks" | "month" | "months" | "year" | "years" => Ok(well(json!({}))),
+    let days: u64 = match unit.as_str() {
+        "day" | "days" => 1,
+        "week" | "weeks" => 7,
+        "month" | "months" => 30,
+        "year" | "years" => 365,
         other => {
             let reason = format!("{other:?} is no unit of time; days, weeks, months and years are");
-            Err(ApiError::bad_request(reason))
+            return Err(ApiError::bad_request(reason));
         }
+    };
+    // 4 billion years at most: no overflow.
+    let by = SystemTime::now() + Duration::from_secs(u64::from(within) * days * 24 * 60 * 60);
+    let certificates = state.tls.as_ref().map(|tls| tls.certificates()).unwrap_or_default();
+    let ending: Vec<_> = certificates
+        .iter()
+        .filter(|certificate| certificate.not_after <= by)
+        .map(|certificate| {
+            let path = certificate.path.display().to_string();
+            let ends = humantime::format_rfc3339_seconds(certificate.not_after).to_string();
+            json!({"node": state.node.name(), "certfile": path, "names": certificate.names, "certfile_expires_on": [ends]})
+        })
+        .collect();
+    match ending.is_empty() {
+        true => Ok(well(json!({}))),
+        false => Ok(failed("Certificates expiring", json!({"expired": ending}))),
     }
 }
 

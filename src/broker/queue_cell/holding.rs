@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::{Hosted, QueueCell};
+use crate::broker::FullQueue;
 use crate::broker::outbox::{Notice, Outbox};
 use crate::broker::pressure::Hold;
 use crate::broker::purpose::Purpose;
@@ -22,7 +23,10 @@ impl QueueCell {
             false => self.core.pressure.hold(self.weight(hosted), limited),
         };
         if let Some(hold) = hold {
-            hosted.hold = hosted.hold.max(Some(hold));
+            if hosted.hold.is_none_or(|was| was < hold) {
+                hosted.hold = Some(hold);
+                self.note_full(hold, turn);
+            }
             if hosted.waiting.is_empty() {
                 self.core.watch_pressure(self);
             }
@@ -38,12 +42,21 @@ impl QueueCell {
         }
     }
 
+    /// Lists the queue as full, unless it only paces its publishers.
+    fn note_full(self: &Arc<Self>, hold: Hold, turn: &Turn) {
+        if let (true, Some(vhost)) = (hold > Hold::Paced, self.vhost.upgrade()) {
+            let entry =
+                FullQueue { vhost: vhost.name().clone(), name: self.name.clone(), since: turn.now, hold };
+            self.core.full_queues.enter(self.id, self, entry);
+        }
+    }
+
     /// Looks again whether waiting publishers may go on; those that are only paced may. True while some wait.
     pub(in crate::broker) fn review_pressure(&self, turn: &mut Turn) -> bool {
         let mut hosted = self.hosted.lock();
         match hosted.hold {
             Some(Hold::Paced) => self.tell_waiting(&mut hosted, turn),
-            Some(Hold::Full | Hold::Disk) => self.lift_pressure(&mut hosted, turn),
+            Some(Hold::Full | Hold::Memory | Hold::Disk) => self.lift_pressure(&mut hosted, turn),
             None => {}
         }
         !hosted.waiting.is_empty()
@@ -85,7 +98,9 @@ impl QueueCell {
     }
 
     pub(super) fn tell_waiting(&self, hosted: &mut Hosted, turn: &mut Turn) {
-        hosted.hold = None;
+        if hosted.hold.take().is_some_and(|hold| hold > Hold::Paced) {
+            self.core.full_queues.leave(self.id, turn.now);
+        }
         for outbox in hosted.waiting.drain(..).filter_map(|waiting| waiting.upgrade()) {
             if outbox.notify(Notice::PressureLifted(self.id)) {
                 turn.wakes.push(outbox);

@@ -17,7 +17,8 @@ use super::round::{self, Measured};
 use super::running::{Kept, Running, Speech};
 use super::scratch::scratch_folder;
 use super::usage::Meter;
-use super::{amqp, disk, native, nats, relay};
+use super::{amqp, disk, native, nats, relay, stream};
+use crate::tls::dev::Leaf;
 
 /// What is spoken with a broker that understands more than one protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub(super) enum Contender {
         config: Option<PathBuf>,
         /// What is spoken with it.
         wire: Wire,
+        /// Encrypted.
+        tls: bool,
     },
     /// A broker that is running.
     RialtoAt {
@@ -131,7 +134,7 @@ impl FromStr for Contender {
                 Ok(Contender::AmqpAt { name: "rabbitmq", address, pid: None })
             }
             ("rialto", program) => {
-                Ok(Contender::Rialto { program: program.map(PathBuf::from), config: None, wire })
+                Ok(Contender::Rialto { program: program.map(PathBuf::from), config: None, wire, tls: false })
             }
             _ => {
                 let ours = "disk, disk=MESSAGES, limit, rialto, rialto=PROGRAM";
@@ -155,15 +158,16 @@ pub(super) fn amqp_address(text: &str) -> Result<Address, String> {
 impl fmt::Display for Contender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Contender::Rialto { program, wire, .. } => {
+            Contender::Rialto { program, wire, tls, .. } => {
                 f.write_str("rialto")?;
                 if let Some(program) = program {
                     write!(f, "={}", program.display())?;
                 }
-                match wire {
-                    Wire::Native => Ok(()),
-                    Wire::Amqp => f.write_str(" amqp"),
-                }
+                f.write_str(match wire {
+                    Wire::Native => "",
+                    Wire::Amqp => " amqp",
+                })?;
+                f.write_str(if *tls { " tls" } else { "" })
             }
             Contender::RialtoAt { address, .. } => write!(f, "rialto at {}", address.endpoint()),
             Contender::RabbitMq { .. } => f.write_str("rabbitmq"),
@@ -226,11 +230,14 @@ impl Contender {
     /// It cannot be started, or it is nothing that one can talk to: the relay, the disk.
     pub(super) fn start(&self, persistent: bool) -> BenchResult<Running> {
         match self {
-            Contender::Rialto { program, config, wire } => {
-                let data = persistent.then(scratch_folder).transpose()?;
-                let folder = data.as_ref().map(|(path, _)| path.join("data"));
-                let process = start_rialto(program.as_deref(), config.as_deref(), folder.as_deref())?;
-                let address = amqp_address(process.address()).map_err(BenchError::Process)?;
+            Contender::Rialto { program, config, wire, tls } => {
+                let data = (persistent || *tls).then(scratch_folder).transpose()?;
+                let folder = data.as_ref().filter(|_| persistent).map(|(path, _)| path.join("data"));
+                let certificates = data.as_ref().filter(|_| *tls).map(|(path, _)| path.as_path());
+                let process =
+                    start_rialto(program.as_deref(), config.as_deref(), folder.as_deref(), certificates)?;
+                let mut address = amqp_address(process.address()).map_err(BenchError::Process)?;
+                address.is_tls = *tls;
                 let pid = Some(process.pid());
                 let kept = Kept::Process(process, data.map(|(_, guard)| guard));
                 Ok(Running::new(wire.speech(address), pid, kept))
@@ -321,8 +328,13 @@ impl Wire {
     }
 }
 
-/// With a data folder, or all in memory.
-fn start_rialto(program: Option<&Path>, config: Option<&Path>, data: Option<&Path>) -> BenchResult<Process> {
+/// With a data folder, or all in memory; with a certificate of this run's authority, put into a folder, or without.
+fn start_rialto(
+    program: Option<&Path>,
+    config: Option<&Path>,
+    data: Option<&Path>,
+    certificates: Option<&Path>,
+) -> BenchResult<Process> {
     let program = match program {
         Some(program) => program.to_owned(),
         None => own_program()?,
@@ -337,7 +349,26 @@ fn start_rialto(program: Option<&Path>, config: Option<&Path>, data: Option<&Pat
     if let Some(config) = &config {
         arguments.extend(["--config", config]);
     }
-    Process::start_rialto(&program, &arguments)
+    let files = certificates.map(issue).transpose()?;
+    let mut variables = Vec::new();
+    if let Some((cert, key)) = &files {
+        // The address that it prints speaks both.
+        variables = vec![
+            ("RIALTO_TLS__CERT", cert.as_str()),
+            ("RIALTO_TLS__KEY", key),
+            ("RIALTO_TLS__LISTEN", "none"),
+        ];
+    }
+    Process::start_rialto(&program, &arguments, &variables)
+}
+
+/// A certificate and its key, as files.
+fn issue(folder: &Path) -> BenchResult<(String, String)> {
+    let failed = |error: &dyn fmt::Display| BenchError::Process(format!("cannot prepare TLS: {error}"));
+    let leaf = Leaf { common_name: "rialto bench", names: &["127.0.0.1"], days: 1, is_client: false };
+    let issued = stream::authority()?.issue(leaf).map_err(|error| failed(&error))?;
+    let (cert, key) = issued.write(folder, "broker").map_err(|error| failed(&error))?;
+    Ok((absolute(&cert)?, absolute(&key)?))
 }
 
 /// A file's place for a process that works in another folder.
@@ -365,8 +396,11 @@ mod tests {
     fn contenders_are_named_with_or_without_a_program() {
         let wire = Wire::Native;
         let program = Some(PathBuf::from("/opt/old/rialto"));
-        assert_eq!("rialto=/opt/old/rialto".parse(), Ok(Contender::Rialto { program, config: None, wire }));
-        assert_eq!("rialto".parse(), Ok(Contender::Rialto { program: None, config: None, wire }));
+        assert_eq!(
+            "rialto=/opt/old/rialto".parse(),
+            Ok(Contender::Rialto { program, config: None, wire, tls: false })
+        );
+        assert_eq!("rialto".parse(), Ok(Contender::Rialto { program: None, config: None, wire, tls: false }));
         assert_eq!("limit".parse(), Ok(Contender::Limit { wire }));
         assert_eq!("nats".parse(), Ok(Contender::Nats { program: None }));
         let program = Some(PathBuf::from("/opt/nats/nats-server"));

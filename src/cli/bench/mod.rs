@@ -35,6 +35,7 @@ mod report;
 mod round;
 mod running;
 mod scratch;
+mod stream;
 mod topic;
 mod traffic;
 mod usage;

@@ -16,6 +16,7 @@ Examples:
   rialto bench throughput --size 128 --auto-ack --confirms 0
   rialto bench throughput --auto-ack --confirms 0 --against limit,nats --rounds 5
   rialto bench throughput --publishers 4 --consumers 4 --queues 4 --size '1 KiB'
+  rialto bench throughput --tls --protocol amqp --rounds 5
   rialto bench latency --rate 10000 --duration 30s
   rialto bench throughput --protocol amqp --against rabbitmq --rounds 5
   rialto bench throughput --persistent --confirms 1000 --protocol amqp --against rabbitmq,disk
@@ -147,6 +148,9 @@ pub(super) struct Whom {
     /// Settings of the broker to start [default: the defaults, whatever broker.toml lies here]
     #[arg(long, value_name = "FILE", conflicts_with = "url", help_heading = "Broker")]
     config: Option<PathBuf>,
+    /// Measure the broker that is started over TLS, too, beside it without
+    #[arg(long, conflicts_with = "url", help_heading = "Broker")]
+    tls: bool,
     /// The NATS server to start, for nats and jetstream
     #[arg(long, value_name = "PROGRAM", default_value = NATS_PROGRAM, help_heading = "Broker")]
     nats_server: PathBuf,
@@ -477,12 +481,17 @@ impl Whom {
         let (config, pid) = (self.config.clone(), self.broker_pid);
         let first = match (self.url.as_deref(), self.protocol) {
             (None, Protocol::Nats) => nats.clone(),
-            (None, _) => Contender::Rialto { program: None, config, wire },
+            (None, _) => Contender::Rialto { program: None, config, wire, tls: false },
             (Some(url), _) => match url.split_once("://") {
                 Some(("nats", endpoint)) => Contender::NatsAt { endpoint: nats_endpoint(endpoint), pid },
                 Some(("amqp", address)) => {
                     let address = amqp_address(address).map_err(BenchError::Options)?;
                     Contender::AmqpAt { name: "amqp", address, pid }
+                }
+                Some(("rialtos" | "amqps", _)) => {
+                    let text =
+                        "TLS is measured with a broker that is started for it: --tls in place of --url";
+                    return Err(BenchError::Options(text.to_owned()));
                 }
                 _ => Contender::RialtoAt { address: url.parse().map_err(invalid)?, pid },
             },
@@ -499,12 +508,21 @@ impl Whom {
             }
             Contender::RabbitMq { .. } => Contender::RabbitMq { program: self.rabbitmq_server.clone() },
             Contender::Rialto { program, .. } => {
-                Contender::Rialto { program: program.clone(), config: self.config.clone(), wire }
+                Contender::Rialto { program: program.clone(), config: self.config.clone(), wire, tls: false }
             }
             Contender::Limit { .. } => Contender::Limit { wire },
             other => other.clone(),
         });
-        Ok([first].into_iter().chain(others).collect())
+        let encrypted = match (&first, self.tls) {
+            (_, false) => None,
+            (Contender::Rialto { program, config, wire, .. }, true) => {
+                let (program, config) = (program.clone(), config.clone());
+                Some(Contender::Rialto { program, config, wire: *wire, tls: true })
+            }
+            (other, true) => return Err(BenchError::Options(format!("{other} is not measured over TLS"))),
+        };
+        let others: Vec<_> = others.collect();
+        Ok([first].into_iter().chain(encrypted).chain(others).collect())
     }
 }
 

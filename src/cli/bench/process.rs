@@ -39,12 +39,17 @@ impl Process {
     }
 
     /// Starts Rialto, which must keep off the ports that a broker of this machine has.
-    pub(super) fn start_rialto(program: &Path, arguments: &[&str]) -> BenchResult<Process> {
+    pub(super) fn start_rialto(
+        program: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> BenchResult<Process> {
         let mut command = command(program)?;
         command
             .args(arguments)
             .env("RIALTO_MANAGEMENT__LISTEN", "none")
-            .env("RIALTO_METRICS__LISTEN", "none");
+            .env("RIALTO_METRICS__LISTEN", "none")
+            .envs(variables.iter().copied());
         Process::spawn(command, START_TIMEOUT)
     }
 

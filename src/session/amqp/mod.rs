@@ -48,7 +48,7 @@ use super::speaker::Speaker;
 use super::turn_box::TurnBox;
 use super::{Session, SessionOptions, WriteQueue};
 use crate::access::{Step as LoginStep, Verification};
-use crate::broker::{Broker, Link, Outbox, Outgoing};
+use crate::broker::{Broker, Hold, Link, Outbox, Outgoing};
 use crate::model::{ChannelId, Timestamp};
 use channel::ChannelSlot;
 use closing::LastWords;
@@ -353,11 +353,12 @@ impl AmqpSession {
         if open.held_by.is_empty() && !open.told_blocked {
             return;
         }
-        let reason = self.broker.hold_text(open.held_by.values().copied());
-        if reason.is_some() == open.told_blocked {
+        let is_blocked = open.held_by.values().any(|hold| *hold > Hold::Paced);
+        if is_blocked == open.told_blocked {
             return;
         }
-        open.told_blocked = reason.is_some();
+        open.told_blocked = is_blocked;
+        let reason = self.broker.hold_text(open.held_by.iter().map(|(queue, hold)| (*queue, *hold)));
         open.guard.set_blocked(open.told_blocked);
         if open.client.connection_blocked {
             self.say_now(match reason {

@@ -10,7 +10,7 @@ use super::channel::ChannelSlot;
 use super::outcomes::{Fate, tell_outcomes, track};
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
 use crate::access::User;
-use crate::broker::Resolved;
+use crate::broker::{Hold, Resolved};
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::CopyKeys;
 use crate::session::route_cache::RouteSlot;
@@ -210,10 +210,11 @@ impl NativeSession {
         let State::Open(open) = &mut self.state else { return };
         let held = !open.held_by.is_empty();
         // Who is only paced goes on in a moment, and nobody need read of it.
-        let reason = if held { self.broker.hold_text(open.held_by.values().copied()) } else { None };
-        if reason.is_some() != open.told_blocked {
-            open.told_blocked = reason.is_some();
-            open.guard.set_blocked(open.told_blocked);
+        let is_blocked = held && open.held_by.values().any(|hold| *hold > Hold::Paced);
+        if is_blocked != open.told_blocked {
+            open.told_blocked = is_blocked;
+            open.guard.set_blocked(is_blocked);
+            let reason = self.broker.hold_text(open.held_by.iter().map(|(queue, hold)| (*queue, *hold)));
             let told = match reason {
                 Some(reason) => Command::Blocked(ShortStr::truncated(reason)),
                 None => Command::Unblocked,

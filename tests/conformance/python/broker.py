@@ -31,17 +31,22 @@ class Broker:
         self.folder = tempfile.TemporaryDirectory(prefix="rialto-conformance-")
         with open(os.path.join(self.folder.name, "broker.toml"), "w", encoding="utf-8") as file:
             file.write(settings)
+        # Its one address speaks both, plain and TLS.
+        subprocess.run([program, "cert", "dev"], cwd=self.folder.name, stdout=subprocess.DEVNULL, check=True)
+        self.authority = os.path.join(self.folder.name, "certs", "ca.pem")
+        tls = {"RIALTO_TLS__CERT": "certs/server.pem", "RIALTO_TLS__KEY": "certs/server.key", "RIALTO_TLS__LISTEN": "none"}
         self.process = subprocess.Popen(
             [program, "serve", "--listen", "127.0.0.1:0", *store], cwd=self.folder.name, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none", "RIALTO_METRICS__LISTEN": "none"},
+            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none", "RIALTO_METRICS__LISTEN": "none", **tls},
         )
         self.log = []
-        self.url = None
+        self.url = self.tls_url = None
         for line in self.process.stderr:
             self.log.append(line)
             if "serving on rialto://" in line:
                 address = line.split("serving on rialto://")[1].strip().rstrip("/")
                 self.url = f"amqp://guest:guest@{address}/%2f"
+                self.tls_url = self.url.replace("amqp:", "amqps:")
                 break
         if self.url is None:
             raise SystemExit("the broker ended before it served:\n" + "".join(self.log))

@@ -13,6 +13,7 @@ use rialto_protocol::amqp::{
 use rialto_protocol::types::{FieldTable, ShortStr};
 
 use super::super::error::{BenchError, BenchResult, Doing};
+use super::super::stream::Stream;
 use super::walker::{Arrived, FRAME_MAX, Walker};
 
 /// The one channel that the generator uses on a connection.
@@ -26,7 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     walker: Walker,
     frame_max: u32,
 }
@@ -47,9 +48,7 @@ pub(super) enum Event {
 impl Connection {
     /// Logs in and opens the channel.
     pub(super) fn open(address: &Address, name: &str) -> BenchResult<Connection> {
-        let stream = TcpStream::connect((address.host.as_str(), address.port))
-            .doing(|| format!("cannot connect to {}", address.endpoint()))?;
-        stream.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
+        let stream = Stream::connect(address)?;
         let mut connection = Connection { stream, walker: Walker::new(), frame_max: FRAME_MAX };
         connection.wait_at_most(Some(ANSWER_TIMEOUT))?;
         connection.write(&PROTOCOL_HEADER)?;
@@ -76,7 +75,7 @@ impl Connection {
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.stream.socket()
     }
 
     /// Longest frame in bytes, as negotiated.
@@ -100,7 +99,7 @@ impl Connection {
     }
 
     fn wait_at_most(&self, patience: Option<Duration>) -> BenchResult<()> {
-        self.stream.set_read_timeout(patience).doing(waiting_failed)
+        self.stream.socket().set_read_timeout(patience).doing(waiting_failed)
     }
 
     /// Asks for something on the channel and waits for its answer.
@@ -150,9 +149,9 @@ impl Connection {
 
     /// Reads what has come, without waiting. False: nothing has.
     pub(super) fn read_at_once(&mut self) -> BenchResult<bool> {
-        self.stream.set_nonblocking(true).doing(waiting_failed)?;
+        self.stream.socket().set_nonblocking(true).doing(waiting_failed)?;
         let read = self.stream.read(self.walker.room());
-        self.stream.set_nonblocking(false).doing(waiting_failed)?;
+        self.stream.socket().set_nonblocking(false).doing(waiting_failed)?;
         match read {
             Ok(0) => Err(BenchError::Ended),
             Ok(count) => {

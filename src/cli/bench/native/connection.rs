@@ -10,6 +10,7 @@ use rialto_protocol::native::{Command, Kind, Login, Outcome, PREFACE, RawFrame, 
 use rialto_protocol::types::{FieldTable, ShortStr};
 
 use super::super::error::{BenchError, BenchResult, Doing};
+use super::super::stream::Stream;
 use super::walker::{Arrived, Walker};
 
 /// The one channel that the generator uses on a connection.
@@ -20,7 +21,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     walker: Walker,
     /// Bytes of publish frames that may be sent.
     credit: i64,
@@ -48,10 +49,8 @@ pub(super) enum Event {
 impl Connection {
     /// Logs in and opens the channel.
     pub(super) fn open(address: &Address, name: &str) -> BenchResult<Connection> {
-        let stream = TcpStream::connect((address.host.as_str(), address.port))
-            .doing(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT)).doing(timeout_failed)?;
+        let stream = Stream::connect(address)?;
+        stream.socket().set_read_timeout(Some(ANSWER_TIMEOUT)).doing(timeout_failed)?;
         let mut connection = Connection {
             stream,
             walker: Walker::new(false),
@@ -73,7 +72,7 @@ impl Connection {
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
-        &self.stream
+        self.stream.socket()
     }
 
     /// Most bytes of a frame after its length field.
@@ -227,9 +226,9 @@ impl Connection {
         if welcome.heartbeat_ms > 0 {
             let interval = Duration::from_millis(welcome.heartbeat_ms.into());
             self.heartbeat = Some(interval);
-            self.stream.set_read_timeout(Some(interval / 2)).doing(timeout_failed)?;
+            self.stream.socket().set_read_timeout(Some(interval / 2)).doing(timeout_failed)?;
         } else {
-            self.stream.set_read_timeout(None).doing(timeout_failed)?;
+            self.stream.socket().set_read_timeout(None).doing(timeout_failed)?;
         }
         Ok(())
     }

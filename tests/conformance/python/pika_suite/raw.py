@@ -1,6 +1,8 @@
 """A socket that speaks frames, for what a well-behaved client never sends. The methods are encoded by pika's own tables."""
 
+import os
 import socket
+import ssl
 import struct
 from urllib.parse import urlparse
 
@@ -30,6 +32,9 @@ class Raw:
         url = urlparse(broker_url())
         self.user, self.password = url.username or "guest", url.password or "guest"
         self.socket = socket.create_connection((url.hostname, url.port), timeout=DEADLINE_SECONDS)
+        if authority := os.environ.get("CONFORMANCE_AUTHORITY"):
+            context = ssl.create_default_context(cafile=authority)
+            self.socket = context.wrap_socket(self.socket, server_hostname=url.hostname)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
 

@@ -1,6 +1,8 @@
 """What a scenario starts from: a connection, a channel, names nobody else uses, and everything is removed afterwards."""
 
+import os
 import secrets
+import ssl
 
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker, UnroutableError
@@ -41,6 +43,9 @@ class World:
 
     def parameters(self, **changes):
         parameters = pika.URLParameters(self.url)
+        authority = os.environ.get("CONFORMANCE_AUTHORITY")
+        if authority and self.url.startswith("amqps:"):
+            parameters.ssl_options = pika.SSLOptions(ssl.create_default_context(cafile=authority), parameters.host)
         parameters.socket_timeout = parameters.stack_timeout = DEADLINE_SECONDS
         parameters.blocked_connection_timeout = 60
         for key, value in changes.items():
