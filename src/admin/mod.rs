@@ -8,6 +8,7 @@
 mod api;
 mod audit;
 mod caller;
+mod definitions;
 mod error;
 mod guard;
 mod input;
