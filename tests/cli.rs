@@ -46,6 +46,17 @@ fn help_goes_to_stdout_and_teaches() {
         "publish",
         "consume",
         "list",
+        "status",
+        "health",
+        "queue",
+        "user",
+        "permission",
+        "policy",
+        "import",
+        "export",
+        "peek",
+        "redrive",
+        "explain",
         "backup",
         "data",
         "bench",
@@ -127,6 +138,20 @@ fn a_wrong_command_line_ends_with_2_and_touches_nothing() {
         (&["data", "restore", "backup"], "--to"),
         (&["data", "stats", "--segments", "--json"], "--segments"),
         (&["completions", "tcsh"], "bash"),
+        (&["user", "add"], "<USER>"),
+        (&["user", "set", "ann"], "--tags"),
+        (&["user", "set", "ann", "--limit", "max=5"], "max-connections"),
+        (&["vhost", "delete", "shop"], "--yes"),
+        (&["policy", "set", "p", ".*"], "<DEFINITION>"),
+        (&["policy", "set", "p", ".*", "max-length"], "KEY=VALUE"),
+        (&["policy", "set", "p", ".*", "max-length=1", "--apply-to", "queue"], "classic_queues"),
+        (&["message", "move", "q", "1"], "--to-queue"),
+        (&["redrive", "q", "--rate", "0"], "--rate"),
+        (&["peek", "q", "--older-than", "5"], "--older-than"),
+        (&["parameter", "set", "name", "value"], "--global"),
+        (&["log", "level", "loud"], "debug"),
+        (&["queue", "list", "--reverse"], "--sort"),
+        (&["import", "missing.json"], "missing.json"),
     ] {
         let output = run(arguments);
         assert_eq!(code(&output), Some(2), "{arguments:?}: {}", stderr(&output));
@@ -222,6 +247,39 @@ fn a_broker_that_is_not_there_ends_with_4_and_says_where_and_what_to_do() {
         assert!(stderr(&output).contains(&format!("where: 127.0.0.1:{port}")), "{}", stderr(&output));
         assert!(stderr(&output).contains("rialto serve"), "{}", stderr(&output));
     }
+}
+
+#[test]
+fn an_api_that_is_not_there_ends_with_4_and_says_where_and_what_to_do() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://ann:wonder@127.0.0.1:{port}");
+    for arguments in [&["queue", "list"][..], &["status"], &["health"], &["peek", "q"], &["redrive", "q"]] {
+        let output = run(&[arguments, &["--api", &url]].concat());
+        assert_eq!(code(&output), Some(4), "{arguments:?}: {}", stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains(&format!("where: http://127.0.0.1:{port}")), "{told}");
+        assert!(told.contains("rialto serve") && !told.contains("wonder"), "{told}");
+    }
+}
+
+#[test]
+fn an_address_of_an_api_that_cannot_be_used_ends_with_2() {
+    for url in ["localhost", "rialto://localhost", "http://ann:wonder@h:0/", "http://ann:wonder@"] {
+        let output = run(&["queue", "list", "--api", url]);
+        assert_eq!(code(&output), Some(2), "{url}: {}", stderr(&output));
+        assert!(
+            stderr(&output).contains("--api") && !stderr(&output).contains("wonder"),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn without_a_password_and_without_a_terminal_it_says_how_to_give_one() {
+    let output = run(&["queue", "list", "--as", "ann"]);
+    assert_eq!(code(&output), Some(2));
+    assert!(stderr(&output).contains("RIALTO_PASSWORD"), "{}", stderr(&output));
 }
 
 #[test]

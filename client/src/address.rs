@@ -1,7 +1,7 @@
-//! Where a broker is and who is calling: `rialto://user:password@host:port/vhost`.
+//! Where a broker is and who is calling: `rialto://user:password@host:port/vhost`, or `rialtos://` for TLS.
 //!
 //! User, password and vhost are percent-decoded. What is left out has a default: user and password `guest`,
-//! port 5672, vhost `/`. An empty path and `/` both mean the vhost `/`; `/%2f` spells it out.
+//! port 5672 (5671 with TLS), vhost `/`. An empty path and `/` both mean the vhost `/`; `/%2f` spells it out.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +13,9 @@ use crate::error::Error;
 /// The port of a broker unless the address names another.
 pub const DEFAULT_PORT: u16 = 5672;
 
+/// The port of a broker that speaks TLS only, unless the address names another.
+pub const DEFAULT_TLS_PORT: u16 = 5671;
+
 /// A broker's address with credentials and vhost.
 ///
 /// ```
@@ -23,6 +26,8 @@ pub const DEFAULT_PORT: u16 = 5672;
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Address {
+    /// Whether the connection is encrypted: `rialtos://`.
+    pub is_tls: bool,
     /// Host name or IP address (IPv6 without brackets).
     pub host: String,
     /// TCP port.
@@ -48,6 +53,7 @@ impl Address {
 impl Default for Address {
     fn default() -> Self {
         Address {
+            is_tls: false,
             host: "localhost".into(),
             port: DEFAULT_PORT,
             vhost: "/".into(),
@@ -59,7 +65,8 @@ impl Default for Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rialto://{}@{}/{}", self.user, self.endpoint(), self.vhost.trim_start_matches('/'))
+        let scheme = if self.is_tls { "rialtos" } else { "rialto" };
+        write!(f, "{scheme}://{}@{}/{}", self.user, self.endpoint(), self.vhost.trim_start_matches('/'))
     }
 }
 
@@ -76,7 +83,14 @@ impl FromStr for Address {
         let mut address = Address::default();
         let rest = match text.split_once("://") {
             Some(("rialto", rest)) => rest,
-            Some((scheme, _)) => return Err(invalid(format!("the scheme is {scheme:?}, not \"rialto\""))),
+            Some(("rialtos", rest)) => {
+                address.is_tls = true;
+                address.port = DEFAULT_TLS_PORT;
+                rest
+            }
+            Some((scheme, _)) => {
+                return Err(invalid(format!("the scheme is {scheme:?}, neither \"rialto\" nor \"rialtos\"")));
+            }
             None => return Err(invalid("it has no scheme".into())),
         };
         if rest.contains(['?', '#']) {
@@ -157,6 +171,14 @@ mod tests {
         assert_eq!(parsed("rialto://localhost/"), Address::default());
         assert_eq!(parsed("rialto://localhost/%2f"), Address::default());
         assert_eq!(parsed("rialto://ann@").password, "guest");
+    }
+
+    #[test]
+    fn encryption_is_asked_for_by_the_scheme() {
+        let address = parsed("rialtos://mq.example");
+        assert_eq!((address.is_tls, address.port), (true, DEFAULT_TLS_PORT));
+        assert_eq!(address.to_string(), "rialtos://guest@mq.example:5671/");
+        assert_eq!(parsed("rialtos://mq.example:5672").port, 5672);
     }
 
     #[test]

@@ -304,10 +304,41 @@ impl ClientBuilder {
         self
     }
 
+    /// Trusts brokers whose certificate comes from these authorities (PEM, one or more), in place of those that the
+    /// system trusts. For `rialtos://`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTls`](crate::Error::InvalidTls).
+    pub fn trust(mut self, authorities: &[u8]) -> Result<Self> {
+        self.options.tls.trust(authorities)?;
+        Ok(self)
+    }
+
+    /// Shows this certificate (PEM, with what leads to its authority) to brokers that ask for one. For `rialtos://`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTls`](crate::Error::InvalidTls).
+    pub fn identity(mut self, certificate: &[u8], key: &[u8]) -> Result<Self> {
+        self.options.tls.identify(certificate, key)?;
+        Ok(self)
+    }
+
+    /// Logs in as whom the certificate names (SASL EXTERNAL), not with the address's user and password.
+    pub fn login_by_certificate(mut self) -> Self {
+        self.options.tls.is_login = true;
+        self
+    }
+
+    /// Expects the broker's certificate to be for this name, and asks for it, in place of the address's host.
+    pub fn server_name(mut self, name: impl Into<String>) -> Self {
+        self.options.tls.set_server_name(name.into());
+        self
+    }
+
     /// Connects and logs in, once: a first connection that fails is an error, not a wait. Cancel-safe.
     ///
     /// # Errors
-    /// [`Error::Connect`](crate::Error::Connect), [`Error::LoginRefused`](crate::Error::LoginRefused), [`Error::Incompatible`](crate::Error::Incompatible), [`Error::Timeout`](crate::Error::Timeout).
+    /// [`Error::Connect`](crate::Error::Connect), [`Error::Tls`](crate::Error::Tls), [`Error::LoginRefused`](crate::Error::LoginRefused), [`Error::Incompatible`](crate::Error::Incompatible), [`Error::Timeout`](crate::Error::Timeout).
     pub async fn connect(self) -> Result<Client> {
         let (shared, task) = supervisor::start(self.address, self.options).await?;
         Ok(Client { handle: Arc::new(Handle { shared, task: Mutex::new(Some(task)) }) })

@@ -20,7 +20,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The address cannot be used.
-    #[error("the address is not usable: {problem}; write rialto://user:password@host:port/vhost")]
+    #[error(
+        "the address is not usable: {problem}; write rialto://user:password@host:port/vhost, or rialtos:// for TLS"
+    )]
     InvalidAddress {
         /// What is wrong with it.
         problem: String,
@@ -40,6 +42,20 @@ pub enum Error {
         address: String,
         /// What the system says.
         source: Arc<io::Error>,
+    },
+    /// The connection cannot be encrypted: one of the two does not trust the other.
+    #[error("no TLS with {address}: {problem}")]
+    Tls {
+        /// Host and port.
+        address: String,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Certificates or keys that the client was given are of no use.
+    #[error("TLS cannot be used: {problem}")]
+    InvalidTls {
+        /// What is wrong with them.
+        problem: String,
     },
     /// The broker does not let us in.
     #[error("the broker refused the login: {code} {text}")]
@@ -183,7 +199,7 @@ impl Error {
     /// protocol, do not change by trying again. A restarting or overloaded broker does.
     pub(crate) fn repeats(&self) -> bool {
         match self {
-            Error::Incompatible { .. } | Error::Protocol { .. } => true,
+            Error::Incompatible { .. } | Error::Protocol { .. } | Error::InvalidTls { .. } => true,
             Error::LoginRefused { code, .. } | Error::ClosedByBroker { code, .. } => !matches!(
                 ReplyCode::from_number(*code),
                 Some(

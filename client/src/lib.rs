@@ -47,9 +47,10 @@ mod message;
 mod options;
 mod publisher;
 mod rpc;
+mod tls;
 mod topology;
 
-pub use address::{Address, DEFAULT_PORT};
+pub use address::{Address, DEFAULT_PORT, DEFAULT_TLS_PORT};
 pub use client::{Client, ClientBuilder, Returns};
 pub use confirm::{BatchConfirm, BatchFailure, BatchOutcome, Confirm, Outcome, Returned};
 pub use consumer::{

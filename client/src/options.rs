@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
+use crate::tls::TlsOptions;
+
 /// Everything that can be chosen about a client.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -23,6 +25,8 @@ pub(crate) struct Options {
     pub(crate) publish_buffer: usize,
     /// What to do when the connection breaks.
     pub(crate) reconnect: Reconnect,
+    /// Whom to trust when the connection is encrypted.
+    pub(crate) tls: TlsOptions,
 }
 
 impl Default for Options {
@@ -36,6 +40,7 @@ impl Default for Options {
             frame_max: 0,
             publish_buffer: 32 * 1024 * 1024,
             reconnect: Reconnect::default(),
+            tls: TlsOptions::default(),
         }
     }
 }

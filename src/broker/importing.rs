@@ -1,11 +1,18 @@
 //! What an import of definitions needs besides what every client may do.
 
-use super::reply_queues::is_reply_queue;
-use super::{Broker, BrokerError, Turn, Vhost};
-use crate::model::{ConnectionId, ExchangeName, QueueName, QueueOptions, RoutingKey};
-use crate::routing::Destination;
-use crate::store::CatalogHold;
+use std::sync::Arc;
+
+use rialto_protocol::ReplyCode;
 use rialto_protocol::types::FieldTable;
+
+use super::reply_queues::is_reply_queue;
+use super::{Broker, BrokerError, Purpose, QueueCell, Turn, Vhost};
+use crate::model::{ConnectionId, ExchangeName, ExchangeOptions, QueueName, QueueOptions, RoutingKey};
+use crate::routing::{Binding, BindingTarget, Destination};
+use crate::store::CatalogHold;
+
+/// Queues, exchanges and bindings.
+pub type Exported = (Vec<Arc<QueueCell>>, Vec<(ExchangeName, ExchangeOptions)>, Vec<Binding>);
 
 /// No connection has it: they count from 1.
 const NOBODY: ConnectionId = ConnectionId(0);
@@ -36,9 +43,46 @@ impl Vhost {
             Ok(()) => Ok(true),
             Err(different) => {
                 let text = different.text(name, self.name());
-                Err(BrokerError::refused(rialto_protocol::ReplyCode::PreconditionFailed, text))
+                Err(BrokerError::refused(ReplyCode::PreconditionFailed, text))
             }
         }
+    }
+
+    /// Whether there is a queue with this name that can be bound to.
+    pub fn has_queue(&self, name: &str) -> bool {
+        self.queue(name, NOBODY).is_ok()
+    }
+
+    /// What an export has of the vhost, sorted by name: queues that belong to no connection and not to the broker itself,
+    /// exchanges that were declared, and the bindings among them.
+    pub fn exported(&self) -> Exported {
+        let mut queues = self.queues();
+        queues.retain(|queue| {
+            !queue.is_closed() && queue.purpose() == Purpose::Ordinary && queue.owner().is_none()
+        });
+        queues.sort_by(|a, b| a.name().cmp(b.name()));
+        let topology = self.topology.read();
+        let declared = topology.routing.exchanges().filter(|exchange| {
+            let name = exchange.name();
+            !name.is_empty() && !name.starts_with("amq.")
+        });
+        let mut exchanges: Vec<_> =
+            declared.map(|exchange| (exchange.name().clone(), exchange.options().clone())).collect();
+        exchanges.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let is_exported = |binding: &Binding| match &binding.destination {
+            _ if binding.source.is_empty() => false,
+            BindingTarget::Queue { name, .. } => {
+                queues.binary_search_by(|queue| queue.name().cmp(name)).is_ok()
+            }
+            BindingTarget::Exchange(_) => true,
+        };
+        let mut bindings: Vec<_> = topology.routing.bindings().filter(is_exported).collect();
+        bindings.sort_by_cached_key(|binding| {
+            let Binding { source, destination, routing_key, arguments, .. } = binding;
+            let arguments = arguments.encoded();
+            (source.clone(), destination.kind(), destination.name().clone(), routing_key.clone(), arguments)
+        });
+        (queues, exchanges, bindings)
     }
 
     /// Declares a queue as it was elsewhere: even if it was given its name by the broker there. Whether it is new.
@@ -54,7 +98,7 @@ impl Vhost {
         if self.check_queue_import(name, &options)? {
             return Ok(false);
         }
-        Ok(self.create_queue(name.clone(), options, super::Purpose::Ordinary, NOBODY, turn)?.created)
+        Ok(self.create_queue(name.clone(), options, Purpose::Ordinary, NOBODY, turn)?.created)
     }
 
     /// Takes out a queue that an import has made.
@@ -70,7 +114,7 @@ impl Vhost {
     pub fn check_exchange_import(
         &self,
         name: &ExchangeName,
-        options: &crate::model::ExchangeOptions,
+        options: &ExchangeOptions,
     ) -> Result<bool, BrokerError> {
         let topology = self.topology.read();
         match topology.routing.refuses_declare(name, options, &options.arguments) {
@@ -90,7 +134,7 @@ impl Vhost {
         key: &RoutingKey,
         arguments: &FieldTable,
     ) -> Result<bool, BrokerError> {
-        let destination = self.end(destination)?;
+        let destination = self.imported_end(destination)?;
         if self.topology.read().routing.has_binding(source, &destination, key, arguments) {
             return Ok(false);
         }
@@ -106,13 +150,13 @@ impl Vhost {
         key: &RoutingKey,
         arguments: &FieldTable,
     ) {
-        if let Ok(destination) = self.end(destination) {
+        if let Ok(destination) = self.imported_end(destination) {
             // The exchange may be gone, and the binding with it.
             let _ = self.unbind(source, &destination, key, arguments);
         }
     }
 
-    fn end(&self, destination: &ImportedEnd<'_>) -> Result<Destination, BrokerError> {
+    fn imported_end(&self, destination: &ImportedEnd<'_>) -> Result<Destination, BrokerError> {
         Ok(match destination {
             ImportedEnd::Queue(name) => Destination::Queue(self.queue(name, NOBODY)?.id()),
             ImportedEnd::Exchange(name) => Destination::Exchange((*name).clone()),

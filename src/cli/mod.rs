@@ -6,10 +6,12 @@
 //! command line that is wrong touches no broker.
 //! Not here: what the broker does (`server`), how clients talk to it (`rialto-client`).
 
+mod admin;
 mod arguments;
 mod backup;
 mod bench;
 mod bind;
+mod cert;
 mod completions;
 mod consume;
 mod data;
@@ -99,11 +101,76 @@ enum Command {
     Consume(consume::Options),
     /// Show what a broker has
     List(list::Options),
+    /// Show what a broker is doing
+    Status(admin::health::Status),
+    /// Ask a broker whether it is well
+    Health(admin::health::Options),
+    /// How queues are doing, and what to do about it
+    #[command(subcommand)]
+    Queue(admin::queue::Options),
+    /// Where messages come in
+    #[command(subcommand)]
+    Exchange(admin::exchange::Options),
+    /// Which exchange routes what into which queue
+    #[command(subcommand)]
+    Binding(admin::exchange::BindingOptions),
+    /// Who is connected
+    #[command(subcommand)]
+    Connection(admin::connection::Options),
+    /// Channels of connections
+    #[command(subcommand)]
+    Channel(admin::connection::ChannelOptions),
+    /// Who consumes from which queue
+    #[command(subcommand)]
+    Consumer(admin::connection::ConsumerOptions),
+    /// Look at messages of a queue without taking them
+    Peek(admin::peek::Options),
+    /// Move or delete single messages
+    #[command(subcommand)]
+    Message(admin::message::Options),
+    /// Send dead letters back to the queues that they came from
+    Redrive(admin::job::Redrive),
+    /// Work that goes on in the background
+    #[command(subcommand)]
+    Job(admin::job::Options),
+    /// Tell where a message would go, and why
+    Explain(admin::explain::Options),
+    /// Who may log in
+    #[command(subcommand)]
+    User(admin::user::Options),
+    /// Rooms of their own for applications
+    #[command(subcommand)]
+    Vhost(admin::vhost::Options),
+    /// What users may do in a vhost
+    #[command(subcommand)]
+    Permission(admin::permission::Options),
+    /// What users may do with routing keys of topic exchanges
+    #[command(subcommand)]
+    TopicPermission(admin::permission::TopicOptions),
+    /// What holds for queues and exchanges by their names
+    #[command(subcommand)]
+    Policy(admin::policy::Options),
+    /// Limits of the operator, above which no application may go
+    #[command(subcommand)]
+    OperatorPolicy(admin::policy::OperatorOptions),
+    /// Settings that are kept for components, as RabbitMQ has them
+    #[command(subcommand)]
+    Parameter(admin::parameter::Options),
+    /// Write all that was declared as RabbitMQ's JSON
+    Export(admin::definitions::Export),
+    /// Declare all that a file of definitions says
+    Import(admin::definitions::Import),
+    /// What a running broker logs
+    #[command(subcommand)]
+    Log(admin::log::Options),
     /// Back up a running broker
     Backup(backup::Options),
     /// Look into a data folder, check it, restore a backup
     #[command(subcommand)]
     Data(data::Options),
+    /// Make certificates for trying TLS out
+    #[command(subcommand)]
+    Cert(cert::Options),
     /// Measure a broker
     #[command(subcommand)]
     Bench(bench::Options),
@@ -135,8 +202,32 @@ fn run_with(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Publish(options) => publish::run(options),
         Command::Consume(options) => consume::run(options),
         Command::List(options) => list::run(options),
+        Command::Status(options) => admin::health::run_status(&options),
+        Command::Health(options) => admin::health::run(&options),
+        Command::Queue(options) => admin::queue::run(options),
+        Command::Exchange(options) => admin::exchange::run(options),
+        Command::Binding(options) => admin::exchange::run_binding(options),
+        Command::Connection(options) => admin::connection::run(options),
+        Command::Channel(options) => admin::connection::run_channel(options),
+        Command::Consumer(options) => admin::connection::run_consumer(options),
+        Command::Peek(options) => admin::peek::run(&options),
+        Command::Message(options) => admin::message::run(options),
+        Command::Redrive(options) => admin::job::run_redrive(&options),
+        Command::Job(options) => admin::job::run(options),
+        Command::Explain(options) => admin::explain::run(&options),
+        Command::User(options) => admin::user::run(options),
+        Command::Vhost(options) => admin::vhost::run(options),
+        Command::Permission(options) => admin::permission::run(options),
+        Command::TopicPermission(options) => admin::permission::run_topic(options),
+        Command::Policy(options) => admin::policy::run(options),
+        Command::OperatorPolicy(options) => admin::policy::run_operator(options),
+        Command::Parameter(options) => admin::parameter::run(options),
+        Command::Export(options) => admin::definitions::run_export(&options),
+        Command::Import(options) => admin::definitions::run_import(&options),
+        Command::Log(options) => admin::log::run(options),
         Command::Backup(options) => backup::run(&options),
         Command::Data(options) => data::run(options),
+        Command::Cert(options) => cert::run(&options),
         Command::Bench(options) => bench::run(options),
         Command::Completions(options) => completions::run(&options, Cli::command()),
     };

@@ -27,6 +27,29 @@ pub(super) fn write(rows: &[FieldTable]) -> io::Result<Written> {
     written(anstream::stdout().write_all(aligned(rows, bold).as_bytes()))
 }
 
+/// Writes the facts of one thing, each on a line of its own.
+pub(super) fn write_facts(facts: &FieldTable) -> io::Result<Written> {
+    let bold = match io::stdout().is_terminal() {
+        true => Style::new().bold(),
+        false => Style::new(),
+    };
+    written(anstream::stdout().write_all(listed(facts, bold).as_bytes()))
+}
+
+fn listed(facts: &FieldTable, name_style: Style) -> String {
+    let named = facts.iter().filter(|(_, value)| !matches!(value, FieldValue::Bool(_)));
+    let mut lines: Vec<(String, String)> =
+        named.map(|(name, value)| (printable(&name.replace('_', " ")), cell(Some(value)))).collect();
+    lines.push((FEATURES.to_owned(), features(facts)));
+    lines.retain(|(_, text)| !text.is_empty());
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    let line = |(name, text): &(String, String)| {
+        let padding = " ".repeat(width - name.chars().count());
+        format!("{name_style}{name}{name_style:#}{padding}  {text}\n")
+    };
+    lines.iter().map(line).collect()
+}
+
 /// One column with a cell for each row.
 struct Column {
     heading: String,
@@ -83,7 +106,8 @@ fn heading(key: &str) -> String {
 }
 
 fn is_number(value: &FieldValue) -> bool {
-    value.as_int().is_some() && !matches!(value, FieldValue::Timestamp(_))
+    let is_number = value.as_int().is_some() || matches!(value, FieldValue::F64(_));
+    is_number && !matches!(value, FieldValue::Timestamp(_))
 }
 
 fn cell(value: Option<&FieldValue>) -> String {
@@ -146,6 +170,11 @@ fn printable(text: &str) -> String {
     out
 }
 
+/// A text of lines, each fit to be shown.
+pub(super) fn printable_lines(text: &str) -> String {
+    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +192,13 @@ a                 5
 longer\\nname   1000  p
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_facts_of_one_thing_stand_below_each_other() {
+        let facts = FieldTable::new().with("name", "q").with("messages_ready", 5).with("durable", true);
+        let text = listed(&facts, Style::new());
+        assert_eq!(text, "name            q\nmessages ready  5\nfeatures        durable\n");
     }
 
     #[test]

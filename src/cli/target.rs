@@ -1,5 +1,6 @@
 //! Which broker a command talks to, and the way there.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -17,7 +18,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// The address of a broker, from `--url` or `RIALTO_URL`.
 #[derive(Clone, Debug, Args)]
 pub struct Target {
-    /// Where the broker is: rialto://user:password@host:port/vhost
+    /// Where the broker is: rialto://user:password@host:port/vhost, or rialtos:// for TLS
     #[arg(
         long,
         env = "RIALTO_URL",
@@ -27,6 +28,15 @@ pub struct Target {
         help_heading = "Broker"
     )]
     url: String,
+    /// Trust brokers whose certificate comes from these authorities (PEM), in place of those this system trusts
+    #[arg(long, env = "RIALTO_TLS_CA", value_name = "FILE", help_heading = "Broker")]
+    tls_ca: Option<PathBuf>,
+    /// Show this certificate (PEM) to a broker that asks for one, and log in by it if the URL names no user
+    #[arg(long, env = "RIALTO_TLS_CERT", value_name = "FILE", requires = "tls_key", help_heading = "Broker")]
+    tls_cert: Option<PathBuf>,
+    /// The key (PEM) of that certificate
+    #[arg(long, env = "RIALTO_TLS_KEY", value_name = "FILE", requires = "tls_cert", help_heading = "Broker")]
+    tls_key: Option<PathBuf>,
 }
 
 impl Target {
@@ -44,11 +54,38 @@ impl Target {
 
     /// A builder of clients for this address, with the name and the patience of a command.
     pub fn client(&self) -> Result<ClientBuilder, Failure> {
-        Ok(ClientBuilder::for_address(self.address()?)
+        let address = self.address()?;
+        let is_tls = address.is_tls;
+        let mut builder = ClientBuilder::for_address(address)
             .name(concat!("rialto-cli ", env!("CARGO_PKG_VERSION")))
             .close_timeout(CLOSE_TIMEOUT)
-            .reconnect(Reconnect::default().attempts(RECONNECT_ATTEMPTS)))
+            .reconnect(Reconnect::default().attempts(RECONNECT_ATTEMPTS));
+        if !is_tls {
+            // The files may be named for other commands, by variables.
+            return Ok(builder);
+        }
+        if let Some(file) = &self.tls_ca {
+            builder = builder.trust(&read(file)?).map_err(|error| Failure::from(error).at(file.display()))?;
+        }
+        if let (Some(cert), Some(key)) = (&self.tls_cert, &self.tls_key) {
+            let named = builder.identity(&read(cert)?, &read(key)?);
+            builder = named.map_err(|error| Failure::from(error).at(cert.display()))?;
+            if !self.names_user() {
+                builder = builder.login_by_certificate();
+            }
+        }
+        Ok(builder)
     }
+
+    fn names_user(&self) -> bool {
+        let authority = self.url.split_once("://").map_or("", |(_, rest)| rest);
+        authority.split('/').next().is_some_and(|authority| authority.contains('@'))
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file)
+        .map_err(|error| Failure::usage(format!("cannot read the file: {error}")).at(file.display()))
 }
 
 /// Connects, does something with the client, and closes the connection in good order: what was published has
@@ -117,12 +154,15 @@ impl From<Error> for Failure {
 
 fn exit_code(error: &Error) -> ExitCode {
     match error {
-        Error::InvalidAddress { .. } | Error::NameTooLong { .. } => ExitCode::Usage,
+        Error::InvalidAddress { .. } | Error::InvalidTls { .. } | Error::NameTooLong { .. } => {
+            ExitCode::Usage
+        }
         Error::Refused { .. } | Error::ChannelClosed { .. } | Error::ConsumerCancelled { .. } => {
             ExitCode::Refused
         }
         Error::NotConfirmed(_) | Error::MessageTooLarge { .. } => ExitCode::NotAccepted,
         Error::Connect { .. }
+        | Error::Tls { .. }
         | Error::LoginRefused { .. }
         | Error::Incompatible { .. }
         | Error::ClosedByBroker { .. }
@@ -140,6 +180,9 @@ fn advice(error: &Error) -> Option<&'static str> {
         Error::Connect { .. } | Error::GaveUp { .. } => {
             Some("start a broker with `rialto serve`, or name another with --url or RIALTO_URL")
         }
+        Error::Tls { .. } => Some(
+            "name the authority of the broker's certificate with --tls-ca; docs/tls.md shows how to look at both sides",
+        ),
         Error::LoginRefused { .. } => Some("check user, password and vhost in --url or RIALTO_URL"),
         Error::Refused { .. } => match error.reply_code()? {
             ReplyCode::NotFound => {

@@ -35,6 +35,10 @@ const ANY_NAME: &str = "NAME";
 /// A key of the same section wins over a somewhat more similar one of another.
 const SAME_SECTION_BONUS: f64 = 0.35;
 
+/// Of equals in several sections, the one of this is meant most often: `listen` is `server.listen`.
+const FIRST_SECTION: &str = "server";
+const FIRST_SECTION_BONUS: f64 = 0.01;
+
 impl Keys {
     /// The keys of [`Settings`].
     pub(super) fn of_settings() -> Self {
@@ -99,7 +103,8 @@ impl Keys {
             // The whole, too: TOML takes `"server.listen" = …` for one strange word.
             let whole = strsim::normalized_damerau_levenshtein(&path.join("."), &candidate.join("."));
             let likeness = strsim::normalized_damerau_levenshtein(last, word).max(whole);
-            likeness + if candidate_section == section { SAME_SECTION_BONUS } else { 0.0 }
+            let first = if candidate_section == [FIRST_SECTION] { FIRST_SECTION_BONUS } else { 0.0 };
+            likeness + first + if candidate_section == section { SAME_SECTION_BONUS } else { 0.0 }
         };
         let best = all.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
         best.map(|path| path.join(".")).unwrap_or_default()

@@ -38,7 +38,7 @@ fn certificate(problem: &CertificateError) -> String {
         }
         CertificateError::Revoked => "the client's certificate has been revoked",
         CertificateError::BadSignature => {
-            "the client's certificate is forged or damaged: its signature is wrong"
+            "the client's certificate is not signed by the authority of that name in tls.client_ca; was it made anew?"
         }
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             "the client's certificate is not for clients: it has no extended key usage clientAuth"

@@ -6,9 +6,9 @@ use bytes::{Bytes, BytesMut};
 use rialto_protocol::native::{Command, LOGIN_FRAME_MAX, Login, PREFACE, Welcome, decode_frame};
 use rialto_protocol::types::{FieldTable, ShortStr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::transport::Transport;
 use crate::address::Address;
 use crate::error::{Error, Result, short};
 use crate::options::Options;
@@ -18,7 +18,7 @@ const CHANNELS_NEEDED: u16 = 6;
 
 /// A connection that is logged in.
 pub(crate) struct Link {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Transport,
     pub(crate) welcome: Welcome,
     /// What was read behind `Welcome`.
     pub(crate) read_ahead: BytesMut,
@@ -35,13 +35,11 @@ pub(crate) async fn establish(address: &Address, options: &Options) -> Result<Li
 
 async fn connect_and_login(address: &Address, options: &Options) -> Result<Link> {
     let failed = |source| Error::Connect { address: address.endpoint(), source: Arc::new(source) };
-    let mut stream = TcpStream::connect((&*address.host, address.port)).await.map_err(failed)?;
-    // Frames are batched by ourselves; the kernel must not wait for more.
-    stream.set_nodelay(true).map_err(failed)?;
-
+    let mut stream = Transport::connect(address, options).await?;
     let mut out = BytesMut::from(&PREFACE[..]);
     Command::Login(login(address, options)?).encode(0, &mut out);
     stream.write_all(&out).await.map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
 
     let mut buf = BytesMut::with_capacity(4096);
     loop {
@@ -64,7 +62,7 @@ async fn connect_and_login(address: &Address, options: &Options) -> Result<Link>
                     return Err(Error::LoginRefused { code: closing.code, text: closing.text });
                 }
                 Some(Command::Challenge(_)) => {
-                    let problem = "it asks for more than the mechanism PLAIN can say".into();
+                    let problem = "it asks for more than a password or a certificate says".into();
                     return Err(Error::Incompatible { problem });
                 }
                 Some(other) => return Err(broken(format!("{} before Welcome", other.kind().name()))),
@@ -96,10 +94,15 @@ fn login(address: &Address, options: &Options) -> Result<Login> {
     if let Some(name) = &options.name {
         properties = properties.with("connection_name", name.as_str());
     }
-    Ok(Login {
-        mechanism: ShortStr::truncated("PLAIN"),
+    let (mechanism, response) = match options.tls.is_login {
+        // RFC 4422, appendix A: no authorization identity, so the one of the certificate.
+        true => ("EXTERNAL", Bytes::new()),
         // RFC 4616: authorization identity (none), NUL, user, NUL, password.
-        response: Bytes::from(format!("\0{}\0{}", address.user, address.password)),
+        false => ("PLAIN", Bytes::from(format!("\0{}\0{}", address.user, address.password))),
+    };
+    Ok(Login {
+        mechanism: ShortStr::truncated(mechanism),
+        response,
         vhost: short("vhost", &address.vhost)?,
         frame_max: options.frame_max,
         heartbeat_ms: u32::try_from(options.heartbeat.as_millis()).unwrap_or(u32::MAX),

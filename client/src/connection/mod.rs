@@ -35,6 +35,7 @@ mod reader;
 mod restore;
 pub(crate) mod slots;
 pub(crate) mod supervisor;
+mod transport;
 mod writer;
 
 pub(crate) use publish_frame::{Target, entry_len};

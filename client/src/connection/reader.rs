@@ -9,13 +9,13 @@ use rialto_protocol::ReplyCode;
 use rialto_protocol::native::{Closing, Command, OutcomeRange, Response, Returned, decode_frame};
 use rialto_protocol::types::ShortStr;
 use tokio::io::AsyncReadExt;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Shared;
 use super::control::{Answer, Asked, Asker, Pending, tell};
 use super::ledger::{Effects, returned_message};
 use super::restore::open_for_publishing;
+use super::transport::ReadHalf;
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::events::Event;
@@ -29,7 +29,7 @@ const SILENT_TICKS: u32 = 4;
 /// Where and how much to read.
 pub(crate) struct Reader {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) socket: OwnedReadHalf,
+    pub(crate) socket: ReadHalf,
     pub(crate) buf: BytesMut,
     pub(crate) frame_max: u32,
     pub(crate) heartbeat: Option<Duration>,

@@ -13,12 +13,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use rialto_protocol::native::Command;
 use tokio::io::AsyncWriteExt;
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::timeout;
 
 use super::Shared;
 use super::control::Cut;
 use super::ledger::Effects;
+use super::transport::WriteHalf;
 use crate::error::{Error, Result};
 
 /// Bytes of messages that are taken in one go, so that settlements never wait behind more than this.
@@ -30,7 +30,7 @@ const SLICES: usize = 32;
 /// Writes until the connection ends. `Ok`: the last word was said.
 pub(crate) async fn run(
     shared: Arc<Shared>,
-    mut socket: OwnedWriteHalf,
+    mut socket: WriteHalf,
     heartbeat: Option<Duration>,
 ) -> Result<()> {
     let (mut out, mut farewell) = (BytesMut::new(), BytesMut::new());
@@ -95,7 +95,7 @@ fn with_settlements(out: &[u8], cuts: impl Iterator<Item = Cut>) -> BytesMut {
     whole
 }
 
-async fn write_all(socket: &mut OwnedWriteHalf, parts: &mut VecDeque<Bytes>) -> std::io::Result<()> {
+async fn write_all(socket: &mut WriteHalf, parts: &mut VecDeque<Bytes>) -> std::io::Result<()> {
     while !parts.is_empty() {
         let mut slices = [IoSlice::new(&[]); SLICES];
         let count = parts.len().min(SLICES);
@@ -115,7 +115,8 @@ async fn write_all(socket: &mut OwnedWriteHalf, parts: &mut VecDeque<Bytes>) -> 
             parts.pop_front();
         }
     }
-    Ok(())
+    // With TLS, the end of it may wait for the socket.
+    socket.flush().await
 }
 
 fn broken(error: std::io::Error) -> Error {
@@ -154,7 +155,7 @@ mod tests {
             control.go_online();
         }
         let (reader, writer) = socket.into_split();
-        let writing = tokio::spawn(run(shared.clone(), writer, None));
+        let writing = tokio::spawn(run(shared.clone(), WriteHalf::Plain(writer), None));
         let consumer = shared.add_consumer(ConsumeOptions::default()).unwrap();
         let started = consumer.start();
         let mut octets = [0; 1024];

@@ -11,11 +11,10 @@ use serde_json::{Map, Value};
 use super::findings::Findings;
 use super::items::{
     BindingItem, ExchangeItem, GlobalParameter, Parameter, PolicyItem, QueueItem, UserItem, VhostItem,
-    VhostLimits,
 };
 use super::reader::{Reader, kind};
 use crate::access::{Permission, RabbitHashing, TopicPermission};
-use crate::model::{PolicyKind, VhostName};
+use crate::model::{PolicyKind, VhostLimits, VhostName};
 
 /// Keys that say where a document comes from.
 const ORIGIN: [&str; 7] = [
@@ -161,7 +160,7 @@ impl Document {
                     }
                 }
                 "vhost-limits" => {
-                    if let Some(limits) = reader.inside_value(&at, &item.value, VhostLimits::read) {
+                    if let Some(limits) = reader.inside_value(&at, &item.value, super::items::vhost_limits) {
                         self.vhost_limits.push(Placed { at, item: (item.vhost, limits) });
                     }
                 }

@@ -13,11 +13,8 @@ use crate::access::{
 };
 use crate::model::{
     ExchangeFlags, ExchangeName, ExchangeOptions, Pattern, Policy, PolicyKind, PolicyTarget, QueueFlags,
-    QueueName, QueueOptions, QueueType, RoutingKey, VhostName, field_from_json, table_from_json,
+    QueueName, QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName, field_from_json, table_from_json,
 };
-
-/// Longest description of a vhost, in bytes.
-const DESCRIPTION_LEN_MAX: usize = 4096;
 
 /// Longest name of a parameter or a component, in bytes.
 const PARAMETER_NAME_LEN_MAX: usize = 255;
@@ -99,7 +96,7 @@ impl VhostItem {
         // Exports have the same both in the metadata and beside it.
         reader.inside("metadata", |metadata| item.read_metadata(metadata));
         item.read_metadata(reader);
-        item.limits = reader.inside("limits", VhostLimits::read);
+        item.limits = reader.inside("limits", vhost_limits);
         if reader.flag("tracing") == Some(true) {
             reader.notice("tracing", "the firehose tracer is not there; 'tracing' has no effect");
         }
@@ -108,8 +105,8 @@ impl VhostItem {
 
     fn read_metadata(&mut self, reader: &mut Reader<'_>) {
         if let Some(description) = reader.text("description") {
-            if description.len() > DESCRIPTION_LEN_MAX {
-                let problem = format!("has {} bytes, and may have {DESCRIPTION_LEN_MAX}", description.len());
+            if description.len() > VHOST_TEXT_LEN_MAX {
+                let problem = format!("has {} bytes, and may have {VHOST_TEXT_LEN_MAX}", description.len());
                 reader.fault("description", problem);
             }
             self.description = Some(description.to_owned());
@@ -160,19 +157,13 @@ fn limit(reader: &mut Reader<'_>, key: &'static str) -> Option<u32> {
 }
 
 /// How much a vhost may hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::admin) struct VhostLimits {
-    pub(in crate::admin) max_connections: Option<u32>,
-    pub(in crate::admin) max_queues: Option<u32>,
+pub(in crate::admin) fn vhost_limits(reader: &mut Reader<'_>) -> VhostLimits {
+    VhostLimits { max_connections: limit(reader, "max-connections"), max_queues: limit(reader, "max-queues") }
 }
 
-impl VhostLimits {
-    pub(in crate::admin) fn read(reader: &mut Reader<'_>) -> Self {
-        VhostLimits {
-            max_connections: limit(reader, "max-connections"),
-            max_queues: limit(reader, "max-queues"),
-        }
-    }
+/// How much a user may have open.
+pub(in crate::admin) fn user_limits(reader: &mut Reader<'_>) -> UserLimits {
+    UserLimits { max_connections: limit(reader, "max-connections"), max_channels: limit(reader, "max-channels") }
 }
 
 /// How a user's password is said.
@@ -241,10 +232,7 @@ impl UserItem {
             Some(_) => texts_as_tags(reader).map(Tags::from_names),
             None => None,
         };
-        let limits = reader.inside("limits", |reader| UserLimits {
-            max_connections: limit(reader, "max-connections"),
-            max_channels: limit(reader, "max-channels"),
-        });
+        let limits = reader.inside("limits", user_limits);
         is_named?;
         Some(UserItem {
             name: name.to_owned(),

@@ -4,7 +4,9 @@
 //! effect here, is told too. What was exported and is imported into an empty broker makes an equal one.
 
 mod document;
+pub(super) mod export;
 pub(super) mod findings;
+pub(super) mod import;
 pub(super) mod items;
 pub(super) mod reader;
 

@@ -1,0 +1,271 @@
+//! `rialto redrive` and `rialto job`: work that a broker does in the background, and how far it has come.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::api::{Api, ApiOptions, Path};
+use super::filter::FilterOptions;
+use super::listing::{self, ShowOptions};
+use super::rows::{Column, Show, plain};
+use crate::cli::output::{grouped, messages, note};
+use crate::cli::signal::Interrupt;
+use crate::cli::{ExitCode, Failure};
+
+const EXAMPLES: &str = "\
+Examples:
+  rialto redrive failed --dry-run                     # how many would go where
+  rialto redrive failed
+  rialto redrive failed --rate 500 --died-in orders   # at most 500 a second
+  rialto redrive failed --contains timeout --older-than 1h --detach
+
+Each dead letter goes back to the queue that it died in first, without its history. Others wait
+behind it, so mend what killed it first. Moving is one step: a crash neither loses nor doubles a
+message, and a second run moves none twice. Ctrl-C cancels; what has gone back stays there.";
+
+const JOB_EXAMPLES: &str = "\
+Examples:
+  rialto job list
+  rialto job show 3
+  rialto job watch 3
+  rialto job cancel 3";
+
+/// Send dead letters back to the queues that they came from
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(in crate::cli) struct Redrive {
+    /// The queue with dead letters
+    queue: String,
+    /// Its vhost
+    #[arg(long, value_name = "NAME", default_value = "/")]
+    vhost: String,
+    /// At most so many messages a second
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    rate: Option<u64>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not wait for it; `rialto job` tells how far it is
+    #[arg(long)]
+    detach: bool,
+    /// One JSON object when it is over (with --detach: at once), for scripts
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    filter: FilterOptions,
+    #[command(flatten)]
+    api: ApiOptions,
+}
+
+/// Work that goes on in the background
+#[derive(Debug, Subcommand)]
+#[command(after_help = JOB_EXAMPLES)]
+pub(in crate::cli) enum Options {
+    /// Show the jobs
+    List(List),
+    /// Show one job
+    Show(One),
+    /// Wait for a job, and show how far it is
+    Watch(Watch),
+    /// Stop a job; what it has done stays done
+    Cancel(Cancel),
+}
+
+/// Show the jobs
+#[derive(Debug, Args)]
+#[command(after_help = JOB_EXAMPLES)]
+pub(in crate::cli) struct List {
+    #[command(flatten)]
+    show: ShowOptions,
+    #[command(flatten)]
+    api: ApiOptions,
+}
+
+/// Show one job
+#[derive(Debug, Args)]
+#[command(after_help = JOB_EXAMPLES)]
+pub(in crate::cli) struct One {
+    /// Its number
+    job: String,
+    /// One JSON object, for scripts
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    api: ApiOptions,
+}
+
+/// Wait for a job, and show how far it is
+#[derive(Debug, Args)]
+#[command(after_help = JOB_EXAMPLES)]
+pub(in crate::cli) struct Watch {
+    /// Its number
+    job: String,
+    #[command(flatten)]
+    api: ApiOptions,
+}
+
+/// Stop a job; what it has done stays done
+#[derive(Debug, Args)]
+#[command(after_help = JOB_EXAMPLES)]
+pub(in crate::cli) struct Cancel {
+    /// Its number
+    job: String,
+    #[command(flatten)]
+    api: ApiOptions,
+}
+
+/// Time between two looks at a job.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+const COLUMNS: &[Column] = &[
+    ("id", "id", Show::Plain),
+    ("kind", "kind", Show::Plain),
+    ("state", "state", Show::Plain),
+    ("vhost", "vhost", Show::Plain),
+    ("queue", "queue", Show::Plain),
+    ("done", "moved", Show::Plain),
+    ("of", "total", Show::Plain),
+    ("skipped", "skipped", Show::Plain),
+    ("started", "started_at", Show::Time),
+    ("by", "user", Show::Plain),
+    ("error", "error", Show::Plain),
+    ("dry-run", "dry_run", Show::Feature),
+];
+
+fn path(job: &str) -> Path {
+    Path::new(&["jobs", job])
+}
+
+pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
+    match options {
+        Options::List(List { show, api }) => {
+            show.show(&listing::all(&api.api()?, &Path::new(&["jobs"]))?, COLUMNS, "jobs")
+        }
+        Options::Show(One { job, json, api }) => {
+            let row = api.api()?.get(&path(&job)).map_err(|error| error.of(named(&job)))?;
+            listing::one(&row, COLUMNS, json)
+        }
+        Options::Watch(Watch { job, api }) => {
+            let api = api.api()?;
+            let row = api.get(&path(&job)).map_err(|error| error.of(named(&job)))?;
+            finish(&watch(&api, row, OnInterrupt::Leave)?, false)
+        }
+        Options::Cancel(Cancel { job, api }) => {
+            api.api()?.delete(&path(&job)).map_err(|error| error.of(named(&job)))?;
+            note(format_args!("job {job} is cancelled"));
+            Ok(ExitCode::Success)
+        }
+    }
+}
+
+fn named(job: &str) -> String {
+    format!("job {job}")
+}
+
+pub(in crate::cli) fn run_redrive(options: &Redrive) -> Result<ExitCode, Failure> {
+    let Redrive { queue, vhost, rate, dry_run, detach, json, filter, api } = options;
+    let api = api.api()?;
+    let mut body = json!({ "filter": filter.json(), "dry_run": dry_run });
+    if let Some(rate) = rate {
+        body["rate"] = (*rate).into();
+    }
+    let job = api.post(&Path::new(&["queues", vhost, queue, "redrive"]), &body);
+    let job = job.map_err(|error| error.of(super::queue::named(vhost, queue)))?;
+    if *detach {
+        if *json {
+            listing::json_lines(std::slice::from_ref(&job))?;
+        } else {
+            let id = plain(&job["id"]);
+            note(format_args!("job {id} has begun: `rialto job watch {id}`, `rialto job cancel {id}`"));
+        }
+        return Ok(ExitCode::Success);
+    }
+    let job = watch(&api, job, OnInterrupt::Cancel)?;
+    finish(&job, *json)
+}
+
+/// What Ctrl-C does to the job that is watched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnInterrupt {
+    Cancel,
+    Leave,
+}
+
+fn is_over(job: &Value) -> bool {
+    !matches!(job["state"].as_str(), Some("running" | "queued" | "paused"))
+}
+
+/// Looks at a job until it is over, and shows how far it is where a person looks on.
+fn watch(api: &Api, mut job: Value, on_interrupt: OnInterrupt) -> Result<Value, Failure> {
+    let id = plain(&job["id"]);
+    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
+    let style = "{msg} {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
+    bar.set_message(job["kind"].as_str().unwrap_or("job").to_owned());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let watched = runtime.block_on(async {
+        let mut interrupt = Interrupt::listen();
+        let mut is_cancelled = false;
+        while !is_over(&job) {
+            let pause = tokio::time::sleep(LOOK_AGAIN);
+            tokio::select! {
+                biased;
+                () = interrupt.wait(), if !is_cancelled => {
+                    if on_interrupt == OnInterrupt::Leave {
+                        break;
+                    }
+                    // What it comes to is seen with the next looks.
+                    is_cancelled = true;
+                    api.delete(&path(&id)).map_err(|error| error.of(named(&id)))?;
+                }
+                () = pause => {}
+            }
+            job = api.get(&path(&id)).map_err(|error| error.of(named(&id)))?;
+            bar.set_length(job["total"].as_u64().unwrap_or(0));
+            bar.set_position(done(&job));
+        }
+        Ok::<_, Failure>(())
+    });
+    bar.finish_and_clear();
+    watched?;
+    Ok(job)
+}
+
+/// Messages that a job has dealt with.
+fn done(job: &Value) -> u64 {
+    ["moved", "skipped"].iter().filter_map(|key| job[*key].as_u64()).sum()
+}
+
+/// Says what a job came to.
+fn finish(job: &Value, json: bool) -> Result<ExitCode, Failure> {
+    if json {
+        listing::json_lines(std::slice::from_ref(job))?;
+    }
+    let moved = job["moved"].as_u64().unwrap_or(0);
+    let is_dry = job["dry_run"] == true;
+    if !json {
+        for row in job["origins"].as_array().into_iter().flatten() {
+            let count = grouped(row["messages"].as_u64().unwrap_or(0));
+            note(format_args!("{count:>12}  {}", plain(&row["queue"])));
+        }
+        let would = if is_dry { "would go back" } else { "went back" };
+        note(format_args!("{} {would}", messages(moved)));
+        match job["skipped"].as_u64().unwrap_or(0) {
+            0 => {}
+            skipped => {
+                note(format_args!("{} stayed: no dead letters, or their queue is gone", messages(skipped)))
+            }
+        }
+    }
+    match job["state"].as_str() {
+        Some("running" | "queued" | "paused") => {
+            note(format_args!("job {} goes on", plain(&job["id"])));
+            Ok(ExitCode::Interrupted)
+        }
+        Some("cancelled") => Ok(ExitCode::Interrupted),
+        Some("failed") => Err(Failure::new(ExitCode::Refused, plain(&job["error"]))),
+        _ => Ok(ExitCode::Success),
+    }
+}
