@@ -46,7 +46,8 @@ impl RestoreError {
 impl Broker {
     /// Declares what is in the catalog.
     pub(super) fn restore_topology(&self, contents: CatalogContents) -> Result<(), RestoreError> {
-        let CatalogContents { vhosts, exchanges, queues, bindings, policies, operator_policies, .. } = contents;
+        let CatalogContents { vhosts, exchanges, queues, bindings, policies, operator_policies, .. } =
+            contents;
         let names = vhosts.into_iter().map(|row| row.name);
         for name in names.chain(queues.iter().map(|row| row.vhost.clone())) {
             self.vhost_or_new(name);

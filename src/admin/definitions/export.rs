@@ -14,9 +14,8 @@ use crate::store::ParameterRow;
 pub(in crate::admin) fn export(broker: &Broker, version: &str, cluster: &str) -> Value {
     let access = broker.access();
     let users = access.users();
-    let is_kept = |name: &str| {
-        users.iter().any(|user| user.name == name && user.source == UserSource::Catalog)
-    };
+    let is_kept =
+        |name: &str| users.iter().any(|user| user.name == name && user.source == UserSource::Catalog);
     let mut vhosts = broker.vhosts();
     vhosts.sort_by(|a, b| a.name().cmp(b.name()));
     let parameters = broker.parameters();
@@ -28,7 +27,8 @@ pub(in crate::admin) fn export(broker: &Broker, version: &str, cluster: &str) ->
         let text = format!("Users of the settings file are not in here: {}", left_out.join(", "));
         document.insert("explanation".to_owned(), text.into());
     }
-    let users: Vec<_> = users.iter().filter(|user| user.source == UserSource::Catalog).map(|user| user_row(user)).collect();
+    let users: Vec<_> =
+        users.iter().filter(|user| user.source == UserSource::Catalog).map(|user| user_row(user)).collect();
     let permissions: Vec<_> = access
         .permissions()
         .iter()
@@ -41,7 +41,8 @@ pub(in crate::admin) fn export(broker: &Broker, version: &str, cluster: &str) ->
         .filter(|topic| is_kept(&topic.user))
         .map(|topic| topic_permission_row(topic))
         .collect();
-    let global: Vec<_> = parameters.iter().filter(|row| row.vhost.is_none()).map(global_parameter_row).collect();
+    let global: Vec<_> =
+        parameters.iter().filter(|row| row.vhost.is_none()).map(global_parameter_row).collect();
     let sections = [
         ("users", users),
         ("vhosts", vhosts.iter().map(|vhost| vhost_row(vhost)).collect()),
@@ -97,7 +98,8 @@ fn sections_of(vhost: &Vhost, parameters: &[ParameterRow], with_vhost: bool) -> 
         .filter(|row| row.vhost.as_ref() == Some(name))
         .map(|row| parameter_row(row, value_of(row)))
         .collect();
-    of_parameters.extend(vhost.policies(PolicyKind::Operator).iter().map(|policy| operator_parameter(vhost, policy)));
+    of_parameters
+        .extend(vhost.policies(PolicyKind::Operator).iter().map(|policy| operator_parameter(vhost, policy)));
     if vhost.limits() != VhostLimits::default() {
         of_parameters.push(limits_parameter(vhost));
     }

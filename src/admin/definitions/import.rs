@@ -114,7 +114,9 @@ impl Import<'_> {
                 missing.push(format!("exchange '{}'", item.source));
             }
             match &item.destination {
-                BindingEnd::Exchange(name) if !has_exchange(name) => missing.push(format!("exchange '{name}'")),
+                BindingEnd::Exchange(name) if !has_exchange(name) => {
+                    missing.push(format!("exchange '{name}'"))
+                }
                 BindingEnd::Queue(name)
                     if !queues.contains(&(&item.vhost, name.as_str()))
                         && !vhost.as_ref().is_some_and(|vhost| vhost.has_queue(name)) =>
@@ -232,10 +234,8 @@ impl Import<'_> {
             self.note_or(&at, done, undo);
         }
         let permissions = self.broker.access().permissions();
-        let permissions: AHashMap<_, _> = permissions
-            .into_iter()
-            .map(|known| ((known.user.clone(), known.vhost.clone()), known))
-            .collect();
+        let permissions: AHashMap<_, _> =
+            permissions.into_iter().map(|known| ((known.user.clone(), known.vhost.clone()), known)).collect();
         for Placed { at, item } in &document.permissions {
             let (user, vhost) = (item.user.clone(), item.vhost.clone());
             let before = permissions.get(&(user.clone(), vhost.clone())).cloned();
@@ -266,7 +266,8 @@ impl Import<'_> {
     fn make_vhost(&mut self, item: &VhostItem) -> Result<(), BrokerError> {
         let known = self.broker.vhost(&item.name);
         let before = known.as_ref().map(|known| (known.options(), known.limits()));
-        let mut options = before.as_ref().map(|(options, _)| VhostOptions::clone(options)).unwrap_or_default();
+        let mut options =
+            before.as_ref().map(|(options, _)| VhostOptions::clone(options)).unwrap_or_default();
         item.description.clone_into_if(&mut options.description);
         item.tags.clone_into_if(&mut options.tags);
         options.default_queue_type = item.default_queue_type.or(options.default_queue_type);
@@ -453,7 +454,9 @@ impl Import<'_> {
                     None => vhost.clear_policy(kind, &name, &mut self.turn).map(drop),
                 }
             }
-            Undo::Parameter(row, Some(value)) => broker.set_parameter(ParameterRow { value, ..row }).map(drop),
+            Undo::Parameter(row, Some(value)) => {
+                broker.set_parameter(ParameterRow { value, ..row }).map(drop)
+            }
             Undo::Parameter(row, None) => {
                 broker.clear_parameter(row.vhost.as_deref(), &row.component, &row.name).map(drop)
             }

@@ -13,7 +13,8 @@ use crate::access::{
 };
 use crate::model::{
     ExchangeFlags, ExchangeName, ExchangeOptions, Pattern, Policy, PolicyKind, PolicyTarget, QueueFlags,
-    QueueName, QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName, field_from_json, table_from_json,
+    QueueName, QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName,
+    field_from_json, table_from_json,
 };
 
 /// Longest name of a parameter or a component, in bytes.
@@ -163,7 +164,10 @@ pub(in crate::admin) fn vhost_limits(reader: &mut Reader<'_>) -> VhostLimits {
 
 /// How much a user may have open.
 pub(in crate::admin) fn user_limits(reader: &mut Reader<'_>) -> UserLimits {
-    UserLimits { max_connections: limit(reader, "max-connections"), max_channels: limit(reader, "max-channels") }
+    UserLimits {
+        max_connections: limit(reader, "max-connections"),
+        max_channels: limit(reader, "max-channels"),
+    }
 }
 
 /// How a user's password is said.
