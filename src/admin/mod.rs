@@ -8,6 +8,7 @@
 mod api;
 mod audit;
 mod caller;
+mod definitions;
 mod error;
 mod guard;
 mod input;
@@ -52,6 +53,8 @@ pub struct AdminState {
     pub jobs: Arc<Jobs>,
     /// This process.
     pub node: Arc<Node>,
+    /// Held by whoever imports definitions.
+    imports: Arc<parking_lot::Mutex<()>>,
     /// What the API is among connections: exclusive queues are not its own.
     pub connection: ConnectionId,
 }
@@ -63,6 +66,7 @@ impl AdminState {
             stats: Arc::new(Stats::new(broker.clone())),
             jobs: Arc::new(Jobs::default()),
             node: Arc::new(Node::new(listeners)),
+            imports: Arc::default(),
             connection: broker.new_connection_id(),
             broker,
             settings,

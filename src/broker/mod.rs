@@ -15,6 +15,7 @@ mod delayed;
 mod error;
 mod figure;
 mod identity;
+mod importing;
 mod journalling;
 mod keeping;
 mod limits;
@@ -54,6 +55,7 @@ pub use counters::{
 };
 pub use error::BrokerError;
 pub use figure::Figure;
+pub use importing::{Exported, ImportedEnd};
 pub use limits::Limits;
 pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};

@@ -1,20 +1,28 @@
 //! What the API answers, one file per noun. Each has its `routes()`.
 
+mod auth;
 mod bindings;
 mod channels;
 mod connections;
 mod consumers;
+mod definitions;
 mod exchanges;
 mod features;
 mod health;
+mod limits;
 mod log;
 mod messages;
 mod names;
 mod nodes;
 mod outcome;
 mod overview;
+mod parameters;
+mod permissions;
+mod policies;
 mod queue_row;
 mod queues;
+mod users;
+mod vhosts;
 mod whoami;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -37,6 +45,14 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
         .merge(nodes::routes())
         .merge(overview::routes())
         .merge(queues::routes())
+        .merge(auth::routes())
+        .merge(definitions::routes())
+        .merge(limits::routes())
+        .merge(parameters::routes())
+        .merge(permissions::routes())
+        .merge(policies::routes())
+        .merge(users::routes())
+        .merge(vhosts::routes())
         .merge(whoami::routes())
 }
 
