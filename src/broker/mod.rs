@@ -24,6 +24,7 @@ mod listing;
 mod outbox;
 mod paging;
 mod parameters;
+mod permissions;
 mod policies;
 mod pressure;
 mod publish;
