@@ -15,11 +15,9 @@ use super::{AdminState, ApiError, Peer};
 use crate::access::{Denied, Operation, Origin, Principal, Protocol, Step, Tags};
 use crate::broker::Vhost;
 
-/// What a user must be for a request: RabbitMQ's tags.
+/// What a user must be for a request besides having one of RabbitMQ's tags, which every caller has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// May use the HTTP API, in vhosts of its own. Whoever is a caller may.
-    Management,
     /// May set policies and parameters, too.
     Policymaker,
     /// May see all vhosts and nodes.
@@ -58,7 +56,6 @@ impl Caller {
     pub(super) fn require(&self, level: Level) -> Result<(), ApiError> {
         let tags = self.tags();
         let (is_enough, what) = match level {
-            Level::Management => (true, "management"),
             Level::Policymaker => (tags.administrator || tags.policymaker, "policymaker"),
             Level::Monitoring => (tags.administrator || tags.monitoring, "monitoring"),
             Level::Administrator => (tags.administrator, "administrator"),

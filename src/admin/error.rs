@@ -55,6 +55,12 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "forbidden", reason)
     }
 
+    /// 413: more was sent than is read.
+    pub fn body_too_large() -> Self {
+        let reason = "the body is longer than management.body_max allows";
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", reason)
+    }
+
     /// 404: there is no such thing.
     pub fn not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, "Object Not Found", "Not Found")

@@ -17,6 +17,10 @@ pub(super) async fn guard(State(state): State<AdminState>, request: Request, nex
     if request.method() == Method::OPTIONS && allowed.is_some() {
         return with_headers(preflight(), allowed);
     }
+    if is_too_long(&state, request.headers()) {
+        // Told at once, for a client that waits to be asked for its body.
+        return with_headers(ApiError::body_too_large().into_response(), allowed);
+    }
     let limit = state.settings.management.request_timeout;
     let response = match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
@@ -47,6 +51,13 @@ fn cross_site(state: &AdminState, request: &Request) -> Result<Option<HeaderValu
     Err(ApiError::forbidden(
         "the request comes from a page of another site; management.origins says which may",
     ))
+}
+
+/// Whether a request says that its body is longer than bodies may be.
+fn is_too_long(state: &AdminState, headers: &HeaderMap) -> bool {
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    length.is_some_and(|length| length > state.settings.management.body_max.bytes())
 }
 
 fn is_own(origin: &str, headers: &HeaderMap) -> bool {

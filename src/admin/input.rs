@@ -71,11 +71,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
-async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+/// The body as it is.
+///
+/// # Errors
+/// 413: it is too long. 400: it did not arrive.
+pub(super) async fn body<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, state).await.map_err(|error| match error {
         BytesRejection::FailedToBufferBody(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            let reason = "the body is longer than management.body_max allows";
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", reason)
+            ApiError::body_too_large()
         }
         _ => ApiError::bad_request("the body did not arrive as a whole"),
     })

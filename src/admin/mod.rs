@@ -8,6 +8,7 @@
 mod api;
 mod audit;
 mod caller;
+mod definitions;
 mod error;
 mod filter;
 mod guard;
@@ -58,6 +59,8 @@ pub struct AdminState {
     pub jobs: Arc<Jobs>,
     /// This process.
     pub node: Arc<Node>,
+    /// Held by whoever imports definitions.
+    imports: Arc<parking_lot::Mutex<()>>,
     /// What the API is among connections: exclusive queues are not its own.
     pub connection: ConnectionId,
 }
@@ -70,6 +73,7 @@ impl AdminState {
             stats: Arc::new(Stats::new(broker.clone())),
             jobs: Arc::new(Jobs::new(settings.management.jobs_max as usize)),
             node: Arc::new(Node::new(listeners)),
+            imports: Arc::default(),
             connection: broker.new_connection_id(),
             broker,
             settings,

@@ -24,7 +24,22 @@ pub fn router(state: AdminState) -> Router {
 
 /// The OpenAPI document of all routes.
 pub fn document() -> OpenApi {
-    all().to_openapi()
+    let mut document = all().to_openapi();
+    // Handlers of one name in several files are several operations.
+    for (path, item) in &mut document.paths.paths {
+        let operations = [
+            ("get", &mut item.get),
+            ("put", &mut item.put),
+            ("post", &mut item.post),
+            ("delete", &mut item.delete),
+        ];
+        for (method, operation) in operations {
+            if let Some(operation) = operation {
+                operation.operation_id = Some(format!("{method} {path}"));
+            }
+        }
+    }
+    document
 }
 
 fn all() -> OpenApiRouter<AdminState> {

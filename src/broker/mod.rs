@@ -18,6 +18,7 @@ mod error;
 mod explaining;
 mod figure;
 mod identity;
+mod importing;
 mod journalling;
 mod keeping;
 mod limits;
@@ -63,6 +64,7 @@ pub use counters::{
 pub use error::BrokerError;
 pub use explaining::{Explained, ExplainedExchange};
 pub use figure::Figure;
+pub use importing::{Exported, ImportedEnd};
 pub use limits::Limits;
 pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};

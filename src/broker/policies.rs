@@ -211,6 +211,12 @@ impl Vhost {
         topology.policies.of_kind(kind).0.get(name).map(|(policy, _)| policy.clone())
     }
 
+    /// Whether there is such a policy, and it is the file's.
+    pub fn is_file_policy(&self, kind: PolicyKind, name: &str) -> bool {
+        let topology = self.topology.read();
+        matches!(topology.policies.of_kind(kind).0.get(name), Some((_, Source::File)))
+    }
+
     /// The policies that hold for a queue; none for the broker's own.
     pub fn policies_of_queue(&self, queue: &QueueCell) -> HoldingPolicies {
         self.topology.read().policies_of(queue)
@@ -232,7 +238,7 @@ impl Vhost {
         };
         self.core().keep(match policy.kind() {
             PolicyKind::User => Change::PutPolicy(row),
-            PolicyKind::Operator => return,
+            PolicyKind::Operator => Change::PutOperatorPolicy(row),
         });
     }
 
@@ -240,7 +246,7 @@ impl Vhost {
         let (vhost, name) = (self.name().clone(), name.to_owned());
         self.core().keep(match kind {
             PolicyKind::User => Change::DeletePolicy { vhost, name },
-            PolicyKind::Operator => return,
+            PolicyKind::Operator => Change::DeleteOperatorPolicy { vhost, name },
         });
     }
 

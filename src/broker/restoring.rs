@@ -46,7 +46,8 @@ impl RestoreError {
 impl Broker {
     /// Declares what is in the catalog.
     pub(super) fn restore_topology(&self, contents: CatalogContents) -> Result<(), RestoreError> {
-        let CatalogContents { vhosts, exchanges, queues, bindings, policies, .. } = contents;
+        let CatalogContents { vhosts, exchanges, queues, bindings, policies, operator_policies, .. } =
+            contents;
         let names = vhosts.into_iter().map(|row| row.name);
         for name in names.chain(queues.iter().map(|row| row.vhost.clone())) {
             self.vhost_or_new(name);
@@ -89,7 +90,9 @@ impl Broker {
                 topology.routing.bind(&row.source, &destination, row.routing_key.clone(), &row.arguments);
             bound.map_err(|error| RestoreError::of(what(), &vhost, error.text(vhost.name())))?;
         }
-        self.restore_policies(policies.into_iter().map(|row| (PolicyKind::User, row)))?;
+        let users = policies.into_iter().map(|row| (PolicyKind::User, row));
+        let operators = operator_policies.into_iter().map(|row| (PolicyKind::Operator, row));
+        self.restore_policies(users.chain(operators))?;
         for vhost in self.vhosts() {
             vhost.publish_generation(&vhost.topology.read());
         }

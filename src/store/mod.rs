@@ -24,9 +24,9 @@ pub mod simulation;
 pub(crate) mod testing;
 
 pub use catalog::{
-    BACKLOG_MAX, BindingEnd, BindingRow, Catalog, CatalogContents, CatalogError, CatalogPumped, Change,
-    ExchangeRow, ParameterRow, PermissionRow, PolicyRow, QueueRow, QueueUse, TopicPermissionRow, UserRow,
-    VhostRow,
+    BACKLOG_MAX, BindingEnd, BindingRow, Catalog, CatalogContents, CatalogError, CatalogHold, CatalogPumped,
+    Change, ExchangeRow, ParameterRow, PermissionRow, PolicyRow, QueueRow, QueueUse, TopicPermissionRow,
+    UserRow, VhostRow,
 };
 pub use disk::{Disk, DiskFile};
 pub use file_disk::FileDisk;

@@ -43,6 +43,7 @@ impl Broker {
         change(&mut settings);
         settings.server.listen = vec![ListenAddress::new("127.0.0.1", 0)];
         settings.management.listen = vec![ListenAddress::new("127.0.0.1", 0)];
+        settings.metrics.listen = Vec::new();
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();
         let serving = thread::spawn({

@@ -9,6 +9,7 @@ use utoipa_axum::routes;
 
 use super::names::{self, exchange_in_path};
 use super::outcome;
+use super::queue_row::as_json;
 use crate::access::Operation;
 use crate::admin::audit::audit;
 use crate::admin::caller::Caller;
@@ -42,7 +43,7 @@ async fn list_all(
 ) -> Result<Listing, ApiError> {
     let list = move |state: &AdminState| {
         let vhosts = caller.vhosts(state);
-        query.select(state, vhosts.iter().flat_map(|vhost| rows(vhost)).collect::<Vec<_>>())
+        query.select(state, vhosts.iter().flat_map(|vhost| rows(state, vhost)).collect::<Vec<_>>())
     };
     state.blocking(list).await
 }
@@ -63,16 +64,16 @@ async fn list_of_vhost(
     Query(query): Query<ListQuery>,
 ) -> Result<Listing, ApiError> {
     let vhost = caller.vhost(&state, &vhost)?;
-    state.blocking(move |state| query.select(state, rows(&vhost))).await
+    state.blocking(move |state| query.select(state, rows(state, &vhost))).await
 }
 
-fn rows(vhost: &Vhost) -> Vec<Value> {
+fn rows(state: &AdminState, vhost: &Vhost) -> Vec<Value> {
     let mut exchanges = vhost.exchanges();
     exchanges.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
-    exchanges.iter().map(|exchange| render(vhost, exchange)).collect()
+    exchanges.iter().map(|exchange| render(state, vhost, exchange)).collect()
 }
 
-fn render(vhost: &Vhost, exchange: &ExchangeView) -> Value {
+fn render(state: &AdminState, vhost: &Vhost, exchange: &ExchangeView) -> Value {
     let options = &exchange.options;
     let policy = exchange.policies.policy.as_ref();
     let mut row = json!({
@@ -87,6 +88,9 @@ fn render(vhost: &Vhost, exchange: &ExchangeView) -> Value {
     });
     if let Some(policy) = policy {
         row["policy"] = policy.name().into();
+    }
+    if let Some(counts) = vhost.exchange_counts(&exchange.name) {
+        row["message_stats"] = as_json(&state.stats.exchange(vhost, &exchange.name, &counts));
     }
     if let Some(delayed) = exchange.messages_delayed {
         row["messages_delayed"] = delayed.into();
@@ -110,7 +114,7 @@ async fn show(
 ) -> Result<Json<Value>, ApiError> {
     let vhost = caller.vhost(&state, &vhost)?;
     let exchange = vhost.exchange(exchange_in_path(&exchange)).ok_or_else(ApiError::not_found)?;
-    let mut row = render(&vhost, &exchange);
+    let mut row = render(&state, &vhost, &exchange);
     row["incoming"] = json!([]);
     row["outgoing"] = json!([]);
     Ok(Json(row))

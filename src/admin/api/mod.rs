@@ -1,15 +1,18 @@
 //! What the API answers, one file per noun. Each has its `routes()`.
 
+mod auth;
 mod bindings;
 mod channels;
 mod connections;
 mod consumers;
 mod contents;
+mod definitions;
 mod exchanges;
 mod explain;
 mod features;
 mod health;
 mod jobs;
+mod limits;
 mod log;
 mod messages;
 mod names;
@@ -17,8 +20,13 @@ mod nodes;
 mod outcome;
 mod overview;
 mod pausing;
+mod parameters;
+mod permissions;
+mod policies;
 mod queue_row;
 mod queues;
+mod users;
+mod vhosts;
 mod whoami;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -45,6 +53,14 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
         .merge(overview::routes())
         .merge(pausing::routes())
         .merge(queues::routes())
+        .merge(auth::routes())
+        .merge(definitions::routes())
+        .merge(limits::routes())
+        .merge(parameters::routes())
+        .merge(permissions::routes())
+        .merge(policies::routes())
+        .merge(users::routes())
+        .merge(vhosts::routes())
         .merge(whoami::routes())
 }
 

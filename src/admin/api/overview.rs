@@ -65,10 +65,15 @@ fn render(caller: &Caller, state: &AdminState) -> Value {
         "queue_totals": {
             "messages": ready + unacked, "messages_ready": ready, "messages_unacknowledged": unacked,
         },
-        "message_stats": {},
-        "churn_rates": {},
+        "message_stats": queue_row::as_json(&state.stats.total()),
+        "churn_rates": churn(state),
         "statistics_db_event_queue": 0,
     });
+    if let (Some(Value::Object(totals)), Value::Object(rates)) =
+        (overview.get_mut("queue_totals"), queue_row::as_json(&state.stats.total_lengths()))
+    {
+        totals.extend(rates);
+    }
     if caller.require(Level::Monitoring).is_ok() {
         overview["listeners"] = state
             .node
@@ -85,6 +90,19 @@ fn render(caller: &Caller, state: &AdminState) -> Value {
         overview["contexts"] = contexts(state);
     }
     overview
+}
+
+fn churn(state: &AdminState) -> Value {
+    let churn = state.broker.counters().churn();
+    json!({
+        "connection_created": churn.connections_opened,
+        "connection_closed": churn.connections_closed,
+        "channel_created": churn.channels_opened,
+        "channel_closed": churn.channels_closed,
+        "queue_declared": churn.queues_declared,
+        "queue_created": churn.queues_created,
+        "queue_deleted": churn.queues_deleted,
+    })
 }
 
 /// The kinds of exchanges that can be declared.

@@ -134,7 +134,10 @@ pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, 
     put("head_message_timestamp", Value::Null);
     let age = stats.head_enqueued.map(|since| state.broker.now().since(since).as_millis() as u64);
     put("head_message_age_ms", age.map_or(Value::Null, Value::from));
-    put("message_stats", message_stats(&stats));
+    put("message_stats", as_json(&state.stats.queue(queue, &stats)));
+    if let Value::Object(lengths) = as_json(&state.stats.queue_lengths(queue)) {
+        lengths.into_iter().for_each(|(name, rate)| put(&name, rate));
+    }
     let attached = consumers::of_queue(queue);
     let capacity = consumer_capacity(&attached);
     put("consumer_capacity", capacity.into());
@@ -176,14 +179,7 @@ fn consumer_capacity(consumers: &[consumers::Attached]) -> f64 {
     ready as f64 / consumers.len() as f64
 }
 
-fn message_stats(stats: &QueueStats) -> Value {
-    let totals = &stats.totals;
-    json!({
-        "publish": totals.published,
-        "deliver": totals.delivered,
-        "get": totals.got,
-        "deliver_get": totals.delivered + totals.got,
-        "ack": totals.acked,
-        "redeliver": totals.redelivered,
-    })
+/// Statistics as JSON. They are numbers and names, and cannot fail.
+pub(super) fn as_json(statistics: &impl serde::Serialize) -> Value {
+    serde_json::to_value(statistics).unwrap_or_default()
 }

@@ -83,6 +83,8 @@ struct Queue {
     taken: usize,
     end: Option<End>,
     full: Option<String>,
+    /// How many [`CatalogHold`]s there are.
+    holds: usize,
 }
 
 /// Why no change is taken any more.
@@ -99,6 +101,18 @@ struct Writer {
     batch: Vec<Change>,
     /// It has failed for good, and is not opened again.
     failed: Option<String>,
+}
+
+/// While there is one, nothing is committed: what is changed meanwhile is one transaction, when the last one is gone.
+#[derive(Debug)]
+#[must_use]
+pub struct CatalogHold(Arc<Catalog>);
+
+impl Drop for CatalogHold {
+    fn drop(&mut self) {
+        self.0.queue.lock().holds -= 1;
+        self.0.wake.notify_all();
+    }
 }
 
 /// What a pump has done.
@@ -218,6 +232,13 @@ impl Catalog {
         Ok(queue.version)
     }
 
+    /// Commits nothing until the answer is dropped, and then all of it at once: after a crash there is everything that
+    /// was changed meanwhile, or nothing of it. Others wait, so not for long.
+    pub fn hold(self: &Arc<Self>) -> CatalogHold {
+        self.queue.lock().holds += 1;
+        CatalogHold(self.clone())
+    }
+
     /// The version up to which every change is safe.
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
@@ -257,6 +278,9 @@ impl Catalog {
             let mut queue = self.queue.lock();
             if let Some(End::Failed(_)) = queue.end {
                 return CatalogPumped::Stopped;
+            }
+            if queue.holds > 0 {
+                return CatalogPumped::Idle;
             }
             writer.batch.append(&mut queue.changes);
             queue.taken = writer.batch.len();
@@ -322,6 +346,7 @@ impl Catalog {
                 CatalogPumped::Full => {
                     self.wake.wait_for(&mut queue, FULL_RETRY);
                 }
+                CatalogPumped::Idle if queue.holds > 0 => self.wake.wait(&mut queue),
                 CatalogPumped::Idle if !queue.changes.is_empty() => {}
                 CatalogPumped::Idle if queue.end.is_some() => return,
                 CatalogPumped::Idle => self.wake.wait(&mut queue),

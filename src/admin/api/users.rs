@@ -1,0 +1,234 @@
+//! Users, and what each of them may do.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::{RabbitHashing, User};
+use crate::admin::audit::audit;
+use crate::admin::caller::{Caller, Level};
+use crate::admin::definitions::export::{permission_row, topic_permission_row, user_row};
+use crate::admin::definitions::items::{PasswordItem, UserItem};
+use crate::admin::definitions::read_body;
+use crate::admin::error::ErrorBody;
+use crate::admin::input::{self, Object, Path, Query};
+use crate::admin::page::{ListQuery, Listing, Page};
+use crate::admin::{AdminState, ApiError};
+use crate::broker::Commit;
+
+pub(super) fn routes() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(without_permissions))
+        .routes(routes!(bulk_delete))
+        .routes(routes!(show, put, delete))
+        .routes(routes!(permissions))
+        .routes(routes!(topic_permissions))
+}
+
+/// Every user
+#[utoipa::path(
+    get, path = "/api/users", tag = "users", params(ListQuery),
+    responses(
+        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
+    )
+)]
+async fn list(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Query(query): Query<ListQuery>,
+) -> Result<Listing, ApiError> {
+    caller.require(Level::Administrator)?;
+    let users = state.broker.access().users();
+    query.select(&state, users.iter().map(|user| user_row(user)).collect())
+}
+
+/// The users who may enter no vhost
+#[utoipa::path(
+    get, path = "/api/users/without-permissions", tag = "users",
+    responses((status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody))
+)]
+async fn without_permissions(
+    caller: Caller,
+    State(state): State<AdminState>,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    caller.require(Level::Administrator)?;
+    let access = state.broker.access();
+    let mut users = access.users();
+    let vhosts = state.broker.vhosts();
+    users.retain(|user| vhosts.iter().all(|vhost| access.permission(&user.name, vhost.name()).is_none()));
+    Ok(Json(users.iter().map(|user| user_row(user)).collect()))
+}
+
+/// Names of users.
+#[derive(Deserialize, ToSchema)]
+struct Users {
+    /// Those to delete.
+    users: Vec<String>,
+}
+
+/// Deletes users
+#[utoipa::path(
+    post, path = "/api/users/bulk-delete", tag = "users", request_body = Users,
+    responses(
+        (status = NO_CONTENT), (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
+    )
+)]
+async fn bulk_delete(
+    caller: Caller,
+    State(state): State<AdminState>,
+    input::Json(Users { users }): input::Json<Users>,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    if let Some(unknown) = users.iter().find(|name| state.broker.access().user(name).is_none()) {
+        return Err(ApiError::bad_request(format!("no such user: {unknown:?}; none was deleted")));
+    }
+    for name in &users {
+        // One that is named twice is gone by now.
+        if state.broker.access().user(name).is_some() {
+            delete_user(&caller, &state, name)?;
+        }
+    }
+    state.committed().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn delete_user(caller: &Caller, state: &AdminState, name: &str) -> Result<Commit, ApiError> {
+    let deleted = state.broker.delete_user(name).map_err(ApiError::from);
+    audit(caller, "user.delete", &format!("{name:?}"), &deleted);
+    deleted
+}
+
+/// One user
+#[utoipa::path(
+    get, path = "/api/users/{user}", tag = "users", params(("user" = String, Path)),
+    responses(
+        (status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody),
+        (status = NOT_FOUND, body = ErrorBody)
+    )
+)]
+async fn show(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(user): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    if user != caller.user() {
+        caller.require(Level::Administrator)?;
+    }
+    let user = state.broker.access().user(&user).ok_or_else(ApiError::not_found)?;
+    Ok(Json(user_row(&user)))
+}
+
+/// Sets a user
+///
+/// With `password`, or `password_hash` and `hashing_algorithm`; with neither, no password is right any more.
+#[utoipa::path(
+    put, path = "/api/users/{user}", tag = "users", params(("user" = String, Path)),
+    request_body(content = Object, example = json!({"password": "wonder", "tags": "monitoring"})),
+    responses(
+        (status = CREATED), (status = NO_CONTENT), (status = BAD_REQUEST, body = ErrorBody),
+        (status = UNAUTHORIZED, body = ErrorBody)
+    )
+)]
+async fn put(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(user): Path<String>,
+    Object(body): Object,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    let name = user.clone();
+    let set = move |state: &AdminState| -> Result<bool, ApiError> {
+        let item = read_body(&body, |reader| UserItem::read_fields(reader, &name, RabbitHashing::Sha256))?;
+        let UserItem { name, password, tags, limits } = item;
+        let credentials = match password {
+            PasswordItem::Credentials(credentials) => credentials,
+            PasswordItem::Clear(password) => {
+                let hashed = state.broker.access().hash_password(&password.0);
+                hashed.map_err(|error| ApiError::bad_request(error.to_string()))?
+            }
+        };
+        let known = state.broker.access().user(&name);
+        let limits = if body.contains_key("limits") {
+            limits
+        } else {
+            known.as_ref().map(|known| known.limits).unwrap_or_default()
+        };
+        state.broker.put_user(User::new(&name, credentials, tags).with_limits(limits))?;
+        Ok(known.is_none())
+    };
+    // Hashing a password takes long, on purpose.
+    let is_new = state.blocking(set).await;
+    audit(&caller, "user.put", &format!("{user:?}"), &is_new);
+    let is_new = is_new?;
+    state.committed().await?;
+    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+}
+
+/// Deletes a user with all permissions, and closes its connections
+#[utoipa::path(
+    delete, path = "/api/users/{user}", tag = "users", params(("user" = String, Path)),
+    responses(
+        (status = NO_CONTENT), (status = BAD_REQUEST, body = ErrorBody),
+        (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+    )
+)]
+async fn delete(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(user): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    state.broker.access().user(&user).ok_or_else(ApiError::not_found)?;
+    let commit = delete_user(&caller, &state, &user)?;
+    state.wait_for(commit).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What a user may do, in each vhost
+#[utoipa::path(
+    get, path = "/api/users/{user}/permissions", tag = "users", params(("user" = String, Path)),
+    responses(
+        (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody),
+        (status = NOT_FOUND, body = ErrorBody)
+    )
+)]
+async fn permissions(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(user): Path<String>,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    caller.require(Level::Administrator)?;
+    let access = state.broker.access();
+    access.user(&user).ok_or_else(ApiError::not_found)?;
+    let mut vhosts = state.broker.vhosts();
+    vhosts.sort_by(|a, b| a.name().cmp(b.name()));
+    let permissions = vhosts.iter().filter_map(|vhost| access.permission(&user, vhost.name()));
+    Ok(Json(permissions.map(|permission| permission_row(&permission)).collect()))
+}
+
+/// Which routing keys a user may use
+#[utoipa::path(
+    get, path = "/api/users/{user}/topic-permissions", tag = "users", params(("user" = String, Path)),
+    responses(
+        (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody),
+        (status = NOT_FOUND, body = ErrorBody)
+    )
+)]
+async fn topic_permissions(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(user): Path<String>,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    caller.require(Level::Administrator)?;
+    state.broker.access().user(&user).ok_or_else(ApiError::not_found)?;
+    let topics = state.broker.access().topic_permissions();
+    let of_user = topics.iter().filter(|topic| topic.user == user);
+    Ok(Json(of_user.map(|topic| topic_permission_row(topic)).collect()))
+}
