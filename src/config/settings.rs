@@ -354,6 +354,8 @@ pub struct ManagementSettings {
     pub origins: Vec<String>,
     /// The version of RabbitMQ whose HTTP API tools are told to find.
     pub announce_version: String,
+    /// A file of definitions to take over at start; empty: none.
+    pub load_definitions: PathBuf,
 }
 
 impl Default for ManagementSettings {
@@ -367,6 +369,7 @@ impl Default for ManagementSettings {
             page_max: 500,
             origins: Vec::new(),
             announce_version: "4.1.0".to_owned(),
+            load_definitions: PathBuf::new(),
         }
     }
 }
