@@ -14,6 +14,7 @@ mod guard;
 mod input;
 pub mod jobs;
 mod json;
+mod metrics;
 mod node;
 mod page;
 mod routes;
@@ -31,7 +32,7 @@ pub use definitions::{LoadError, load_definitions};
 pub use error::ApiError;
 pub use node::{Listener, Node};
 pub use routes::{document, router};
-pub use serve::{Peer, bind, serve};
+pub use serve::{Peer, bind, serve, serve_metrics};
 
 use crate::access::{Origin, Protocol};
 use crate::broker::{Broker, Commit, Outbox};

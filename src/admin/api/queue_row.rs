@@ -92,7 +92,9 @@ fn memory(stats: &QueueStats) -> u64 {
 /// One queue.
 pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, detail: Detail) -> Value {
     let options = queue.options();
-    let holding = vhost.policies_of_queue(queue);
+    let policies = vhost.policies_of_queue(queue);
+    let name_of =
+        |policy: &Option<Arc<Policy>>| policy.as_ref().map_or(Value::Null, |policy| policy.name().into());
     let mut row = Map::new();
     let mut put = |name: &str, value: Value| drop(row.insert(name.to_owned(), value));
     put("name", queue.name().as_str().into());
@@ -117,11 +119,9 @@ pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, 
     put("leader", state.node.name().into());
     put("members", json!([state.node.name()]));
     put("online", json!([state.node.name()]));
-    let named =
-        |policy: &Option<Arc<Policy>>| policy.as_ref().map_or(Value::Null, |policy| policy.name().into());
-    put("policy", named(&holding.policy));
-    put("operator_policy", named(&holding.operator));
-    put("effective_policy_definition", effective(&holding));
+    put("policy", name_of(&policies.policy));
+    put("operator_policy", name_of(&policies.operator));
+    put("effective_policy_definition", effective(&policies));
     put("messages_delayed", stats.delayed.into());
     put("messages_paged_out", stats.paged.into());
     put("messages_ram", (stats.ready + stats.delayed + stats.unacked).saturating_sub(stats.paged).into());
@@ -163,8 +163,8 @@ pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, 
     Value::Object(row)
 }
 
-fn effective(holding: &HoldingPolicies) -> Value {
-    holding.effective().map_or_else(|| json!({}), |effective| tables::from_table(effective.table()))
+fn effective(policies: &HoldingPolicies) -> Value {
+    policies.effective().map_or_else(|| json!({}), |effective| tables::from_table(effective.table()))
 }
 
 /// The share of consumers that would take another message: 0 without any, as RabbitMQ's for a queue that is idle.
