@@ -31,6 +31,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 
+pub use definitions::{LoadError, load_definitions};
 pub use error::ApiError;
 pub use node::{Listener, Node};
 pub use routes::{document, router};

@@ -108,6 +108,9 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
                 "`rialto data check` looks at the folder without changing it; --data-dir chooses another, --in-memory none",
             ))
         }
+        Err(error @ ServeError::Definitions(_)) => Err(Failure::new(ExitCode::Failure, error)
+            .at("management.load_definitions")
+            .advise("correct the file, or start without it: RIALTO_MANAGEMENT__LOAD_DEFINITIONS=")),
         Err(error @ ServeError::Tls(_)) => Err(Failure::new(ExitCode::Failure, error)
             .at("[tls]")
             .advise("`rialto cert dev` makes certificates for trying out")),

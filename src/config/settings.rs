@@ -437,6 +437,8 @@ pub struct ManagementSettings {
     pub origins: Vec<String>,
     /// The version of RabbitMQ whose HTTP API tools are told to find.
     pub announce_version: String,
+    /// A file of definitions to take over at start; empty: none.
+    pub load_definitions: PathBuf,
 }
 
 impl Default for ManagementSettings {
@@ -453,6 +455,7 @@ impl Default for ManagementSettings {
             jobs_max: 8,
             origins: Vec::new(),
             announce_version: "4.1.0".to_owned(),
+            load_definitions: PathBuf::new(),
         }
     }
 }

@@ -50,6 +50,9 @@ pub enum ServeError {
     /// What is in the data folder is not for this version.
     #[error("{0}")]
     Restore(RestoreError),
+    /// The definitions of a file cannot be taken over.
+    #[error("{0}")]
+    Definitions(#[from] admin::LoadError),
     /// Some connections had to be cut off.
     #[error("some connections did not end within server.shutdown_grace and were cut off")]
     CutOff,
@@ -83,6 +86,12 @@ pub async fn serve(
     let addresses = resolve(&settings.server.listen).await?;
     let management = resolve(&settings.management.listen).await?;
     let (broker, storage) = broker(settings)?;
+    if let Err(error) = load_definitions(settings, &broker) {
+        if let Some(storage) = storage {
+            storage.close(true);
+        }
+        return Err(error.into());
+    }
     let control_stop = stop.child_token();
     let control = storage.as_ref();
     let control = control.and_then(|storage| storage.control(&settings.store.data_dir, control_stop.clone()));
@@ -194,8 +203,11 @@ fn broker(settings: &Settings) -> Result<(Broker, Option<Storage>), ServeError> 
         .iter()
         .map(|name| VhostName::new(name).expect("checked with the settings: at most 255 bytes"))
         .collect();
-    let builder =
+    let mut builder =
         Broker::in_memory().limits(limits(settings)).access(access(settings)).vhosts(vhosts.clone());
+    if !settings.management.load_definitions.as_os_str().is_empty() {
+        builder = builder.without_guest();
+    }
     if settings.store.in_memory {
         let broker = builder.build();
         set_policies(settings, &broker);
@@ -204,6 +216,12 @@ fn broker(settings: &Settings) -> Result<(Broker, Option<Storage>), ServeError> 
     let (broker, storage) =
         storage::open(&settings.store, builder, vhosts, |broker| set_policies(settings, broker))?;
     Ok((broker, Some(storage)))
+}
+
+/// Nobody is served yet, so it may take its time.
+fn load_definitions(settings: &Settings, broker: &Broker) -> Result<(), admin::LoadError> {
+    let file = settings.management.load_definitions.as_path();
+    if file.as_os_str().is_empty() { Ok(()) } else { admin::load_definitions(broker, file) }
 }
 
 /// Who may do what, as far as the file says.

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::load::LOADED;
 use crate::access::{Permission, TopicPermission, User, UserSource};
 use crate::broker::{Broker, Vhost};
 use crate::model::{Policy, PolicyKind, VhostLimits, json_from_table};
@@ -41,8 +42,11 @@ pub(in crate::admin) fn export(broker: &Broker, version: &str, cluster: &str) ->
         .filter(|topic| is_kept(&topic.user))
         .map(|topic| topic_permission_row(topic))
         .collect();
-    let global: Vec<_> =
-        parameters.iter().filter(|row| row.vhost.is_none()).map(global_parameter_row).collect();
+    let global: Vec<_> = parameters
+        .iter()
+        .filter(|row| row.vhost.is_none() && row.name != LOADED)
+        .map(global_parameter_row)
+        .collect();
     let sections = [
         ("users", users),
         ("vhosts", vhosts.iter().map(|vhost| vhost_row(vhost)).collect()),

@@ -12,9 +12,9 @@ use crate::access::{
     USER_NAME_LEN_MAX, UserLimits,
 };
 use crate::model::{
-    ExchangeFlags, ExchangeName, ExchangeOptions, Pattern, Policy, PolicyKind, PolicyTarget, QueueFlags,
-    QueueName, QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName,
-    field_from_json, table_from_json,
+    ExchangeFlags, ExchangeName, ExchangeOptions, Pattern, Policy, PolicyKind, PolicyTarget, QueueName,
+    QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName, field_from_json,
+    table_from_json,
 };
 
 /// Longest name of a parameter or a component, in bytes.
@@ -503,11 +503,6 @@ impl QueueItem {
                 None
             }
         }
-    }
-
-    /// Its flags.
-    pub(in crate::admin) fn flags(&self) -> QueueFlags {
-        self.options.flags()
     }
 }
 

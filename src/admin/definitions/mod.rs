@@ -8,12 +8,14 @@ pub(super) mod export;
 pub(super) mod findings;
 pub(super) mod import;
 pub(super) mod items;
+mod load;
 pub(super) mod reader;
 
 #[cfg(test)]
 mod tests;
 
 use document::Document;
+pub use load::{LoadError, load_definitions};
 
 use serde_json::{Map, Value};
 

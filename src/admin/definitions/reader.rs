@@ -25,11 +25,6 @@ impl<'a> Reader<'a> {
         Reader { at, object, asked: Vec::new(), findings }
     }
 
-    /// Where the object stands.
-    pub(in crate::admin) fn at(&self) -> &str {
-        &self.at
-    }
-
     /// Where a field of it stands.
     pub(in crate::admin) fn place(&self, key: &str) -> String {
         match self.at.as_str() {
