@@ -18,6 +18,7 @@ mod routes;
 mod serve;
 mod slow;
 pub mod stats;
+mod trace;
 
 use std::fmt;
 use std::sync::Arc;
