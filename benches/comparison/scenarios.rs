@@ -311,7 +311,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "AMQP, latency at 5,000/s, 128 B",
         label: "5,000/s",
         arguments: "latency --protocol amqp --rate 5000 --auto-ack --confirms 0",
-        peers: &[RabbitMq],
+        peers: &[RabbitMq, Limit],
         length: Window(5000),
     },
     Scenario {
@@ -320,7 +320,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "AMQP, latency at 20,000/s, 128 B",
         label: "20,000/s",
         arguments: "latency --protocol amqp --rate 20000 --auto-ack --confirms 0",
-        peers: &[RabbitMq],
+        peers: &[RabbitMq, Limit],
         length: Window(5000),
     },
     Scenario {
@@ -329,7 +329,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "native, latency at 5,000/s, 128 B",
         label: "5,000/s",
         arguments: "latency --rate 5000 --auto-ack --confirms 0",
-        peers: &[Nats],
+        peers: &[Nats, Limit],
         length: Window(3000),
     },
     Scenario {
@@ -338,7 +338,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "native, latency at 20,000/s, 128 B",
         label: "20,000/s",
         arguments: "latency --rate 20000 --auto-ack --confirms 0",
-        peers: &[Nats],
+        peers: &[Nats, Limit],
         length: Window(3000),
     },
     Scenario {

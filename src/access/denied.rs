@@ -21,9 +21,9 @@ pub enum Denied {
         /// Whom.
         user: String,
     },
-    /// A routing key of a topic exchange. RabbitMQ does say "exchange" twice.
+    /// A routing key of a topic exchange. RabbitMQ does say "exchange topic".
     #[error(
-        "access to topic '{routing_key}' in exchange exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'"
+        "access to topic '{routing_key}' in exchange topic '{exchange}' in vhost '{vhost}' refused for user '{user}'"
     )]
     Topic {
         /// The key.

@@ -168,6 +168,11 @@ impl Access {
         self.tables.read().users.values().cloned().collect()
     }
 
+    /// How many users there are.
+    pub fn users_len(&self) -> usize {
+        self.tables.read().users.len()
+    }
+
     /// A user.
     pub fn user(&self, name: &str) -> Option<Arc<User>> {
         self.tables.read().users.get(name).cloned()
@@ -184,6 +189,11 @@ impl Access {
     /// What holds for a user in a vhost. A user of the file may have rights everywhere that no list names.
     pub fn permission(&self, user: &str, vhost: &VhostName) -> Option<Arc<Permission>> {
         self.tables.read().permission(user, vhost)
+    }
+
+    /// Whether the file says what a user may do in a vhost, so that nobody else can.
+    pub fn has_file_permission(&self, user: &str, vhost: &VhostName) -> bool {
+        self.tables.read().of_file.contains_key(&(user.to_owned(), vhost.clone()))
     }
 
     /// Every topic permission, by user, vhost and exchange.

@@ -8,6 +8,8 @@ use super::throttle::ThrottleLimits;
 pub struct AccessOptions {
     /// Whether the user `guest` may log in from this machine only.
     pub guest_loopback_only: bool,
+    /// Most users.
+    pub users_max: usize,
     /// What hashing a new password costs.
     pub cost: HashCost,
     /// How failed logins are slowed down.
@@ -22,6 +24,7 @@ impl Default for AccessOptions {
     fn default() -> Self {
         AccessOptions {
             guest_loopback_only: true,
+            users_max: 100_000,
             cost: HashCost::default(),
             throttle: ThrottleLimits::default(),
             hashes_at_once: 2,

@@ -47,6 +47,21 @@ pub struct User {
     pub(super) derived_keys: OnceLock<ScramKeys>,
 }
 
+impl Clone for User {
+    /// The same user, to be changed: nothing of the password is remembered.
+    fn clone(&self) -> Self {
+        User {
+            name: self.name.clone(),
+            credentials: self.credentials.clone(),
+            tags: self.tags.clone(),
+            limits: self.limits,
+            source: self.source,
+            remembered: OnceLock::new(),
+            derived_keys: OnceLock::new(),
+        }
+    }
+}
+
 impl User {
     /// A user.
     pub fn new(name: &str, credentials: Credentials, tags: Tags) -> Self {
@@ -59,6 +74,19 @@ impl User {
             remembered: OnceLock::new(),
             derived_keys: OnceLock::new(),
         }
+    }
+
+    /// The same, with other credentials: whatever was remembered of the old ones is gone.
+    #[must_use]
+    pub fn with_credentials(self, credentials: Credentials) -> Self {
+        User { credentials, ..self.clone() }
+    }
+
+    /// The same, with other tags.
+    #[must_use]
+    pub fn with_tags(mut self, tags: Tags) -> Self {
+        self.tags = tags;
+        self
     }
 
     /// The same, with limits.

@@ -268,12 +268,15 @@ impl Broker {
         Ok(ConnectionGuard { info, of_user, broker: self.clone() })
     }
 
-    fn connection_limits(&self, _user: &str, _vhost: &VhostName) -> ConnectionLimits {
-        ConnectionLimits::default()
+    fn connection_limits(&self, user: &str, vhost: &VhostName) -> ConnectionLimits {
+        ConnectionLimits {
+            user_connections: self.access().user(user).and_then(|user| user.limits.max_connections),
+            vhost_connections: self.vhost(vhost).and_then(|vhost| vhost.limits().max_connections),
+        }
     }
 
-    fn user_channels_max(&self, _user: &str) -> Option<u32> {
-        None
+    fn user_channels_max(&self, user: &str) -> Option<u32> {
+        self.access().user(user)?.limits.max_channels
     }
 
     /// Every connection that has logged in.

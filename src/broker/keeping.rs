@@ -21,7 +21,7 @@ use crate::store::{BindingEnd, BindingRow, Change, ExchangeRow, QueueRow, QueueU
 
 impl Core {
     /// Whether the catalog can be told of anything.
-    fn check_catalog(&self) -> Result<(), BrokerError> {
+    pub(super) fn check_catalog(&self) -> Result<(), BrokerError> {
         let Some(catalog) = &self.catalog else { return Ok(()) };
         if let Some(why) = catalog.failure() {
             let text = format!("nothing durable can be changed: {why}");
@@ -66,6 +66,9 @@ impl Vhost {
     /// # Errors
     /// Nothing durable can be changed any more.
     pub(super) fn check_keeps(&self, durable: bool) -> Result<(), BrokerError> {
+        if self.is_ended() {
+            return Err(BrokerError::NoVhost { vhost: self.name().clone() });
+        }
         if durable { self.core().check_catalog() } else { Ok(()) }
     }
 

@@ -19,6 +19,8 @@ pub struct Limits {
     pub outbox_bytes: u64,
     /// Bytes of deliveries that may wait to be sent for one consumer.
     pub consumer_window: u64,
+    /// Most vhosts.
+    pub vhosts_max: usize,
     /// Most queues in a vhost.
     pub queues_max: usize,
     /// Most exchanges and bindings in a vhost.
@@ -36,6 +38,7 @@ impl Default for Limits {
             low_water_percent: 80,
             outbox_bytes: 4 << 20,
             consumer_window: 1 << 20,
+            vhosts_max: 10_000,
             queues_max: 100_000,
             routing: RoutingLimits::default(),
             queue: QueueLimits::default(),

@@ -14,6 +14,7 @@ mod deduplication;
 mod delayed;
 mod error;
 mod figure;
+mod identity;
 mod journalling;
 mod keeping;
 mod limits;
@@ -21,6 +22,7 @@ mod link;
 mod listing;
 mod outbox;
 mod paging;
+mod parameters;
 mod policies;
 mod pressure;
 mod publish;
@@ -33,13 +35,14 @@ mod tests;
 mod timers;
 mod turn;
 mod vhost;
+mod vhosts;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 pub use channel_info::{ChannelInfo, ChannelList, ChannelMode};
@@ -52,6 +55,7 @@ pub use limits::Limits;
 pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
+pub use parameters::{PARAMETER_LEN_MAX, PARAMETERS_MAX};
 pub use policies::HoldingPolicies;
 pub use pressure::Hold;
 pub use publish::{PublishBatch, Resolved, Targets};
@@ -62,6 +66,7 @@ pub use restoring::RestoreError;
 pub use turn::Turn;
 pub(crate) use vhost::random_name;
 pub use vhost::{DeclaredQueue, Vhost};
+pub use vhosts::VHOST_NAME_LEN_MAX;
 
 use crate::access::{Access, AccessOptions};
 use crate::model::{
@@ -70,6 +75,7 @@ use crate::model::{
 use crate::store::{Catalog, CatalogContents, Log, MemoryLog};
 use commit::Commits;
 use connections::Connections;
+use parameters::Parameters;
 use pressure::Pressure;
 use timers::Timers;
 
@@ -98,6 +104,9 @@ struct Core {
     catalog_version: AtomicU64,
     commits: Commits,
     limits: Limits,
+    /// Changes of users, permissions, vhosts and parameters are made one after the other, under this lock.
+    identity: Mutex<()>,
+    parameters: RwLock<Parameters>,
     gauge: MemoryGauge,
     pressure: Pressure,
     /// Queues with publishers that wait.
@@ -117,6 +126,7 @@ pub struct Builder {
     catalog: Option<Arc<Catalog>>,
     limits: Limits,
     access: Arc<Access>,
+    has_guest: bool,
     vhosts: Vec<VhostName>,
 }
 
@@ -145,6 +155,12 @@ impl Builder {
         self
     }
 
+    /// Has no `guest`, even if there is no other user: somebody else will say who there is.
+    pub fn without_guest(mut self) -> Self {
+        self.has_guest = false;
+        self
+    }
+
     /// Has these vhosts, instead of `/`.
     pub fn vhosts(mut self, names: impl IntoIterator<Item = VhostName>) -> Self {
         self.vhosts = names.into_iter().collect();
@@ -160,12 +176,19 @@ impl Builder {
         mut self,
         log: Arc<dyn Log>,
         catalog: Arc<Catalog>,
-        contents: CatalogContents,
+        mut contents: CatalogContents,
     ) -> Result<Broker, RestoreError> {
         self.log = log;
         self.catalog = Some(catalog);
-        let broker = self.build();
+        let has_guest = self.has_guest;
+        let broker = self.without_guest().build();
+        broker.restore_vhosts(&contents);
+        broker.restore_identity(&mut contents);
+        broker.restore_parameters(std::mem::take(&mut contents.parameters));
         broker.restore_topology(contents)?;
+        if has_guest {
+            broker.put_guest();
+        }
         Ok(broker)
     }
 
@@ -183,6 +206,8 @@ impl Builder {
             commits: Commits::default(),
             pressure: Pressure::new(&self.limits, gauge.clone()),
             limits: self.limits,
+            identity: Mutex::default(),
+            parameters: RwLock::default(),
             gauge,
             congested: Mutex::default(),
             pressure_began: Notify::new(),
@@ -209,8 +234,12 @@ impl Builder {
         // What happened before somebody listened.
         core.log_progressed();
         let broker = Broker(Arc::new(Inner { vhosts: DashMap::default(), core }));
-        self.vhosts.into_iter().for_each(|name| broker.add_vhost(name));
-        broker.put_guest();
+        for name in self.vhosts {
+            broker.vhost_or_new(name);
+        }
+        if self.has_guest {
+            broker.put_guest();
+        }
         broker
     }
 }
@@ -233,21 +262,15 @@ impl Broker {
             catalog: None,
             limits: Limits::default(),
             access: Access::new(AccessOptions::default()),
+            has_guest: true,
             vhosts: vec![VhostName::new("/").expect("one byte is short")],
         }
     }
 
-    /// Makes a vhost, unless it is there.
-    fn add_vhost(&self, name: VhostName) {
+    /// The vhost with this name, which is made if it is not there.
+    fn vhost_or_new(&self, name: VhostName) -> Arc<Vhost> {
         let (core, vhost) = (&self.0.core, name.clone());
-        self.0.vhosts.entry(name).or_insert_with(|| Vhost::new(vhost, core.clone()));
-    }
-
-    /// Has the user of a new broker, if there is no other.
-    fn put_guest(&self) {
-        if self.access().users().is_empty() {
-            self.access().put_guest(self.vhosts().iter().map(|vhost| vhost.name()));
-        }
+        self.0.vhosts.entry(name).or_insert_with(|| Vhost::new(vhost, core.clone())).clone()
     }
 
     /// The vhost with this name.

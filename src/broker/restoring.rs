@@ -49,7 +49,7 @@ impl Broker {
         let CatalogContents { vhosts, exchanges, queues, bindings, policies, .. } = contents;
         let names = vhosts.into_iter().map(|row| row.name);
         for name in names.chain(queues.iter().map(|row| row.vhost.clone())) {
-            self.add_vhost(name);
+            self.vhost_or_new(name);
         }
         let vhost = |name: &str| self.vhost(name).expect("every vhost of a queue was added");
         let mut delays: AHashMap<(VhostName, QueueName), QueueId> = AHashMap::new();
@@ -61,7 +61,7 @@ impl Broker {
         }
         let delays = RefCell::new(delays);
         for row in exchanges {
-            self.add_vhost(row.vhost.clone());
+            self.vhost_or_new(row.vhost.clone());
             vhost(&row.vhost)
                 .restore_exchange(row, |vhost, name| delays.borrow_mut().remove(&(vhost, name)))?;
         }

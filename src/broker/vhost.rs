@@ -5,7 +5,7 @@
 //! is changed in place, rather than copied for each change, keeps a bind cheap among a million bindings.)
 //! Lock order: topology, then at most one queue. Not here: publishing (`publish`), the routing rule (`routing`).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ahash::{AHashMap, AHashSet};
@@ -23,7 +23,8 @@ use super::reply_queues::is_reply_queue;
 use super::{BrokerError, Core, QueueCell, Turn};
 use crate::model::{
     ConnectionId, ExchangeFlags, ExchangeName, ExchangeOptions, ExchangeOptionsError, Inequivalent,
-    InvalidArgument, QueueFlags, QueueId, QueueName, QueueOptions, RoutingKey, VhostName,
+    InvalidArgument, QueueFlags, QueueId, QueueName, QueueOptions, RoutingKey, VhostLimits, VhostName,
+    VhostOptions,
 };
 use crate::queue::Queue;
 use crate::routing::{BindError, Declared, Destination, RoutingTable};
@@ -37,6 +38,10 @@ pub struct Vhost {
     queues: DashMap<QueueName, Arc<QueueCell>, ahash::RandomState>,
     generation: AtomicU64,
     membership: Membership,
+    /// What an operator has noted, and how much may be in it.
+    pub(super) notes: RwLock<(Arc<VhostOptions>, VhostLimits)>,
+    /// Set under the topology's lock.
+    ended: AtomicBool,
     this: Weak<Vhost>,
 }
 
@@ -80,6 +85,8 @@ impl Vhost {
             membership,
             topology: RwLock::new(Topology { routing, exchanges, ..Topology::default() }),
             queues: DashMap::default(),
+            notes: RwLock::default(),
+            ended: AtomicBool::new(false),
             this: this.clone(),
         })
     }
@@ -95,6 +102,17 @@ impl Vhost {
 
     pub(super) fn message_counts(&self) -> &Arc<MessageCounts> {
         &self.membership.counts
+    }
+
+    /// Takes nothing more: it is being deleted.
+    pub(super) fn end(&self) {
+        let _nobody_declares_now = self.topology.write();
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Whether it has been deleted.
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
     }
 
     /// Grows whenever a route may lead elsewhere than before.
@@ -200,6 +218,10 @@ impl Vhost {
         by: ConnectionId,
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
+        let noted = self.options();
+        let default_type = noted.type_for(flags.durable, flags.exclusive, flags.auto_delete, arguments);
+        let with_type = default_type.map(|queue_type| noted.with_type(arguments, queue_type));
+        let arguments = with_type.as_ref().unwrap_or(arguments);
         let invalid = |error: InvalidArgument, name: &QueueName| {
             BrokerError::refused(error.reply_code(), error.text(name, &self.name))
         };
@@ -344,6 +366,12 @@ impl Vhost {
         if self.queues.len() >= max {
             let (queue, vhost) = (name.clone(), self.name.clone());
             return Err(BrokerError::TooManyQueues { queue, vhost, max });
+        }
+        if let Some(max) = self.limits().max_queues.filter(|max| self.queues.len() >= *max as usize) {
+            let vhost = &self.name;
+            let text =
+                format!("cannot declare queue '{name}': queue limit in vhost '{vhost}' ({max}) is reached");
+            return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
         }
         Ok(())
     }

@@ -21,6 +21,7 @@ mod queue_options;
 mod queue_refusal;
 mod time;
 mod tls_facts;
+mod vhost_options;
 
 pub use argument_difference::{argument_difference, expected_integer};
 pub use deduplication::{
@@ -49,3 +50,4 @@ pub use queue_options::{
 pub use queue_refusal::{Inequivalent, InvalidArgument};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use tls_facts::{PeerCertificate, TlsFacts};
+pub use vhost_options::{VHOST_TAGS_MAX, VHOST_TEXT_LEN_MAX, VhostLimits, VhostOptions};

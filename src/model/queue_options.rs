@@ -91,6 +91,11 @@ impl QueueType {
         }
     }
 
+    /// The type with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [QueueType::Classic, QueueType::Quorum].into_iter().find(|queue_type| queue_type.name() == name)
+    }
+
     /// Its name in RabbitMQ's error texts: the module that serves it there.
     pub(super) fn module(self) -> &'static str {
         match self {

@@ -123,6 +123,17 @@ struct Awoken {
     stop: bool,
 }
 
+/// How far writing has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    /// Nothing is left.
+    All,
+    /// There is more when the socket has room.
+    Blocked,
+    /// There is more, and the socket has room, but it is the others' turn.
+    TurnOver,
+}
+
 impl Driver<'_> {
     async fn run(mut self) -> io::Result<()> {
         // What came with the preface.
@@ -143,13 +154,14 @@ impl Driver<'_> {
         let mut now = self.shared.now();
         let mut reads_on = false;
         loop {
-            let blocked = self.write(now)?;
+            let written = self.write(now)?;
             if self.session.is_finished() {
-                return self.part(blocked).await;
+                return self.part(written).await;
             }
-            if std::mem::take(&mut reads_on) {
+            if std::mem::take(&mut reads_on) || written == Written::TurnOver {
                 // Who publishes without end must not keep the thread from those that it publishes to: they were woken
-                // and stand behind it, and while they wait their queues outgrow the caches.
+                // and stand behind it, and while they wait their queues outgrow the caches. Nor must who drains a long
+                // queue, to a peer that reads as fast as it writes, keep it from anybody.
                 stand_in_line().await;
                 now = self.shared.now();
             }
@@ -166,7 +178,8 @@ impl Driver<'_> {
                 rings_at = deadline;
                 timer.as_mut().reset(Instant::now() + deadline.since(now));
             }
-            let waits = Waits { input: self.session.wants_input(), room: blocked, stop: !stopping };
+            let waits =
+                Waits { input: self.session.wants_input(), room: written != Written::All, stop: !stopping };
             let mut timer = deadline.is_some().then_some(timer.as_mut());
             let (outbox, shared) = (&*self.outbox, self.shared);
             let awoken = match waits {
@@ -234,13 +247,13 @@ impl Driver<'_> {
     }
 
     /// Writes until nothing is left, the socket is full, or it has been this connection's turn for long enough: a
-    /// peer that reads as fast as its backlog is written would keep the thread, and its own acks, waiting. True: call
-    /// it again when the socket is writable.
-    fn write(&mut self, now: Timestamp) -> io::Result<bool> {
+    /// peer that reads as fast as its backlog is written would keep the thread, and its own acks, waiting.
+    fn write(&mut self, now: Timestamp) -> io::Result<Written> {
         for _ in 0..WRITES_PER_TURN {
             let out = self.session.poll_output(now);
             if out.is_empty() {
-                return self.stream.try_flush();
+                let blocked = self.stream.try_flush()?;
+                return Ok(if blocked { Written::Blocked } else { Written::All });
             }
             // Less than a session makes at a time is all that it has.
             let is_all = out.len() < OUTPUT_HIGH;
@@ -252,23 +265,23 @@ impl Driver<'_> {
                     out.advance(written);
                     self.link.traffic.sent(written);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Written::Blocked),
                 Err(error) => return Err(error),
             }
             if is_all && out.is_empty() {
-                return Ok(self.stream.has_unsent());
+                return Ok(if self.stream.has_unsent() { Written::Blocked } else { Written::All });
             }
         }
-        Ok(true)
+        Ok(Written::TurnOver)
     }
 
     /// Says the last words, and waits a moment for the peer to hear them: closing a socket with unread
     /// input makes the system throw away what the peer has not read yet.
-    async fn part(&mut self, mut blocked: bool) -> io::Result<()> {
+    async fn part(&mut self, mut written: Written) -> io::Result<()> {
         let parting = async {
-            while blocked {
+            while written != Written::All {
                 self.stream.socket().writable().await?;
-                blocked = self.write(self.shared.now())?;
+                written = self.write(self.shared.now())?;
             }
             hang_up(&mut self.stream, &mut self.input).await
         };

@@ -203,6 +203,7 @@ fn limits(settings: &Settings) -> Limits {
         low_water_percent: memory.low_water_percent.into(),
         outbox_bytes: memory.outbox.bytes(),
         consumer_window: memory.consumer_window.bytes(),
+        vhosts_max: Limits::default().vhosts_max,
         queues_max: topology.queues_per_vhost_max as usize,
         routing: RoutingLimits {
             exchanges_max: topology.exchanges_per_vhost_max as usize,

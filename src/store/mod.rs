@@ -25,7 +25,8 @@ pub(crate) mod testing;
 
 pub use catalog::{
     BACKLOG_MAX, BindingEnd, BindingRow, Catalog, CatalogContents, CatalogError, CatalogPumped, Change,
-    ExchangeRow, PermissionRow, PolicyRow, QueueRow, QueueUse, UserRow, VhostRow,
+    ExchangeRow, ParameterRow, PermissionRow, PolicyRow, QueueRow, QueueUse, TopicPermissionRow, UserRow,
+    VhostRow,
 };
 pub use disk::{Disk, DiskFile};
 pub use file_disk::FileDisk;

@@ -208,12 +208,13 @@ impl Contender {
                 Some(what) => Err(BenchError::Options(format!("a disk has no {what}"))),
                 None => Ok(()),
             },
-            Contender::Limit { .. } if plan.rate.is_some() => {
-                Err(BenchError::Options("the relay has no rate: it relays what it can".to_owned()))
-            }
             Contender::Limit { .. } if plan.consumers == 0 => {
                 Err(BenchError::Options("the relay needs a consumer".to_owned()))
             }
+            Contender::Limit { .. } => match relay::unsupported(plan) {
+                Some(what) => Err(BenchError::Options(format!("a relay has no {what}"))),
+                None => Ok(()),
+            },
             _ => Ok(()),
         }
     }

@@ -1,5 +1,7 @@
 //! The limit: the same bytes through a process that only reads and writes. No broker on this machine can pass it.
 //!
+//! On a rate a message's first bytes are when it was due, instead of its frame: the relay does not look at them.
+//!
 //! `serve` is that process: a thread for each publisher, blocking sockets, one buffer each. Each connection says in
 //! its first byte which end it is. Not here: frames; consumers know how long a message is and divide.
 
@@ -18,6 +20,9 @@ use super::traffic::{self, Answers, Due, Ends};
 /// Room for one read, at the relay and at consumers: as much as the broker reads at once.
 const BUFFER: usize = 256 << 10;
 
+/// Bytes of the time when a message was due.
+const STAMP: usize = size_of::<u64>();
+
 const PUBLISHER: u8 = b'p';
 const CONSUMER: u8 = b'c';
 
@@ -26,19 +31,33 @@ pub(super) fn connect(endpoint: &str, plan: &Plan, block: &[u8]) -> BenchResult<
     let mut ends = Ends { publishers: Vec::new(), consumers: Vec::new(), clean_up: Box::new(|| Ok(())) };
     let share =
         Share { bytes: Arc::default(), block_len: block.len() as u64, block_messages: plan.batch.into() };
+    let message_len = block.len() / plan.batch as usize;
     for _ in 0..plan.consumers {
         let stream = open(endpoint, CONSUMER)?;
-        ends.consumers.push(Box::new(Consumer {
-            stream,
-            buffer: vec![0; BUFFER].into(),
-            share: share.clone(),
-        }));
+        let buffer = vec![0; BUFFER].into();
+        ends.consumers.push(match plan.stamps {
+            true => Box::new(TimedConsumer { stream, buffer, message_len, begun: 0 }),
+            false => Box::new(Consumer { stream, buffer, share: share.clone() }),
+        });
     }
     for _ in 0..plan.publishers {
         let stream = open(endpoint, PUBLISHER)?;
-        ends.publishers.push(Box::new(Publisher { stream, block: block.to_vec() }));
+        ends.publishers.push(Box::new(Publisher { stream, block: block.to_vec(), message_len }));
     }
     Ok(ends)
+}
+
+/// What a relay cannot show of a plan: it neither keeps messages whole, where several publishers meet, nor knows
+/// where one begins.
+pub(super) fn unsupported(plan: &Plan) -> Option<&'static str> {
+    match plan.stamps {
+        true if (plan.publishers, plan.consumers, plan.copies()) != (1, 1, 1) => {
+            Some("latency between more than one publisher and one consumer")
+        }
+        false if plan.rate.is_some() => Some("rate unless messages are timed"),
+        true if plan.size < STAMP => Some("latency of messages below 8 bytes"),
+        _ => None,
+    }
 }
 
 fn open(endpoint: &str, role: u8) -> BenchResult<TcpStream> {
@@ -51,11 +70,23 @@ fn open(endpoint: &str, role: u8) -> BenchResult<TcpStream> {
 struct Publisher {
     stream: TcpStream,
     block: Vec<u8>,
+    message_len: usize,
 }
 
 impl traffic::Publisher for Publisher {
-    fn publish(&mut self, _: u32, _: Option<Due<'_>>) -> BenchResult<()> {
-        self.stream.write_all(&self.block).doing(|| "cannot write to the relay".to_owned())
+    fn publish(&mut self, count: u32, due: Option<Due<'_>>) -> BenchResult<()> {
+        let bytes = match due {
+            // Nobody cuts it, so what a block has besides its messages goes out, too.
+            None => &self.block[..],
+            Some(due) => {
+                let messages = &mut self.block[..count as usize * self.message_len];
+                for (number, message) in (0..).zip(messages.chunks_exact_mut(self.message_len)) {
+                    message[..STAMP].copy_from_slice(&due(number).to_le_bytes());
+                }
+                messages
+            }
+        };
+        self.stream.write_all(bytes).doing(|| "cannot write to the relay".to_owned())
     }
 
     fn finish(&mut self) -> BenchResult<Answers> {
@@ -97,17 +128,50 @@ struct Consumer {
 
 impl traffic::Consumer for Consumer {
     fn receive(&mut self, _: &mut dyn FnMut(u64)) -> BenchResult<Option<u64>> {
-        match self.stream.read(&mut self.buffer) {
-            Ok(0) => Ok(None),
-            Ok(count) => Ok(Some(self.share.count(count as u64))),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
-            Err(error) => Err(error).doing(|| "cannot read from the relay".to_owned()),
-        }
+        Ok(read(&mut self.stream, &mut self.buffer)?.map(|count| self.share.count(count as u64)))
     }
 
     fn socket(&self) -> &TcpStream {
         &self.stream
+    }
+}
+
+/// The only consumer of the only publisher: messages are cut where they were put together.
+struct TimedConsumer {
+    stream: TcpStream,
+    buffer: Box<[u8]>,
+    message_len: usize,
+    /// Bytes at the buffer's beginning, of a message that has not come as a whole.
+    begun: usize,
+}
+
+impl traffic::Consumer for TimedConsumer {
+    fn receive(&mut self, stamp: &mut dyn FnMut(u64)) -> BenchResult<Option<u64>> {
+        let Some(count) = read(&mut self.stream, &mut self.buffer[self.begun..])? else { return Ok(None) };
+        let filled = self.begun + count;
+        let messages = self.buffer[..filled].chunks_exact(self.message_len);
+        let whole = messages.len();
+        for message in messages {
+            stamp(u64::from_le_bytes(*message.first_chunk().expect("a message has room for its stamp")));
+        }
+        self.buffer.copy_within(whole * self.message_len..filled, 0);
+        self.begun = filled - whole * self.message_len;
+        Ok(Some(whole as u64))
+    }
+
+    fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+}
+
+/// Reads once; none: the relay has ended.
+fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> BenchResult<Option<usize>> {
+    match stream.read(buffer) {
+        Ok(0) => Ok(None),
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+        Err(error) => Err(error).doing(|| "cannot read from the relay".to_owned()),
     }
 }
 

@@ -30,8 +30,8 @@ use redb::{Database, ReadTransaction, ReadableDatabase, StorageBackend};
 use self::backend::Backend;
 pub use self::error::CatalogError;
 pub use self::rows::{
-    BindingEnd, BindingRow, CatalogContents, Change, ExchangeRow, PermissionRow, PolicyRow, QueueRow,
-    QueueUse, UserRow, VhostRow,
+    BindingEnd, BindingRow, CatalogContents, Change, ExchangeRow, ParameterRow, PermissionRow, PolicyRow,
+    QueueRow, QueueUse, TopicPermissionRow, UserRow, VhostRow,
 };
 use self::tables::Meta;
 use super::{Disk, DiskFile};

@@ -17,7 +17,7 @@ use crate::model::{
 pub struct VhostRow {
     /// Its name.
     pub name: VhostName,
-    /// What operators have noted or set for it.
+    /// What operators have noted or set for it, its limits among that.
     pub metadata: FieldTable,
 }
 
@@ -105,7 +105,7 @@ pub struct PolicyRow {
 }
 
 /// A user.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq)]
 pub struct UserRow {
     /// The name to log in with.
     pub name: String,
@@ -113,6 +113,8 @@ pub struct UserRow {
     pub password_hash: String,
     /// What the user may do besides using vhosts, separated by commas.
     pub tags: String,
+    /// What else there is to know: keys of SCRAM, limits. Secret in part.
+    pub details: FieldTable,
 }
 
 impl fmt::Debug for UserRow {
@@ -137,6 +139,34 @@ pub struct PermissionRow {
     pub read: String,
 }
 
+/// Which routing keys a user may publish to a topic exchange with, and bind it with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPermissionRow {
+    /// The user.
+    pub user: String,
+    /// The vhost.
+    pub vhost: VhostName,
+    /// The exchange.
+    pub exchange: ExchangeName,
+    /// Keys to publish with.
+    pub write: String,
+    /// Keys to bind with.
+    pub read: String,
+}
+
+/// Something that an operator has set by name, for a component to understand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterRow {
+    /// Its vhost. None: it is a global parameter, which has no component.
+    pub vhost: Option<VhostName>,
+    /// Whose it is; empty for a global parameter.
+    pub component: String,
+    /// Its name.
+    pub name: String,
+    /// What it says, in JSON.
+    pub value: String,
+}
+
 /// Everything in the catalog, each kind sorted by its name, within its vhost.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CatalogContents {
@@ -154,12 +184,29 @@ pub struct CatalogContents {
     pub users: Vec<UserRow>,
     /// Permissions, by user.
     pub permissions: Vec<PermissionRow>,
+    /// Topic permissions, by user, then vhost.
+    pub topic_permissions: Vec<TopicPermissionRow>,
+    /// Policies of operators.
+    pub operator_policies: Vec<PolicyRow>,
+    /// Parameters: the global ones, then those of vhosts.
+    pub parameters: Vec<ParameterRow>,
 }
 
 impl CatalogContents {
     /// The changes that make these contents out of nothing.
     pub fn into_changes(self) -> impl Iterator<Item = Change> {
-        let CatalogContents { vhosts, exchanges, queues, bindings, policies, users, permissions } = self;
+        let CatalogContents {
+            vhosts,
+            exchanges,
+            queues,
+            bindings,
+            policies,
+            users,
+            permissions,
+            topic_permissions,
+            operator_policies,
+            parameters,
+        } = self;
         let vhosts = vhosts.into_iter().map(Change::PutVhost);
         let exchanges = exchanges.into_iter().map(Change::PutExchange);
         let queues = queues.into_iter().map(Change::PutQueue);
@@ -167,7 +214,11 @@ impl CatalogContents {
         let policies = policies.into_iter().map(Change::PutPolicy);
         let users = users.into_iter().map(Change::PutUser);
         let permissions = permissions.into_iter().map(Change::PutPermission);
-        vhosts.chain(exchanges).chain(queues).chain(bindings).chain(policies).chain(users).chain(permissions)
+        let topics = topic_permissions.into_iter().map(Change::PutTopicPermission);
+        let operators = operator_policies.into_iter().map(Change::PutOperatorPolicy);
+        let parameters = parameters.into_iter().map(Change::PutParameter);
+        let topology = vhosts.chain(exchanges).chain(queues).chain(bindings).chain(policies);
+        topology.chain(users).chain(permissions).chain(topics).chain(operators).chain(parameters)
     }
 }
 
@@ -229,5 +280,36 @@ pub enum Change {
         user: String,
         /// Where.
         vhost: VhostName,
+    },
+    /// A topic permission is there.
+    PutTopicPermission(TopicPermissionRow),
+    /// A topic permission is gone.
+    DeleteTopicPermission {
+        /// Whose.
+        user: String,
+        /// Where.
+        vhost: VhostName,
+        /// For which exchange.
+        exchange: ExchangeName,
+    },
+    /// A policy of an operator is there.
+    PutOperatorPolicy(PolicyRow),
+    /// A policy of an operator is gone.
+    DeleteOperatorPolicy {
+        /// Its vhost.
+        vhost: VhostName,
+        /// Its name.
+        name: String,
+    },
+    /// A parameter is there.
+    PutParameter(ParameterRow),
+    /// A parameter is gone.
+    DeleteParameter {
+        /// Its vhost; none for a global one.
+        vhost: Option<VhostName>,
+        /// Whose it is; empty for a global one.
+        component: String,
+        /// Its name.
+        name: String,
     },
 }

@@ -3,20 +3,23 @@
 //! Every table is typed, its key is what names a row, sorted as it is listed; bindings are kept twice, to be found
 //! from both ends. Flags are bits. Arguments are AMQP tables with their length.
 //!
+//! Tables that were added later are missing in older catalogs: they are empty there, and made by the first change.
+//!
 //! Invariants: both tables of bindings hold the same; a change is applied whole, in one transaction with its
 //! neighbours; applied again, it changes nothing. What is read is checked: a file is not trusted.
 
 use std::ops::Range;
 
+use ahash::AHashMap;
 use redb::{
-    Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, Value,
-    WriteTransaction,
+    Database, Key, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    Value, WriteTransaction,
 };
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 
 use super::rows::{
-    BindingEnd, BindingRow, CatalogContents, Change, ExchangeRow, PermissionRow, PolicyRow, QueueRow,
-    QueueUse, UserRow, VhostRow,
+    BindingEnd, BindingRow, CatalogContents, Change, ExchangeRow, ParameterRow, PermissionRow, PolicyRow,
+    QueueRow, QueueUse, TopicPermissionRow, UserRow, VhostRow,
 };
 use super::{CatalogError, FORMAT};
 use crate::model::{
@@ -25,6 +28,8 @@ use crate::model::{
 };
 
 type Named<'a> = (&'a str, &'a str);
+
+type Three<'a> = (&'a str, &'a str, &'a str);
 
 /// Vhost, source, kind of destination, destination, key, arguments.
 type FromSource<'a> = (&'a str, &'a str, u8, &'a str, &'a str, &'a [u8]);
@@ -42,6 +47,16 @@ const POLICIES: TableDefinition<'_, Named<'_>, (&str, &str, i64, &[u8])> = Table
 const USERS: TableDefinition<'_, &str, (&str, &str)> = TableDefinition::new("users");
 /// By user, then vhost.
 const PERMISSIONS: TableDefinition<'_, Named<'_>, (&str, &str, &str)> = TableDefinition::new("permissions");
+
+/// By name. What did not fit into the first table; a user may have no row.
+const USER_DETAILS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("user_details");
+/// By user, vhost, then exchange.
+const TOPIC_PERMISSIONS: TableDefinition<'_, Three<'_>, (&str, &str)> =
+    TableDefinition::new("topic_permissions");
+const OPERATOR_POLICIES: TableDefinition<'_, Named<'_>, (&str, &str, i64, &[u8])> =
+    TableDefinition::new("operator_policies");
+/// By vhost, component, then name. Global parameters have no vhost and no component: both are empty.
+const PARAMETERS: TableDefinition<'_, Three<'_>, &str> = TableDefinition::new("parameters");
 
 const META_FORMAT: &str = "format";
 const META_NODE: &str = "node";
@@ -135,6 +150,10 @@ struct Tables<'t> {
     policies: Table<'t, Named<'static>, (&'static str, &'static str, i64, &'static [u8])>,
     users: Table<'t, &'static str, (&'static str, &'static str)>,
     permissions: Table<'t, Named<'static>, (&'static str, &'static str, &'static str)>,
+    user_details: Table<'t, &'static str, &'static [u8]>,
+    topic_permissions: Table<'t, Three<'static>, (&'static str, &'static str)>,
+    operator_policies: Table<'t, Named<'static>, (&'static str, &'static str, i64, &'static [u8])>,
+    parameters: Table<'t, Three<'static>, &'static str>,
 }
 
 /// A binding as both tables name it.
@@ -190,6 +209,10 @@ impl<'t> Tables<'t> {
             policies: transaction.open_table(POLICIES)?,
             users: transaction.open_table(USERS)?,
             permissions: transaction.open_table(PERMISSIONS)?,
+            user_details: transaction.open_table(USER_DETAILS)?,
+            topic_permissions: transaction.open_table(TOPIC_PERMISSIONS)?,
+            operator_policies: transaction.open_table(OPERATOR_POLICIES)?,
+            parameters: transaction.open_table(PARAMETERS)?,
         })
     }
 
@@ -232,10 +255,16 @@ impl<'t> Tables<'t> {
             }
             Change::PutUser(row) => {
                 self.users.insert(&*row.name, (&*row.password_hash, &*row.tags))?;
+                match row.details.is_empty() {
+                    true => drop(self.user_details.remove(&*row.name)?),
+                    false => drop(self.user_details.insert(&*row.name, &*row.details.encoded())?),
+                }
             }
             Change::DeleteUser { name } => {
                 self.users.remove(&**name)?;
+                self.user_details.remove(&**name)?;
                 remove_first(&mut self.permissions, name)?;
+                self.topic_permissions.retain(|(user, ..), _| user != name)?;
             }
             Change::PutPermission(row) => {
                 let value = (&*row.configure, &*row.write, &*row.read);
@@ -243,6 +272,26 @@ impl<'t> Tables<'t> {
             }
             Change::DeletePermission { user, vhost } => {
                 self.permissions.remove((&**user, vhost.as_str()))?;
+            }
+            Change::PutTopicPermission(row) => {
+                let key = (&*row.user, row.vhost.as_str(), row.exchange.as_str());
+                self.topic_permissions.insert(key, (&*row.write, &*row.read))?;
+            }
+            Change::DeleteTopicPermission { user, vhost, exchange } => {
+                self.topic_permissions.remove((&**user, vhost.as_str(), exchange.as_str()))?;
+            }
+            Change::PutOperatorPolicy(row) => {
+                let value = (&*row.pattern, row.target.name(), row.priority, &*row.definition.encoded());
+                self.operator_policies.insert((row.vhost.as_str(), &*row.name), value)?;
+            }
+            Change::DeleteOperatorPolicy { vhost, name } => {
+                self.operator_policies.remove((vhost.as_str(), &**name))?;
+            }
+            Change::PutParameter(ParameterRow { vhost, component, name, value }) => {
+                self.parameters.insert((of_vhost(vhost), &**component, &**name), &**value)?;
+            }
+            Change::DeleteParameter { vhost, component, name } => {
+                self.parameters.remove((of_vhost(vhost), &**component, &**name))?;
             }
         }
         Ok(())
@@ -272,7 +321,11 @@ impl<'t> Tables<'t> {
         remove_first(&mut self.exchanges, name)?;
         remove_first(&mut self.queues, name)?;
         remove_first(&mut self.policies, name)?;
+        remove_first(&mut self.operator_policies, name)?;
         self.permissions.retain(|(_, vhost), _| vhost != name)?;
+        self.topic_permissions.retain(|(_, vhost, _), _| vhost != name)?;
+        // A vhost without a name is none, so global parameters stay.
+        self.parameters.retain(|(vhost, ..), _| vhost != name || name.is_empty())?;
         let first: FromSource<'_> = (name, "", 0, "", "", &[]);
         let of_vhost = from_source(&self.bindings, first, |key| key.0 == name)?;
         self.remove_bindings(of_vhost)
@@ -360,6 +413,11 @@ fn bit(is_set: bool, bit: u8) -> u8 {
     if is_set { bit } else { 0 }
 }
 
+/// The part of a parameter's key that says its vhost.
+fn of_vhost(vhost: &Option<VhostName>) -> &str {
+    vhost.as_deref().unwrap_or_default()
+}
+
 /// Reads everything.
 pub(super) fn contents(read: &ReadTransaction) -> Result<CatalogContents, CatalogError> {
     Ok(CatalogContents {
@@ -410,24 +468,8 @@ pub(super) fn contents(read: &ReadTransaction) -> Result<CatalogContents, Catalo
                 arguments: table(arguments)?,
             })
         })?,
-        policies: rows(read, POLICIES, |(of, name), (pattern, target, priority, definition)| {
-            Ok(PolicyRow {
-                vhost: vhost(of)?,
-                name: name.to_owned(),
-                pattern: pattern.to_owned(),
-                target: PolicyTarget::from_name(target)
-                    .ok_or_else(|| format!("unknown target '{target}'"))?,
-                priority,
-                definition: table(definition)?,
-            })
-        })?,
-        users: rows(read, USERS, |name, (password_hash, tags)| {
-            Ok(UserRow {
-                name: name.to_owned(),
-                password_hash: password_hash.to_owned(),
-                tags: tags.to_owned(),
-            })
-        })?,
+        policies: policies(read, POLICIES)?,
+        users: users(read)?,
         permissions: rows(read, PERMISSIONS, |(user, of), (configure, write, read)| {
             Ok(PermissionRow {
                 user: user.to_owned(),
@@ -437,7 +479,53 @@ pub(super) fn contents(read: &ReadTransaction) -> Result<CatalogContents, Catalo
                 read: read.to_owned(),
             })
         })?,
+        topic_permissions: rows(read, TOPIC_PERMISSIONS, |(user, of, name), (write, read)| {
+            Ok(TopicPermissionRow {
+                user: user.to_owned(),
+                vhost: vhost(of)?,
+                exchange: exchange(name)?,
+                write: write.to_owned(),
+                read: read.to_owned(),
+            })
+        })?,
+        operator_policies: policies(read, OPERATOR_POLICIES)?,
+        parameters: rows(read, PARAMETERS, |(of, component, name), value| {
+            Ok(ParameterRow {
+                vhost: if of.is_empty() { None } else { Some(vhost(of)?) },
+                component: component.to_owned(),
+                name: name.to_owned(),
+                value: value.to_owned(),
+            })
+        })?,
     })
+}
+
+fn policies(
+    read: &ReadTransaction,
+    definition: TableDefinition<'_, Named<'static>, (&'static str, &'static str, i64, &'static [u8])>,
+) -> Result<Vec<PolicyRow>, CatalogError> {
+    rows(read, definition, |(of, name), (pattern, target, priority, definition)| {
+        Ok(PolicyRow {
+            vhost: vhost(of)?,
+            name: name.to_owned(),
+            pattern: pattern.to_owned(),
+            target: PolicyTarget::from_name(target).ok_or_else(|| format!("unknown target '{target}'"))?,
+            priority,
+            definition: table(definition)?,
+        })
+    })
+}
+
+fn users(read: &ReadTransaction) -> Result<Vec<UserRow>, CatalogError> {
+    let details = rows(read, USER_DETAILS, |name, details| Ok((name.to_owned(), table(details)?)))?;
+    let mut details: AHashMap<_, _> = details.into_iter().collect();
+    let users = rows(read, USERS, |name, (password_hash, tags)| {
+        let (name, password_hash, tags) = (name.to_owned(), password_hash.to_owned(), tags.to_owned());
+        Ok(UserRow { name, password_hash, tags, details: FieldTable::new() })
+    })?;
+    let with_details =
+        |user: UserRow| UserRow { details: details.remove(&user.name).unwrap_or_default(), ..user };
+    Ok(users.into_iter().map(with_details).collect())
 }
 
 /// Reads a table, row by row.
@@ -447,7 +535,11 @@ fn rows<K: Key + 'static, V: Value + 'static, R>(
     row: impl for<'k, 'v> Fn(K::SelfType<'k>, V::SelfType<'v>) -> Result<R, String>,
 ) -> Result<Vec<R>, CatalogError> {
     let each = || -> Result<Vec<Result<R, String>>, redb::Error> {
-        let table = read.open_table(definition)?;
+        let table = match read.open_table(definition) {
+            // A catalog from before there was such a table.
+            Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            table => table?,
+        };
         let mut rows = Vec::new();
         for entry in table.range::<K::SelfType<'_>>(..)? {
             let (key, value) = entry?;

@@ -67,6 +67,25 @@ fn delete_exchange(of: &str, name: &str) -> Change {
     Change::DeleteExchange { vhost: vhost(of), name: ExchangeName::new(name).unwrap() }
 }
 
+fn topic(user: &str, of: &str, exchange: &str) -> TopicPermissionRow {
+    TopicPermissionRow {
+        user: user.to_owned(),
+        vhost: vhost(of),
+        exchange: ExchangeName::new(exchange).unwrap(),
+        write: "^a".to_owned(),
+        read: String::new(),
+    }
+}
+
+fn parameter(of: Option<&str>, component: &str, name: &str) -> ParameterRow {
+    ParameterRow {
+        vhost: of.map(vhost),
+        component: component.to_owned(),
+        name: name.to_owned(),
+        value: "{\"a\":1}".to_owned(),
+    }
+}
+
 fn permission(user: &str, of: &str) -> PermissionRow {
     PermissionRow {
         user: user.to_owned(),
@@ -152,8 +171,23 @@ fn everything_is_there_again_exactly() {
             name: "u".to_owned(),
             password_hash: "$secret".to_owned(),
             tags: "administrator".to_owned(),
+            details: FieldTable::new().with("max-channels", 7),
         }],
         permissions: vec![permission("u", "/"), permission("u", "é")],
+        topic_permissions: vec![topic("u", "/", "amq.topic"), topic("u", "é", "")],
+        operator_policies: vec![PolicyRow {
+            vhost: vhost("/"),
+            name: "p".to_owned(),
+            pattern: ".*".to_owned(),
+            target: PolicyTarget::Queues,
+            priority: 9,
+            definition: FieldTable::new().with("max-length", 6),
+        }],
+        parameters: vec![
+            parameter(None, "", "cluster_name"),
+            parameter(Some("/"), "shovel", "s"),
+            parameter(Some("é"), "shovel", "s"),
+        ],
     };
     let disk = SimDisk::new();
     let (catalog, empty) = open(&disk);
@@ -243,8 +277,13 @@ fn a_vhost_or_a_user_goes_with_everything() {
         priority: 0,
         definition: FieldTable::new(),
     };
-    let user =
-        |name: &str| UserRow { name: name.to_owned(), password_hash: String::new(), tags: String::new() };
+    let user = |name: &str| UserRow {
+        name: name.to_owned(),
+        password_hash: String::new(),
+        tags: String::new(),
+        details: FieldTable::new().with("max-channels", 7),
+    };
+    commit(&catalog, [Change::PutParameter(parameter(None, "", "g"))]);
     let of = |name: &str| CatalogContents {
         vhosts: vec![VhostRow { name: vhost(name), metadata: FieldTable::new() }],
         exchanges: vec![exchange(name, "e")],
@@ -253,6 +292,9 @@ fn a_vhost_or_a_user_goes_with_everything() {
         policies: vec![policy(name)],
         users: vec![user("u")],
         permissions: vec![permission("u", name)],
+        topic_permissions: vec![topic("u", name, "e")],
+        operator_policies: vec![policy(name)],
+        parameters: vec![parameter(None, "", "g"), parameter(Some(name), "shovel", "s")],
     };
     for name in ["v", "v1", "w"] {
         commit(&catalog, of(name).into_changes());
@@ -262,17 +304,34 @@ fn a_vhost_or_a_user_goes_with_everything() {
     assert_eq!(found.bindings.iter().filter(|row| kinds(row)).count(), 1);
     let found = CatalogContents { bindings: found.bindings.iter().rev().cloned().collect(), ..found };
     assert_eq!(found, of("v1"));
-    commit(&catalog, [Change::PutUser(user("u2")), Change::PutPermission(permission("u2", "v1"))]);
+    let topic_of_other = topic("u2", "v1", "e");
+    let others = [
+        Change::PutUser(user("u2")),
+        Change::PutPermission(permission("u2", "v1")),
+        Change::PutTopicPermission(topic_of_other.clone()),
+    ];
+    commit(&catalog, others);
     let found = commit(&catalog, [Change::DeleteUser { name: "u".to_owned() }]);
     assert_eq!((found.users, found.permissions), (vec![user("u2")], vec![permission("u2", "v1")]));
+    assert_eq!(found.topic_permissions, [topic_of_other.clone()]);
+    let TopicPermissionRow { user, vhost: of, exchange, .. } = topic_of_other;
     let found = commit(
         &catalog,
         [
             Change::DeletePermission { user: "u2".to_owned(), vhost: vhost("v1") },
             Change::DeletePolicy { vhost: vhost("v1"), name: "p".to_owned() },
+            Change::DeleteOperatorPolicy { vhost: vhost("v1"), name: "p".to_owned() },
+            Change::DeleteTopicPermission { user, vhost: of, exchange },
+            Change::DeleteParameter {
+                vhost: Some(vhost("v1")),
+                component: "shovel".to_owned(),
+                name: "s".to_owned(),
+            },
+            Change::DeleteParameter { vhost: None, component: String::new(), name: "g".to_owned() },
         ],
     );
-    assert_eq!((found.permissions.len(), found.policies.len()), (0, 0));
+    assert_eq!((found.permissions.len(), found.policies.len(), found.operator_policies.len()), (0, 0, 0));
+    assert_eq!((found.topic_permissions.len(), found.parameters.len()), (0, 0));
 }
 
 #[test]

@@ -94,6 +94,7 @@ impl Journal {
     /// it by hand, between pumps.
     pub fn maintain(&self) -> Maintained {
         let mut maintenance = self.maintenance.lock();
+        self.overflow.give_space_back(&self.files);
         if self.stopped().is_some() {
             return Maintained::Idle;
         }

@@ -1,7 +1,7 @@
 //! Segments that are open for reading, so that not every read opens one.
 //!
 //! Invariant: at most [`FILES_MAX`] are open; the one that was asked for longest ago is closed first. A file that was
-//! removed while somebody reads it stays readable for that reader. Not here: what records mean (`reading`).
+//! removed while somebody reads it stays readable for that reader. No file is closed while the list is locked. Not here: what records mean (`reading`).
 
 use std::io;
 use std::sync::Arc;
@@ -18,34 +18,47 @@ use crate::store::{Disk, DiskFile};
 
 /// Most segments that are open at once: 64 GiB of journal at the default size, and far below any limit of the system.
 const FILES_MAX: usize = 1024;
-/// What is read ahead of a reader that goes on, in bytes.
+/// What is read ahead of a reader, in bytes: twice as much each time it goes on, as far as what a disk that is busy
+/// with something else for 10 ms would have to give a queue that is drained. The cache may have lost even what was
+/// written a moment ago.
 const PREFETCH: u64 = 1 << 20;
+const PREFETCH_MAX: u64 = 8 << 20;
 
 /// A segment that can be read.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub(super) file: Arc<dyn DiskFile>,
     pub(super) nonce: Nonce,
-    /// Up to where reading ahead was asked for.
+    /// Up to where reading ahead was asked for, and how far ahead of the reader.
     prefetched: AtomicU64,
+    ahead: AtomicU64,
     used: AtomicU64,
 }
 
 impl OpenFile {
     pub(super) fn new(file: Arc<dyn DiskFile>, nonce: Nonce) -> Self {
-        OpenFile { file, nonce, prefetched: AtomicU64::new(0), used: AtomicU64::new(0) }
+        OpenFile {
+            file,
+            nonce,
+            prefetched: AtomicU64::new(0),
+            ahead: AtomicU64::new(PREFETCH),
+            used: AtomicU64::new(0),
+        }
     }
 
     /// Somebody has read up to here and will want what follows.
     pub(super) fn read_to(&self, end: u64) {
-        let prefetched = self.prefetched.load(Ordering::Relaxed);
+        let (prefetched, ahead) =
+            (self.prefetched.load(Ordering::Relaxed), self.ahead.load(Ordering::Relaxed));
         // Half of it is still to be read: soon enough. Far away: another reader, or one that went back.
-        if prefetched > end + PREFETCH / 2 && prefetched <= end + 2 * PREFETCH {
+        if prefetched > end + ahead / 2 && prefetched <= end + 2 * ahead {
             return;
         }
-        let from = if (end..=end + PREFETCH).contains(&prefetched) { prefetched } else { end };
-        self.prefetched.store(from + PREFETCH, Ordering::Relaxed);
-        self.file.prefetch(from, PREFETCH);
+        let goes_on = (end..=end + ahead).contains(&prefetched);
+        let (from, ahead) = if goes_on { (prefetched, PREFETCH_MAX.min(2 * ahead)) } else { (end, PREFETCH) };
+        self.prefetched.store(end + ahead, Ordering::Relaxed);
+        self.ahead.store(ahead, Ordering::Relaxed);
+        self.file.prefetch(from, end + ahead - from);
     }
 }
 
@@ -82,19 +95,23 @@ impl Files {
     pub(super) fn insert(&self, id: SegmentId, open: OpenFile) -> Arc<OpenFile> {
         open.used.store(self.tick.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         let open = Arc::new(open);
-        let mut files = self.open.lock();
-        if files.len() >= FILES_MAX {
+        let closes = {
+            let mut files = self.open.lock();
             let used = |open: &Arc<OpenFile>| open.used.load(Ordering::Relaxed);
-            if let Some(oldest) = files.iter().min_by_key(|(_, open)| used(open)).map(|(id, _)| *id) {
-                files.remove(&oldest);
-            }
-        }
-        files.insert(id, open.clone());
+            let oldest = || files.iter().min_by_key(|(_, open)| used(open)).map(|(id, _)| *id);
+            let oldest = if files.len() >= FILES_MAX { oldest() } else { None };
+            let closes = oldest.and_then(|oldest| files.remove(&oldest));
+            files.insert(id, open.clone());
+            closes
+        };
+        drop(closes);
         open
     }
 
-    /// A file is about to be removed.
+    /// A file was removed. Closing it is what gives its space back, and takes the system tens of milliseconds where the
+    /// disk is told which blocks are free: nobody who reads may wait for that.
     pub(super) fn remove(&self, id: SegmentId) {
-        self.open.lock().remove(&id);
+        let closes = self.open.lock().remove(&id);
+        drop(closes);
     }
 }

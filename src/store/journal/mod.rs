@@ -433,7 +433,7 @@ impl Journal {
 
     /// Nobody needs these spilled messages any more. Each is released once.
     pub fn release(&self, runs: &[StoredRun]) {
-        self.overflow.release(runs, &self.files);
+        self.overflow.release(runs);
     }
 
     fn wake_up(&self) {

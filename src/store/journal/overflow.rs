@@ -46,6 +46,8 @@ struct State {
     next: u32,
     current: Option<Current>,
     segments: AHashMap<SegmentId, Segment>,
+    /// Files that nobody needs, still to be removed.
+    dead: Vec<SegmentId>,
 }
 
 #[derive(Debug)]
@@ -60,6 +62,13 @@ struct Segment {
     live: u64,
 }
 
+impl State {
+    fn bury(&mut self, id: SegmentId) {
+        self.segments.remove(&id);
+        self.dead.push(id);
+    }
+}
+
 impl Overflow {
     /// No files. Those that an earlier process left are removed.
     pub(super) fn start(disk: Arc<dyn Disk>, segment_size: u32, nonces: fastrand::Rng) -> io::Result<Self> {
@@ -68,7 +77,7 @@ impl Overflow {
                 disk.remove(&name)?;
             }
         }
-        let state = State { nonces, next: 1, current: None, segments: AHashMap::new() };
+        let state = State { nonces, next: 1, current: None, segments: AHashMap::new(), dead: Vec::new() };
         Ok(Overflow { disk, segment_size, state: Mutex::new(state) })
     }
 
@@ -105,7 +114,7 @@ impl Overflow {
         let slices: Vec<_> = std::iter::once(&head[..]).chain(entries()).map(IoSlice::new).collect();
         let written = open.file.write_at(&slices, location.offset.into());
         if let Err(error) = written {
-            self.release_some(location.segment, messages.len() as u64, files);
+            self.release_some(location.segment, messages.len() as u64);
             return Err(error);
         }
         Ok(location)
@@ -126,8 +135,7 @@ impl Overflow {
                 if let Some(id) = full.map(|full| full.id)
                     && state.segments.get(&id).is_some_and(|segment| segment.live == 0)
                 {
-                    state.segments.remove(&id);
-                    self.remove(id, files);
+                    state.bury(id);
                 }
                 let id = SegmentId(state.next | OVERFLOW);
                 let file = self.disk.create(&overflow_name(id))?;
@@ -151,13 +159,13 @@ impl Overflow {
     }
 
     /// Nobody needs these messages any more.
-    pub(super) fn release(&self, runs: &[StoredRun], files: &Files) {
+    pub(super) fn release(&self, runs: &[StoredRun]) {
         for run in runs {
-            self.release_some(run.location.segment, run.count.into(), files);
+            self.release_some(run.location.segment, run.count.into());
         }
     }
 
-    fn release_some(&self, id: SegmentId, count: u64, files: &Files) {
+    fn release_some(&self, id: SegmentId, count: u64) {
         let mut state = self.state.lock();
         let Some(segment) = state.segments.get_mut(&id) else { return };
         segment.live = segment.live.saturating_sub(count);
@@ -166,19 +174,22 @@ impl Overflow {
         if segment.live > 0 || is_current && segment.end < REUSE_MAX.min(self.segment_size / 2) {
             return;
         }
-        state.segments.remove(&id);
+        state.bury(id);
         if is_current {
             state.current = None;
         }
-        drop(state);
-        self.remove(id, files);
     }
 
-    fn remove(&self, id: SegmentId, files: &Files) {
-        let removed = self.disk.remove(&overflow_name(id));
-        files.remove(id);
-        if let Err(error) = removed {
-            tracing::warn!(file = overflow_name(id), %error, "an overflow file that is not needed cannot be removed");
+    /// Removes files that nobody needs. Apart from [`Overflow::release`], because it takes the system tens of
+    /// milliseconds a file where the disk is told which blocks are free, and who releases has a queue locked.
+    pub(super) fn give_space_back(&self, files: &Files) {
+        let dead = std::mem::take(&mut self.state.lock().dead);
+        for id in dead {
+            let removed = self.disk.remove(&overflow_name(id));
+            files.remove(id);
+            if let Err(error) = removed {
+                tracing::warn!(file = overflow_name(id), %error, "an overflow file that is not needed cannot be removed");
+            }
         }
     }
 

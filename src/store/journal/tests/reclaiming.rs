@@ -241,6 +241,7 @@ fn spilled_messages_are_read_back_until_they_are_released() {
     rig.journal.release(&[run(first, 2)]);
     assert_eq!(rig.files().len(), 2);
     rig.journal.release(&[run(first, 1), run(second, 3)]);
+    rig.journal.maintain();
     assert!(rig.files().is_empty(), "{:?}", rig.files());
 }
 
