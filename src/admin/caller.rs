@@ -1,4 +1,6 @@
 //! Who asks: logged in by HTTP basic authentication, with the passwords and rules of both protocols.
+//!
+//! Invariant: what a caller may do in a vhost is asked where both protocols ask (`access`), and is what holds now.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -10,14 +12,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{AdminState, ApiError, Peer};
-use crate::access::{Origin, Principal, Protocol, Step};
+use crate::access::{Denied, Operation, Origin, Principal, Protocol, Step, Tags};
 use crate::broker::Vhost;
 
-/// What a user must be for a request. Each contains the ones before it, but for `Monitoring`, which does not contain
-/// `Policymaker`: RabbitMQ's tags.
+/// What a user must be for a request: RabbitMQ's tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Level {
-    /// May use the HTTP API, in vhosts of its own.
+    /// May use the HTTP API, in vhosts of its own. Whoever is a caller may.
     Management,
     /// May set policies and parameters, too.
     Policymaker,
@@ -27,7 +28,7 @@ pub(super) enum Level {
     Administrator,
 }
 
-/// Whoever made a request. Nobody gets one without having logged in.
+/// Whoever made a request. Nobody gets one without having logged in as somebody who may use the API.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     principal: Principal,
@@ -46,16 +47,28 @@ impl Caller {
     }
 
     /// The user's tags.
-    pub(super) fn tags(&self) -> Vec<String> {
-        self.principal.tags().names().into_iter().map(str::to_owned).collect()
+    pub(super) fn tags(&self) -> &Tags {
+        self.principal.tags()
     }
 
     /// Refuses users of a lower level.
     ///
     /// # Errors
     /// 401, as RabbitMQ.
-    pub(super) fn require(&self, _level: Level) -> Result<(), ApiError> {
-        Ok(())
+    pub(super) fn require(&self, level: Level) -> Result<(), ApiError> {
+        let tags = self.tags();
+        let (is_enough, what) = match level {
+            Level::Management => (true, "management"),
+            Level::Policymaker => (tags.administrator || tags.policymaker, "policymaker"),
+            Level::Monitoring => (tags.administrator || tags.monitoring, "monitoring"),
+            Level::Administrator => (tags.administrator, "administrator"),
+        };
+        match is_enough {
+            true => Ok(()),
+            false => {
+                Err(ApiError::not_authorised(format!("user '{}' does not have the tag {what}", self.user())))
+            }
+        }
     }
 
     /// The vhost with this name, if the user may see it.
@@ -63,14 +76,42 @@ impl Caller {
     /// # Errors
     /// 404: there is none. 401: it is none of the user's business.
     pub(super) fn vhost(&self, state: &AdminState, name: &str) -> Result<Arc<Vhost>, ApiError> {
-        state.broker.vhost(name).ok_or_else(ApiError::not_found)
+        let found = state.broker.vhost(name);
+        if self.sees_all() {
+            return found.ok_or_else(ApiError::not_found);
+        }
+        // Whoever may not see it is not told either whether it is there.
+        self.principal.enter(name)?;
+        found.ok_or_else(ApiError::not_found)
     }
 
     /// The vhosts that the user may see, by name.
     pub(super) fn vhosts(&self, state: &AdminState) -> Vec<Arc<Vhost>> {
         let mut vhosts = state.broker.vhosts();
+        if !self.sees_all() {
+            vhosts.retain(|vhost| self.principal.enter(vhost.name()).is_ok());
+        }
         vhosts.sort_by(|a, b| a.name().as_str().cmp(b.name().as_str()));
         vhosts
+    }
+
+    fn sees_all(&self) -> bool {
+        self.require(Level::Monitoring).is_ok()
+    }
+
+    /// Asks whether the user may do something in a vhost.
+    ///
+    /// # Errors
+    /// 401, with the words that a channel would be closed with.
+    pub(super) fn check(&self, vhost: &Vhost, operation: &Operation<'_>) -> Result<(), ApiError> {
+        Ok(self.principal.enter(vhost.name())?.check(operation)?)
+    }
+}
+
+/// As RabbitMQ, which answers with 401 what a channel is closed for with 403.
+impl From<Denied> for ApiError {
+    fn from(denied: Denied) -> Self {
+        ApiError::not_authorised(denied.to_string())
     }
 }
 
@@ -80,24 +121,40 @@ impl FromRequestParts<AdminState> for Caller {
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, ApiError> {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let address = parts.extensions.get::<Peer>().map_or(local, |peer| peer.0);
-        let refused = || ApiError::not_authorised("Login failed");
-        let (user, password) = credentials(parts).ok_or_else(refused)?;
+        let (user, password) = credentials(parts).ok_or_else(ApiError::login_failed)?;
         let origin = Origin::plain(address, Protocol::Http);
         let mut step = state.broker.access().check_password(&user, &password, &origin, state.broker.now());
-        if let Step::Verify(verification) = step {
-            // It takes long, on purpose.
-            let verified = tokio::task::spawn_blocking(move || verification.run()).await;
-            step = verified.map_err(|_| refused())?;
-        }
-        match step {
-            Step::Done(principal) => Ok(Caller { principal, address }),
-            Step::Refused(error, delay) => {
-                let reason = error.reason();
-                tracing::warn!(user, %address, %error, reason, "a login over HTTP was refused");
-                tokio::time::sleep(delay.unwrap_or_default()).await;
-                Err(refused())
-            }
-            Step::Challenge(..) | Step::Verify(_) => Err(refused()),
+        loop {
+            step = match step {
+                Step::Done(principal) if principal.tags().may_use_api() => {
+                    return Ok(Caller { principal, address });
+                }
+                Step::Done(principal) => {
+                    let user = principal.name();
+                    tracing::warn!(user, %address, "a user without the tag management came over HTTP");
+                    return Err(ApiError::not_authorised("Not management user"));
+                }
+                Step::Verify(verification) => {
+                    match tokio::task::spawn_blocking(move || verification.run()).await {
+                        Ok(step) => step,
+                        Err(error) => {
+                            tracing::error!(%error, "a password could not be checked");
+                            return Err(ApiError::login_failed());
+                        }
+                    }
+                }
+                Step::Refused(error, delay) => {
+                    let user: String = user.chars().filter(|sign| !sign.is_control()).take(255).collect();
+                    let reason = error.reason();
+                    tracing::warn!(user, %address, %error, reason, "a login over HTTP was refused");
+                    if let Some(delay) = delay {
+                        tokio::time::sleep(delay).await;
+                    }
+                    return Err(ApiError::login_failed());
+                }
+                // A password is all that was asked for.
+                Step::Challenge(..) => return Err(ApiError::login_failed()),
+            };
         }
     }
 }

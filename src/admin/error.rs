@@ -45,6 +45,11 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "not_authorised", reason)
     }
 
+    /// 401: nobody is logged in. Which part of a login was wrong is not told.
+    pub fn login_failed() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "not_authorized", "Login failed")
+    }
+
     /// 403: whoever asks, this is not done.
     pub fn forbidden(reason: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", reason)
@@ -69,12 +74,10 @@ impl ApiError {
 /// As RabbitMQ's plugin turns what a channel was closed for into an answer.
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
-        let code = error.reply_code();
-        let text = format!("{} - {error}", code.name());
-        match code {
-            ReplyCode::NotFound => Self::new(StatusCode::NOT_FOUND, "not_found", text),
-            ReplyCode::AccessRefused => Self::not_authorised(text),
-            code => Self::bad_request(format!("{} {text}", code.number())),
+        match error.reply_code() {
+            ReplyCode::NotFound => Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string()),
+            ReplyCode::AccessRefused => Self::not_authorised(error.to_string()),
+            _ => Self::bad_request(error.to_string()),
         }
     }
 }

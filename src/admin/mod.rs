@@ -12,6 +12,7 @@ mod error;
 mod guard;
 mod input;
 pub mod jobs;
+mod json;
 mod node;
 mod page;
 mod routes;
@@ -21,15 +22,20 @@ pub mod stats;
 mod trace;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
+
+use axum::http::StatusCode;
 
 pub use error::ApiError;
 pub use node::{Listener, Node};
 pub use routes::{document, router};
 pub use serve::{Peer, bind, serve};
 
-use crate::broker::Broker;
+use crate::access::{Origin, Protocol};
+use crate::broker::{Broker, Commit, Outbox};
 use crate::config::Settings;
+use crate::model::ConnectionId;
 use jobs::Jobs;
 use stats::Stats;
 
@@ -46,6 +52,8 @@ pub struct AdminState {
     pub jobs: Arc<Jobs>,
     /// This process.
     pub node: Arc<Node>,
+    /// What the API is among connections: exclusive queues are not its own.
+    pub connection: ConnectionId,
 }
 
 impl AdminState {
@@ -55,8 +63,53 @@ impl AdminState {
             stats: Arc::new(Stats::new(broker.clone())),
             jobs: Arc::new(Jobs::default()),
             node: Arc::new(Node::new(listeners)),
+            connection: broker.new_connection_id(),
             broker,
             settings,
+        }
+    }
+
+    /// The alarms that hold publishers back: `memory`, `disk`.
+    pub(super) fn alarms(&self) -> Vec<&'static str> {
+        let mut alarms = Vec::new();
+        if self.broker.memory_exhausted() {
+            alarms.push("memory");
+        }
+        alarms
+    }
+
+    /// The SASL mechanisms that clients may log in by.
+    pub(super) fn mechanisms(&self) -> Vec<&'static str> {
+        let somewhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.broker.access().mechanisms(&Origin::plain(somewhere, Protocol::Amqp))
+    }
+
+    /// Waits until everything that was declared so far is safe.
+    ///
+    /// # Errors
+    /// 503: the disk failed, and it never will be.
+    pub(super) async fn committed(&self) -> Result<(), ApiError> {
+        self.wait_for(self.broker.catalog_commit()).await
+    }
+
+    /// Waits until something is safe.
+    ///
+    /// # Errors
+    /// 503: the disk failed, and it never will be.
+    pub(super) async fn wait_for(&self, commit: Commit) -> Result<(), ApiError> {
+        if commit.is_none() || self.broker.is_committed(&commit) {
+            return Ok(());
+        }
+        let outbox = Arc::new(Outbox::new());
+        self.broker.wake_when_committed(commit, &outbox);
+        std::future::poll_fn(|cx| outbox.poll_woken(cx)).await;
+        match self.broker.is_committed(&commit) {
+            true => Ok(()),
+            false => {
+                let why = self.broker.log_stopped().unwrap_or_else(|| "it has stopped".to_owned());
+                let reason = format!("the journal takes nothing more: {why}");
+                Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "journal_stopped", reason))
+            }
         }
     }
 

@@ -36,6 +36,7 @@ mod timers;
 mod turn;
 mod vhost;
 mod vhosts;
+mod views;
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,6 +68,7 @@ pub use turn::Turn;
 pub(crate) use vhost::random_name;
 pub use vhost::{DeclaredQueue, Vhost};
 pub use vhosts::VHOST_NAME_LEN_MAX;
+pub use views::ExchangeView;
 
 use crate::access::{Access, AccessOptions};
 use crate::model::{

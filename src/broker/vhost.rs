@@ -168,7 +168,7 @@ impl Vhost {
         self.queues.get(name).map(|entry| entry.value().id())
     }
 
-    fn find_queue(&self, name: &str) -> Result<Arc<QueueCell>, BrokerError> {
+    pub(super) fn find_queue(&self, name: &str) -> Result<Arc<QueueCell>, BrokerError> {
         let found = self.queues.get(name).map(|entry| entry.value().clone());
         found.filter(|queue| !queue.is_closed()).ok_or_else(|| self.no_queue(name))
     }

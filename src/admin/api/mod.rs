@@ -1,14 +1,49 @@
 //! What the API answers, one file per noun. Each has its `routes()`.
 
+mod bindings;
+mod channels;
+mod connections;
+mod consumers;
+mod exchanges;
+mod features;
+mod health;
 mod log;
+mod messages;
+mod names;
+mod nodes;
+mod outcome;
 mod overview;
+mod queue_row;
+mod queues;
 mod whoami;
 
 use utoipa_axum::router::OpenApiRouter;
 
-use super::AdminState;
+use super::{AdminState, ApiError};
+use crate::broker::BrokerError;
 
 /// Every route.
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
-    OpenApiRouter::default().merge(log::routes()).merge(overview::routes()).merge(whoami::routes())
+    OpenApiRouter::default()
+        .merge(bindings::routes())
+        .merge(channels::routes())
+        .merge(connections::routes())
+        .merge(consumers::routes())
+        .merge(exchanges::routes())
+        .merge(features::routes())
+        .merge(health::routes())
+        .merge(log::routes())
+        .merge(messages::routes())
+        .merge(nodes::routes())
+        .merge(overview::routes())
+        .merge(queues::routes())
+        .merge(whoami::routes())
+}
+
+/// What a path names: if it is not there, nothing is there.
+///
+/// # Errors
+/// 404.
+fn existing<T>(found: Result<T, BrokerError>) -> Result<T, ApiError> {
+    found.map_err(|_| ApiError::not_found())
 }

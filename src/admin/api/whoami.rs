@@ -28,5 +28,9 @@ struct Whoami {
     responses((status = OK, body = Whoami), (status = UNAUTHORIZED, body = ErrorBody))
 )]
 async fn whoami(caller: Caller) -> Json<Whoami> {
-    Json(Whoami { name: caller.user().to_owned(), tags: caller.tags(), is_internal_user: true })
+    Json(Whoami {
+        name: caller.user().to_owned(),
+        tags: caller.tags().names().into_iter().map(str::to_owned).collect(),
+        is_internal_user: true,
+    })
 }

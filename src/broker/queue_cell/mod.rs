@@ -457,6 +457,14 @@ impl QueueCell {
         hosted.queue.consumers().filter_map(|info| Some((local(info.id)?, info))).collect()
     }
 
+    /// Its consumers, each with where its connection hears of things: [`super::ConnectionInfo::outbox`].
+    pub fn consumers_and_outboxes(&self) -> Vec<(LocalConsumer, Arc<Outbox>, ConsumerInfo)> {
+        let hosted = self.hosted.lock();
+        let port = |id| hosted.ports.get(&id).map(|port| (port.consumer, port.outbox.clone()));
+        let with_port = |info: ConsumerInfo| port(info.id).map(|(local, outbox)| (local, outbox, info));
+        hosted.queue.consumers().filter_map(with_port).collect()
+    }
+
     /// Closes the queue if `allowed` agrees with its figures; the caller takes it out of the vhost.
     pub(in crate::broker) fn close_if<E>(
         self: &Arc<Self>,

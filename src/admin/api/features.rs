@@ -1,0 +1,110 @@
+//! What tools ask before they do anything else: versions, extensions, feature flags.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::admin::AdminState;
+use crate::admin::ApiError;
+use crate::admin::caller::{Caller, Level};
+use crate::admin::error::ErrorBody;
+use crate::admin::input::Path;
+
+/// RabbitMQ's feature flags that what we do amounts to. Tools ask for some of them.
+const FLAGS: [(&str, &str); 7] = [
+    ("classic_mirrored_queue_version", "Classic queues have versions"),
+    ("drop_unroutable_metric", "Messages that reach no queue are counted"),
+    ("empty_basic_get_metric", "Gets of an empty queue are counted"),
+    ("implicit_default_bindings", "Queues need no binding to the default exchange"),
+    ("quorum_queue", "Queues of the type quorum"),
+    ("user_limits", "Limits of users"),
+    ("virtual_host_metadata", "Vhosts have a description and tags"),
+];
+
+pub(super) fn routes() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new()
+        .routes(routes!(version))
+        .routes(routes!(cluster_name))
+        .routes(routes!(extensions))
+        .routes(routes!(auth))
+        .routes(routes!(feature_flags))
+        .routes(routes!(enable))
+        .routes(routes!(deprecated))
+        .routes(routes!(deprecated_used))
+}
+
+/// The version of RabbitMQ whose API this is
+#[utoipa::path(get, path = "/api/version", tag = "overview", responses(
+    (status = OK, body = String), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn version(_caller: Caller, State(state): State<AdminState>) -> String {
+    state.settings.management.announce_version.clone()
+}
+
+/// The name of the cluster, which is that of its one node
+#[utoipa::path(get, path = "/api/cluster-name", tag = "overview", responses(
+    (status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn cluster_name(_caller: Caller, State(state): State<AdminState>) -> Json<Value> {
+    Json(json!({"name": state.node.name()}))
+}
+
+/// Extensions of RabbitMQ's pages: none
+#[utoipa::path(get, path = "/api/extensions", tag = "overview", responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn extensions(_caller: Caller) -> Json<Value> {
+    Json(json!([]))
+}
+
+/// How pages log in: with a password, which they are told without one
+#[utoipa::path(get, path = "/api/auth", tag = "overview", security(()), responses((status = OK, body = Object)))]
+async fn auth() -> Json<Value> {
+    Json(json!({"oauth_enabled": false}))
+}
+
+/// RabbitMQ's feature flags, all of them enabled
+#[utoipa::path(get, path = "/api/feature-flags", tag = "overview", responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn feature_flags(_caller: Caller) -> Json<Value> {
+    let flag = |(name, description): &(&str, &str)| {
+        json!({
+            "name": name, "desc": description, "doc_url": "", "state": "enabled", "stability": "required",
+            "provided_by": "rabbit",
+        })
+    };
+    Json(FLAGS.iter().map(flag).collect())
+}
+
+/// Enables a feature flag, which it is
+#[utoipa::path(put, path = "/api/feature-flags/{flag}/enable", tag = "overview",
+    params(("flag" = String, Path)), responses(
+    (status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody), (status = BAD_REQUEST, body = ErrorBody)
+))]
+async fn enable(caller: Caller, Path(flag): Path<String>) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    match flag == "all" || FLAGS.iter().any(|(name, _)| *name == flag) {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(ApiError::bad_request(format!("unsupported feature flag {flag:?}"))),
+    }
+}
+
+/// Features that are to go: none
+#[utoipa::path(get, path = "/api/deprecated-features", tag = "overview", responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn deprecated(_caller: Caller) -> Json<Value> {
+    Json(json!([]))
+}
+
+/// Features that are to go and are in use: none
+#[utoipa::path(get, path = "/api/deprecated-features/used", tag = "overview", responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn deprecated_used(_caller: Caller) -> Json<Value> {
+    Json(json!([]))
+}

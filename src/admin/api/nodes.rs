@@ -1,0 +1,138 @@
+//! The node: what this process takes of the machine.
+
+use std::fs;
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::overview::exchange_types;
+use crate::admin::caller::{Caller, Level};
+use crate::admin::error::ErrorBody;
+use crate::admin::input::Path;
+use crate::admin::{AdminState, ApiError};
+
+pub(super) fn routes() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(memory))
+}
+
+/// The nodes: this one
+#[utoipa::path(get, path = "/api/nodes", tag = "nodes", responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn list(caller: Caller, State(state): State<AdminState>) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    Ok(Json(state.blocking(|state| json!([render(state)])).await))
+}
+
+/// One node
+#[utoipa::path(get, path = "/api/nodes/{node}", tag = "nodes", params(("node" = String, Path)), responses(
+    (status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+))]
+async fn show(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(node): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    if node != state.node.name() {
+        return Err(ApiError::not_found());
+    }
+    Ok(Json(state.blocking(render).await))
+}
+
+/// What a node's memory is used for
+#[utoipa::path(get, path = "/api/nodes/{node}/memory", tag = "nodes", params(("node" = String, Path)), responses(
+    (status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+))]
+async fn memory(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(node): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    if node != state.node.name() {
+        return Err(ApiError::not_found());
+    }
+    let (resident, messages) = (resident_bytes(), state.broker.memory_bytes());
+    Ok(Json(json!({"memory": {
+        "strategy": "rss",
+        "total": {"rss": resident, "allocated": resident, "erlang": 0},
+        "msg_index": 0,
+        "binary": messages,
+        "queue_procs": messages,
+        "other_proc": resident.saturating_sub(messages),
+    }})))
+}
+
+fn render(state: &AdminState) -> Value {
+    let alarms = state.alarms();
+    let settings = &state.settings;
+    let applications = json!([{
+        "name": "rabbit", "description": "Rialto", "version": settings.management.announce_version,
+    }]);
+    let total = settings.memory.budget.bytes();
+    let folder = &settings.store.data_dir;
+    json!({
+        "name": state.node.name(),
+        "type": "disc",
+        "running": true,
+        "being_drained": false,
+        "os_pid": std::process::id().to_string(),
+        "uptime": state.node.uptime().as_millis() as u64,
+        "fd_used": open_files(),
+        "fd_total": open_files_max(),
+        "sockets_used": state.broker.connections().len(),
+        "sockets_total": settings.server.connections_max,
+        "proc_used": threads(),
+        "proc_total": 32_768,
+        "mem_used": resident_bytes(),
+        "mem_limit": total,
+        "mem_alarm": alarms.contains(&"memory"),
+        "mem_calculation_strategy": "rss",
+        "disk_free": disk_free(folder).unwrap_or(0),
+        "disk_free_limit": settings.store.free_space_min.bytes(),
+        "disk_free_alarm": alarms.contains(&"disk"),
+        "processors": std::thread::available_parallelism().map_or(1, usize::from),
+        "run_queue": 0,
+        "rates_mode": "basic",
+        "net_ticktime": 60,
+        "partitions": [],
+        "cluster_links": [],
+        "db_dir": folder.display().to_string(),
+        "config_files": [],
+        "log_files": ["<stderr>"],
+        "enabled_plugins": ["rabbitmq_management", "rabbitmq_prometheus"],
+        "exchange_types": exchange_types(),
+        "auth_mechanisms": state.mechanisms().iter().map(|name| {
+            json!({"name": name, "description": format!("SASL {name}"), "enabled": true})
+        }).collect::<Vec<_>>(),
+        "applications": applications,
+        "contexts": super::overview::contexts(state),
+    })
+}
+
+/// Figures of this process are read from `/proc`; 0 where there is none.
+fn resident_bytes() -> u64 {
+    let pages = || fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse::<u64>().ok();
+    pages().unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
+}
+
+fn open_files_max() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
+}
+
+fn threads() -> usize {
+    fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
+}
+
+fn disk_free(folder: &std::path::Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(folder).or_else(|_| rustix::fs::statvfs(".")).ok()?;
+    Some(found.f_bavail * found.f_frsize)
+}
