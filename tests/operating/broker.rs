@@ -27,6 +27,7 @@ impl Broker {
         Self::with_settings("")
     }
 
+    /// With these settings, which must let it log where it serves.
     pub(crate) fn with_settings(settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("broker.toml"), settings).unwrap();

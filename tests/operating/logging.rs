@@ -36,18 +36,19 @@ fn a_level_or_room_that_is_not_there_is_refused_with_those_that_are() {
 
 #[test]
 fn acts_are_audited_with_who_what_and_from_where() {
-    let broker = Broker::with_settings("[log]\nlevel = \"error\"\naudit_file = \"audit.log\"");
+    let broker = Broker::with_settings("[log]\naudit_file = \"audit.log\"");
     broker.run(&["log", "level", "error"]);
+    broker.run(&["log", "level", "off", "--room", "queue"]);
     let text = std::fs::read_to_string(broker.path("audit.log")).unwrap();
     let act: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
     assert_eq!(act["user"], "guest", "{text}");
     assert_eq!(act["act"], "set log level", "{text}");
-    assert_eq!(act["object"], "all error", "{text}");
+    assert_eq!(act["object"], "queue off", "{text}");
     assert_eq!(act["result"], "done", "{text}");
     assert!(act["from"].as_str().unwrap().starts_with("127.0.0.1:"), "{text}");
     assert!(act["at"].as_str().unwrap().ends_with('Z'), "{text}");
     // In the log, too, although its level is higher than that of the event.
-    broker.logs("set log level");
+    broker.logs("queue off");
 }
 
 #[test]
