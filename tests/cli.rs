@@ -14,6 +14,7 @@ fn rialto(folder: &Path, arguments: &[&str]) -> Command {
         }
     }
     command.env("RIALTO_MANAGEMENT__LISTEN", "none");
+    command.env("RIALTO_METRICS__LISTEN", "none");
     command
 }
 

@@ -94,6 +94,7 @@ fn binary(folder: &Path) -> Command {
         }
     }
     command.env("RIALTO_MANAGEMENT__LISTEN", "none");
+    command.env("RIALTO_METRICS__LISTEN", "none");
     command
 }
 

@@ -55,6 +55,7 @@ impl Place {
             }
         }
         command.env("RIALTO_MANAGEMENT__LISTEN", "none");
+        command.env("RIALTO_METRICS__LISTEN", "none");
         command.env("RIALTO_STORE__DATA_DIR", "data").env("RIALTO_STORE__FREE_SPACE_MIN", "0");
         command
     }

@@ -27,6 +27,7 @@ impl Broker {
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data)
             .env("RIALTO_MANAGEMENT__LISTEN", "none")
+            .env("RIALTO_METRICS__LISTEN", "none")
             .envs(settings.iter().copied())
             .current_dir("/")
             .stdin(Stdio::null())

@@ -13,6 +13,7 @@ mod guard;
 mod input;
 pub mod jobs;
 mod json;
+mod metrics;
 mod node;
 mod page;
 mod routes;
@@ -30,7 +31,7 @@ use axum::http::StatusCode;
 pub use error::ApiError;
 pub use node::{Listener, Node};
 pub use routes::{document, router};
-pub use serve::{Peer, bind, serve};
+pub use serve::{Peer, bind, serve, serve_metrics};
 
 use crate::access::{Origin, Protocol};
 use crate::broker::{Broker, Commit, Outbox};

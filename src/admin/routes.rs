@@ -9,7 +9,7 @@ use utoipa::openapi::{Components, ContactBuilder, InfoBuilder, OpenApi, OpenApiB
 use utoipa_axum::router::OpenApiRouter;
 
 use super::error::ErrorBody;
-use super::{AdminState, ApiError, api, guard, trace};
+use super::{AdminState, ApiError, api, guard, metrics, trace};
 
 /// The HTTP API of a broker, as a service.
 pub fn router(state: AdminState) -> Router {
@@ -42,7 +42,7 @@ fn all() -> OpenApiRouter<AdminState> {
         .components(Some(components))
         .security(Some([SecurityRequirement::new("basic", Vec::<String>::new())]))
         .build();
-    OpenApiRouter::with_openapi(document).merge(api::routes())
+    OpenApiRouter::with_openapi(document).merge(api::routes()).merge(metrics::routes())
 }
 
 async fn nothing_there() -> ApiError {

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::AdminState;
+use crate::config::Settings;
 
 /// Headers of one request.
 const HEADERS_MAX: usize = 64;
@@ -41,7 +42,7 @@ pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     for address in addresses {
         let listener = TcpListener::bind(address).await;
         listeners.push(listener.map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot listen on {address} for the HTTP API: {error}"))
+            io::Error::new(error.kind(), format!("cannot listen on {address} for HTTP: {error}"))
         })?);
     }
     Ok(listeners)
@@ -49,12 +50,24 @@ pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
 
 /// Answers requests until `stop` is cancelled: then no new ones, and those that run get `server.shutdown_grace`.
 pub async fn serve(state: AdminState, listeners: Vec<TcpListener>, stop: CancellationToken) {
-    let settings = &state.settings;
+    answer_all(&state.settings.clone(), super::router(state), listeners, stop).await;
+}
+
+/// Answers scrapes as [`serve`] answers requests, on sockets of their own.
+pub async fn serve_metrics(state: AdminState, listeners: Vec<TcpListener>, stop: CancellationToken) {
+    answer_all(&state.settings.clone(), super::metrics::router(state), listeners, stop).await;
+}
+
+async fn answer_all(
+    settings: &Settings,
+    router: Router,
+    listeners: Vec<TcpListener>,
+    stop: CancellationToken,
+) {
     let grace = settings.server.shutdown_grace;
     let room = Arc::new(Semaphore::new(settings.management.connections_max as usize));
     let times =
         Times { header: settings.management.header_timeout, connection: settings.management.request_timeout };
-    let router = super::router(state);
     let tasks = TaskTracker::new();
     for listener in listeners {
         let accepting = accept(listener, router.clone(), times, room.clone(), tasks.clone(), stop.clone());

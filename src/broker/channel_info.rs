@@ -31,6 +31,68 @@ pub struct ChannelInfo {
     pub uncommitted: Figure,
     /// Acknowledgements that wait for `tx.commit`.
     pub acks_uncommitted: Figure,
+    /// What has passed.
+    pub messages: ChannelMessages,
+}
+
+/// Messages that have passed through a channel since it was opened.
+#[derive(Debug, Default)]
+pub struct ChannelMessages {
+    /// Published by its client.
+    pub published: Figure,
+    /// Of these, confirmed.
+    pub confirmed: Figure,
+    /// Of these, returned since no queue wanted them.
+    pub unroutable_returned: Figure,
+    /// Of these, dropped since no queue wanted them.
+    pub unroutable_dropped: Figure,
+    /// Delivered to consumers that acknowledge.
+    pub delivered_manual_ack: Figure,
+    /// Delivered to consumers that need not.
+    pub delivered_auto_ack: Figure,
+    /// Fetched, to be acknowledged.
+    pub got_manual_ack: Figure,
+    /// Fetched, not to be acknowledged.
+    pub got_auto_ack: Figure,
+    /// Fetches that found nothing.
+    pub get_empty: Figure,
+    /// Of all that were delivered or fetched, those that had been delivered before.
+    pub redelivered: Figure,
+    /// Acknowledged.
+    pub acked: Figure,
+}
+
+impl ChannelMessages {
+    /// Counts deliveries to one consumer; of them, `again` had been delivered before.
+    pub fn delivered(&self, auto_ack: bool, count: u64, again: u64) {
+        match auto_ack {
+            true => self.delivered_auto_ack.add(count),
+            false => self.delivered_manual_ack.add(count),
+        }
+        if again > 0 {
+            self.redelivered.add(again);
+        }
+    }
+
+    /// Counts a fetch, and whether what it found had been delivered before.
+    pub fn got(&self, auto_ack: bool, found: Option<bool>) {
+        match (found, auto_ack) {
+            (None, _) => self.get_empty.add(1),
+            (Some(_), true) => self.got_auto_ack.add(1),
+            (Some(_), false) => self.got_manual_ack.add(1),
+        }
+        if found == Some(true) {
+            self.redelivered.add(1);
+        }
+    }
+
+    /// Counts messages that no queue wanted.
+    pub fn unroutable(&self, returned: bool, count: u64) {
+        match returned {
+            true => self.unroutable_returned.add(count),
+            false => self.unroutable_dropped.add(count),
+        }
+    }
 }
 
 /// What becomes of what a channel's client publishes.
@@ -59,6 +121,7 @@ impl ChannelInfo {
             unconfirmed: Figure::default(),
             uncommitted: Figure::default(),
             acks_uncommitted: Figure::default(),
+            messages: ChannelMessages::default(),
         }
     }
 

@@ -46,10 +46,12 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
-pub use channel_info::{ChannelInfo, ChannelList, ChannelMode};
+pub use channel_info::{ChannelInfo, ChannelList, ChannelMessages, ChannelMode};
 pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};
-pub use counters::{Churn, Counters, Counts, Distribution, ExchangeCounts, InQueues, Publishing};
+pub use counters::{
+    Churn, Counters, Counts, Distribution, ExchangeCounts, ExchangeFigures, InQueues, Publishing,
+};
 pub use error::BrokerError;
 pub use figure::Figure;
 pub use limits::Limits;
@@ -74,7 +76,8 @@ use crate::access::{Access, AccessOptions};
 use crate::model::{
     Clock, ConnectionId, ConsumerId, MemoryGauge, QueueId, SystemClock, Timestamp, VhostName,
 };
-use crate::store::{Catalog, CatalogContents, Log, MemoryLog};
+use crate::store::journal::JournalStats;
+use crate::store::{Catalog, CatalogContents, Log, MemoryLog, Position};
 use commit::Commits;
 use connections::Connections;
 use parameters::Parameters;
@@ -303,6 +306,26 @@ impl Broker {
     /// Bytes that messages hold in memory.
     pub fn memory_bytes(&self) -> u64 {
         self.0.core.gauge.bytes()
+    }
+
+    /// The journal's figures. None: nothing is kept on disk.
+    pub fn journal_stats(&self) -> Option<JournalStats> {
+        self.log().stats()
+    }
+
+    /// How far the log has come, and how far of that everything is safe.
+    pub fn log_positions(&self) -> (Position, Position) {
+        (self.log().written(), self.log().committed())
+    }
+
+    /// Whether publishers of durable messages wait because the disk is full, or nearly so.
+    pub fn disk_is_full(&self) -> bool {
+        self.0.core.commits.disk_is_full()
+    }
+
+    /// Queues whose publishers wait now.
+    pub fn congested_queues(&self) -> usize {
+        self.0.core.congested.lock().len()
     }
 
     /// What has happened so far.

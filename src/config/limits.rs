@@ -33,6 +33,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         vhosts,
         policies,
         management,
+        metrics,
         log: _,
         tracing,
     } = settings;
@@ -44,6 +45,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("server.shutdown_grace", server.shutdown_grace, Duration::ZERO..=day),
         ("tls.reload_interval", tls.reload_interval, Duration::ZERO..=day),
         ("amqp.consumer_timeout", amqp.consumer_timeout, Duration::ZERO..=day * 365),
+        ("metrics.sample_interval", metrics.sample_interval, second..=Duration::from_secs(300)),
         ("management.header_timeout", management.header_timeout, Duration::from_millis(100)..=day),
         ("management.request_timeout", management.request_timeout, Duration::from_millis(100)..=day),
         ("store.sync_interval", store.sync_interval, Duration::from_millis(1)..=Duration::from_secs(3600)),
@@ -85,7 +87,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 16] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 17] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -100,6 +102,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
         ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
         ("management.connections_max", management.connections_max, 1..=1_000_000),
+        ("metrics.objects_max", metrics.objects_max, 0..=10_000_000),
         ("management.page_max", management.page_max, 1..=100_000),
         // Below, survivors would be copied around for ever; above, the disk is mostly garbage.
         ("store.garbage_ratio_max", store.garbage_ratio_max.into(), 10..=90),

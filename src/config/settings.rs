@@ -40,6 +40,8 @@ pub struct Settings {
     pub policies: Vec<PolicySettings>,
     /// The HTTP API.
     pub management: ManagementSettings,
+    /// Figures for Prometheus.
+    pub metrics: MetricsSettings,
     /// What is logged, and how.
     pub log: LogSettings,
     /// Where traces go.
@@ -367,6 +369,31 @@ impl Default for ManagementSettings {
             page_max: 500,
             origins: Vec::new(),
             announce_version: "4.1.0".to_owned(),
+        }
+    }
+}
+
+/// `[metrics]`: figures for Prometheus.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsSettings {
+    /// Addresses to answer scrapes on, to whoever asks. None: only the HTTP API answers them, to users.
+    #[serde(deserialize_with = "units::list")]
+    pub listen: Vec<ListenAddress>,
+    /// How often counters are read for the rates of the HTTP API.
+    #[serde(with = "units::duration")]
+    pub sample_interval: Duration,
+    /// Most queues, exchanges, connections and channels, of each, with lines of their own in one scrape.
+    #[serde(deserialize_with = "units::whole")]
+    pub objects_max: u32,
+}
+
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self {
+            listen: vec![ListenAddress::new("127.0.0.1", 15692)],
+            sample_interval: Duration::from_secs(5),
+            objects_max: 10_000,
         }
     }
 }

@@ -105,28 +105,29 @@ impl Totals {
     /// How many numbers there are.
     pub const LEN: usize = 22;
 
-    /// The numbers in a row. Those that change with every batch come first.
+    /// The numbers in a row, as parts that do not overlap: whatever is made of them by adding up only grows, even if they
+    /// are read while they are written. Those that change with every batch come first.
     pub fn to_array(self) -> [u64; Totals::LEN] {
         let dead = self.dead_lettered;
         [
             self.published,
-            self.delivered,
+            self.delivered_manual_ack(),
+            self.delivered_auto_ack(),
             self.acked,
-            self.auto_acked,
             self.redelivered,
             self.returned,
-            self.got,
+            self.got_manual_ack(),
             self.got_auto_acked,
             self.get_empty,
             self.duplicates,
             self.refused,
             self.late,
             self.purged,
-            self.rejected,
-            self.expired,
-            self.max_length,
-            self.delivery_limit,
             self.lost,
+            self.rejected - dead.rejected,
+            self.expired - dead.expired,
+            self.max_length - dead.max_length,
+            self.delivery_limit - dead.delivery_limit,
             dead.rejected,
             dead.expired,
             dead.max_length,
@@ -136,28 +137,28 @@ impl Totals {
 
     /// The numbers from a row, as [`Totals::to_array`] makes it.
     pub fn from_array(row: [u64; Totals::LEN]) -> Totals {
-        let [published, delivered, acked, auto_acked, redelivered, returned, got, got_auto_acked, ..] = row;
-        let [_, _, _, _, _, _, _, _, get_empty, duplicates, refused, late, purged, ..] = row;
-        let [.., rejected, expired, max_length, delivery_limit, lost, _, _, _, _] = row;
+        let [published, manual, auto, acked, redelivered, returned, got_manual, got_auto_acked, ..] = row;
+        let [_, _, _, _, _, _, _, _, get_empty, duplicates, refused, late, purged, lost, ..] = row;
+        let [.., rejected, expired, max_length, delivery_limit, _, _, _, _] = row;
         let [.., dead_rejected, dead_expired, dead_max_length, dead_delivery_limit] = row;
         Totals {
             published,
             duplicates,
             refused,
-            delivered,
-            got,
+            delivered: manual.wrapping_add(auto),
+            got: got_manual.wrapping_add(got_auto_acked),
             redelivered,
-            auto_acked,
+            auto_acked: auto.wrapping_add(got_auto_acked),
             got_auto_acked,
             get_empty,
             acked,
             returned,
             late,
             purged,
-            rejected,
-            expired,
-            max_length,
-            delivery_limit,
+            rejected: rejected.wrapping_add(dead_rejected),
+            expired: expired.wrapping_add(dead_expired),
+            max_length: max_length.wrapping_add(dead_max_length),
+            delivery_limit: delivery_limit.wrapping_add(dead_delivery_limit),
             lost,
             dead_lettered: Deaths {
                 rejected: dead_rejected,
@@ -283,6 +284,6 @@ mod tests {
         let row = std::array::from_fn(|number| number as u64 + 1);
         let totals = Totals::from_array(row);
         assert_eq!(totals.to_array(), row);
-        assert_eq!((totals.published, totals.lost, totals.dead_lettered.delivery_limit), (1, 18, 22));
+        assert_eq!((totals.published, totals.lost, totals.dead_lettered.delivery_limit), (1, 14, 22));
     }
 }

@@ -448,6 +448,15 @@ impl RoutingTable {
         self.bindings.len()
     }
 
+    /// How many bindings an exchange has; of the default exchange the implicit ones. 0 if it does not exist.
+    pub fn bindings_from_len(&self, source: &str) -> usize {
+        match self.exchange_slots.get(source) {
+            _ if source.is_empty() => self.queue_slots_by_id.len(),
+            Some(&slot) => self.bindings.of_source(slot).count(),
+            None => 0,
+        }
+    }
+
     /// All bindings, the implicit ones first.
     pub fn bindings(&self) -> impl Iterator<Item = Binding> {
         self.implicit_bindings().chain(self.bindings.iter().map(|row| self.binding_of(row)))

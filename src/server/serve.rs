@@ -13,7 +13,7 @@ use super::{Server, ServerOptions};
 use crate::access::{Access, AccessOptions, Credentials, Tags, User};
 use crate::admin::{self, AdminState, Listener};
 use crate::broker::{Broker, Limits, RestoreError, Turn};
-use crate::config::{ListenAddress, Settings};
+use crate::config::{ListenAddress, MetricsSettings, Settings};
 use crate::model::VhostName;
 use crate::queue::QueueLimits;
 use crate::routing::RoutingLimits;
@@ -64,6 +64,8 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
     /// The HTTP API.
     pub management: Vec<SocketAddr>,
+    /// Scrapes.
+    pub metrics: Vec<SocketAddr>,
 }
 
 /// Serves until `stop` is cancelled. `ready` is told the addresses once connections are accepted.
@@ -109,6 +111,23 @@ async fn resolve(listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError
     Ok(addresses)
 }
 
+/// The sockets for scrapes. A second broker on a machine, which nobody has told of another port, goes without.
+async fn bind_metrics(settings: &Settings) -> Result<Vec<TcpListener>, ServeError> {
+    let listen = &settings.metrics.listen;
+    match admin::bind(&resolve(listen).await?).await {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse && *listen == MetricsSettings::default().listen =>
+        {
+            tracing::warn!(
+                %error,
+                "scrapes are answered at the HTTP API only: something else has their port; set metrics.listen"
+            );
+            Ok(Vec::new())
+        }
+        bound => Ok(bound?),
+    }
+}
+
 async fn serve_broker(
     settings: &Settings,
     broker: Broker,
@@ -124,10 +143,12 @@ async fn serve_broker(
         server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
     }
     let http = admin::bind(management).await?;
+    let scrapes = bind_metrics(settings).await?;
     let addresses = Addresses {
         messages: server.addresses()?,
         tls: server.tls_addresses()?,
         management: http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+        metrics: scrapes.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
     };
     let listeners = addresses
         .messages
@@ -135,17 +156,30 @@ async fn serve_broker(
         .map(|address| Listener { protocol: "amqp", address: *address })
         .chain(addresses.tls.iter().map(|address| Listener { protocol: "amqp/ssl", address: *address }))
         .chain(addresses.management.iter().map(|address| Listener { protocol: "http", address: *address }))
+        .chain(
+            addresses
+                .metrics
+                .iter()
+                .map(|address| Listener { protocol: "http/prometheus", address: *address }),
+        )
         .collect();
     ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
     let state = AdminState::new(broker, Arc::new(settings.clone()), listeners);
+    let sampling = (!http.is_empty())
+        .then(|| tokio::spawn(state.stats.clone().run(settings.metrics.sample_interval, stop.clone())));
+    let metrics = tokio::spawn(admin::serve_metrics(state.clone(), scrapes, stop.clone()));
     let admin = tokio::spawn(admin::serve(state, http, stop.clone()));
     stop.cancelled().await;
     stopping.cancel();
     let ended = run.await;
     // It ends with `stop`, and after its requests.
     let _ = admin.await;
+    let _ = metrics.await;
+    if let Some(sampling) = sampling {
+        let _ = sampling.await;
+    }
     match ended {
         Ok(true) => Ok(()),
         Ok(false) | Err(_) => Err(ServeError::CutOff),

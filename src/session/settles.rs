@@ -21,6 +21,15 @@ pub(super) struct PendingSettle {
     pub(super) ranges: Vec<Settled>,
 }
 
+impl PendingSettle {
+    /// How many messages it acknowledges, of the `count` that it has settled.
+    pub(super) fn acked(&self, count: u64) -> u64 {
+        let acks = self.ranges.iter().filter(|range| range.settlement == Settle::Ack);
+        let acked: u64 = acks.map(|range| range.last - range.first + 1).sum();
+        acked.min(count)
+    }
+}
+
 impl PendingSettles {
     /// Adds a range of a consumer's own tags. One that goes on where the last one ended makes that longer.
     pub(super) fn push(

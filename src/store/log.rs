@@ -11,6 +11,7 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::watch;
 
+use super::journal::JournalStats;
 use crate::model::{
     Location, Lsn, Message, MessageBatch, MessageRoute, Priority, QueueId, Returned, StoredRun, Timestamp,
 };
@@ -190,6 +191,11 @@ pub trait Log: Send + Sync + 'static {
 
     /// Why publishers of durable messages must wait for now, in words for them: the disk is full.
     fn full(&self) -> Option<String> {
+        None
+    }
+
+    /// Its figures, if it has any.
+    fn stats(&self) -> Option<JournalStats> {
         None
     }
 

@@ -100,6 +100,7 @@ fn spawn(data: &Path) -> (Child, Lines<BufReader<ChildStderr>>) {
         .current_dir(data.parent().expect("a folder in a folder"))
         // Small, so that segments end, die and are compacted, and queues leave memory, under this little load too.
         .env("RIALTO_MANAGEMENT__LISTEN", "none")
+        .env("RIALTO_METRICS__LISTEN", "none")
         .env("RIALTO_STORE__SEGMENT_SIZE", "1 MiB")
         .env("RIALTO_STORE__FREE_SPACE_MIN", "0")
         .env("RIALTO_MEMORY__QUEUE_BODIES", "128 KiB")

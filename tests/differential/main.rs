@@ -74,6 +74,7 @@ impl Ours {
         let mut settings = Settings::default();
         settings.server.listen = vec![ListenAddress::new("127.0.0.1", 0)];
         settings.management.listen = Vec::new();
+        settings.metrics.listen = Vec::new();
         settings.store.data_dir = folder.path().join("data");
         let stop = CancellationToken::new();
         let (tell, told) = mpsc::channel();

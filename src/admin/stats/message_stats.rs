@@ -6,7 +6,7 @@ use utoipa::openapi::schema::{AdditionalProperties, Schema, Type};
 use utoipa::openapi::{ObjectBuilder, RefOr};
 use utoipa::{PartialSchema, ToSchema};
 
-use crate::broker::{Counts, ExchangeCounts};
+use crate::broker::{ChannelMessages, Counts, ExchangeCounts, Traffic};
 use crate::queue::{QueueStats, Totals};
 
 /// Counts of a vhost or of all of them.
@@ -39,6 +39,12 @@ pub(super) const ROW: usize = LENGTHS + 3;
 
 /// Counts of an exchange.
 pub(super) const EXCHANGE: [&str; 2] = ["publish_in", "publish_out"];
+
+/// Counts of a connection's socket.
+pub(super) const TRAFFIC: [&str; 4] = ["recv_oct", "recv_cnt", "send_oct", "send_cnt"];
+
+/// Numbers of a channel's sample.
+pub(super) const CHANNEL_ROW: usize = MESSAGES.len();
 
 /// How fast something grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
@@ -131,6 +137,29 @@ pub(super) fn queue_row(figures: &QueueStats) -> [u64; ROW] {
 
 pub(super) fn exchange_row(counts: &ExchangeCounts) -> [u64; 2] {
     [counts.published_in(), counts.published_out()]
+}
+
+pub(super) fn traffic_row(traffic: &Traffic) -> [u64; 4] {
+    [traffic.received.get(), traffic.reads.get(), traffic.sent.get(), traffic.writes.get()]
+}
+
+pub(super) fn channel_row(messages: &ChannelMessages) -> [u64; CHANNEL_ROW] {
+    let (manual, auto) = (messages.delivered_manual_ack.get(), messages.delivered_auto_ack.get());
+    let (got_manual, got_auto) = (messages.got_manual_ack.get(), messages.got_auto_ack.get());
+    [
+        messages.published.get(),
+        manual,
+        auto,
+        got_manual,
+        got_auto,
+        messages.get_empty.get(),
+        manual + auto + got_manual + got_auto,
+        messages.redelivered.get(),
+        messages.acked.get(),
+        messages.confirmed.get(),
+        messages.unroutable_returned.get(),
+        messages.unroutable_dropped.get(),
+    ]
 }
 
 fn row(published: u64, totals: &Totals, ready: u64, unacked: u64) -> [u64; ROW] {

@@ -19,9 +19,12 @@ use tokio_util::sync::CancellationToken;
 pub use message_stats::{LengthRates, MessageStats, Rate};
 use samples::Samples;
 
-use crate::broker::{Broker, ExchangeCounts, QueueCell, Vhost};
+use crate::broker::{Broker, ChannelInfo, ConnectionInfo, ExchangeCounts, QueueCell, Vhost};
 use crate::queue::QueueStats;
-use message_stats::{EXCHANGE, LENGTHS, MESSAGES, OF_QUEUES, exchange_row, message_row, queue_row};
+use message_stats::{
+    EXCHANGE, LENGTHS, MESSAGES, OF_QUEUES, TRAFFIC, channel_row, exchange_row, message_row, queue_row,
+    traffic_row,
+};
 
 /// See the module.
 #[derive(Debug)]
@@ -105,6 +108,23 @@ impl Stats {
         let series = samples.exchanges.get(vhost.name()).and_then(|exchanges| exchanges.get(name));
         let rates = series.map(|series| series.rates()).unwrap_or_default();
         MessageStats::new(&EXCHANGE, &exchange_row(counts), rates)
+    }
+
+    /// What one connection's socket has carried: `recv_oct`, `recv_cnt`, `send_oct`, `send_cnt`.
+    pub fn traffic(&self, connection: &ConnectionInfo) -> MessageStats {
+        let samples = self.samples.read().clone();
+        let before = samples.connections.get(&connection.id);
+        let rates = before.map(|before| before.traffic.rates()).unwrap_or_default();
+        MessageStats::new(&TRAFFIC, &traffic_row(&connection.link.traffic), rates)
+    }
+
+    /// What has happened to messages on one channel.
+    pub fn channel(&self, connection: &ConnectionInfo, channel: &ChannelInfo) -> MessageStats {
+        let samples = self.samples.read().clone();
+        let before = samples.connections.get(&connection.id);
+        let before = before.and_then(|before| before.channels.get(&channel.number));
+        let rates = before.map(|before| before.rates()).unwrap_or_default();
+        MessageStats::new(&MESSAGES, &channel_row(&channel.messages), rates)
     }
 }
 

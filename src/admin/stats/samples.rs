@@ -2,10 +2,12 @@
 
 use ahash::AHashMap;
 
-use super::message_stats::{ROW, exchange_row, message_row, queue_row};
+use super::message_stats::{
+    CHANNEL_ROW, ROW, channel_row, exchange_row, message_row, queue_row, traffic_row,
+};
 use super::series::Series;
 use crate::broker::Broker;
-use crate::model::{ExchangeName, QueueId, Timestamp, VhostName};
+use crate::model::{ChannelId, ConnectionId, ExchangeName, QueueId, Timestamp, VhostName};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -15,6 +17,14 @@ pub(super) struct Samples {
     pub(super) vhosts: AHashMap<VhostName, Series<ROW>>,
     pub(super) queues: AHashMap<QueueId, Series<ROW>>,
     pub(super) exchanges: AHashMap<VhostName, AHashMap<ExchangeName, Series<2>>>,
+    pub(super) connections: AHashMap<ConnectionId, OfConnection>,
+}
+
+/// Of a connection and of its channels.
+#[derive(Debug)]
+pub(super) struct OfConnection {
+    pub(super) traffic: Series<4>,
+    pub(super) channels: AHashMap<ChannelId, Series<CHANNEL_ROW>>,
 }
 
 impl Samples {
@@ -44,6 +54,20 @@ impl Samples {
                 (exchange, series)
             });
             samples.exchanges.insert(name.clone(), exchanges.collect());
+        }
+        for connection in broker.connections() {
+            let before = before.connections.get(&connection.id);
+            let traffic = Series::next(
+                before.map(|before| &before.traffic),
+                traffic_row(&connection.link.traffic),
+                seconds,
+            );
+            let channels = connection.channels.all().into_iter().map(|channel| {
+                let before = before.and_then(|before| before.channels.get(&channel.number));
+                (channel.number, Series::next(before, channel_row(&channel.messages), seconds))
+            });
+            let of_connection = OfConnection { traffic, channels: channels.collect() };
+            samples.connections.insert(connection.id, of_connection);
         }
         samples
     }

@@ -10,13 +10,22 @@ use super::message_counts::{MessageCounts, Publishing};
 pub struct ExchangeCounts {
     published_in: AtomicU64,
     published_out: AtomicU64,
+    unroutable_returned: AtomicU64,
+    unroutable_dropped: AtomicU64,
     vhost: Arc<MessageCounts>,
 }
 
 impl ExchangeCounts {
     pub(in crate::broker) fn new(vhost: &Arc<MessageCounts>) -> Arc<Self> {
-        let (published_in, published_out) = Default::default();
-        Arc::new(ExchangeCounts { published_in, published_out, vhost: vhost.clone() })
+        let (published_in, published_out, unroutable_returned, unroutable_dropped) = Default::default();
+        let vhost = vhost.clone();
+        Arc::new(ExchangeCounts {
+            published_in,
+            published_out,
+            unroutable_returned,
+            unroutable_dropped,
+            vhost,
+        })
     }
 
     /// Messages that clients have published to it.
@@ -27,6 +36,16 @@ impl ExchangeCounts {
     /// Copies of these that were given to queues, through whichever other exchanges.
     pub fn published_out(&self) -> u64 {
         self.published_out.load(Ordering::Relaxed)
+    }
+
+    /// Messages that no queue wanted, and that went back to their publishers.
+    pub fn unroutable_returned(&self) -> u64 {
+        self.unroutable_returned.load(Ordering::Relaxed)
+    }
+
+    /// Messages that no queue wanted, and that are gone.
+    pub fn unroutable_dropped(&self) -> u64 {
+        self.unroutable_dropped.load(Ordering::Relaxed)
     }
 }
 
@@ -79,6 +98,10 @@ impl PublishTally {
             }
             counts.published_in.fetch_add(published.received, Ordering::Relaxed);
             counts.published_out.fetch_add(published.routed, Ordering::Relaxed);
+            if published.unroutable_returned + published.unroutable_dropped > 0 {
+                counts.unroutable_returned.fetch_add(published.unroutable_returned, Ordering::Relaxed);
+                counts.unroutable_dropped.fetch_add(published.unroutable_dropped, Ordering::Relaxed);
+            }
             counts.vhost.add_publishing(published);
         }
     }

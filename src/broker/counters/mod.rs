@@ -64,6 +64,19 @@ pub struct Churn {
     pub queues_deleted: u64,
 }
 
+/// An exchange for metrics.
+#[derive(Clone, Debug)]
+pub struct ExchangeFigures {
+    /// Its name.
+    pub name: ExchangeName,
+    /// Its type, as clients name it.
+    pub kind: &'static str,
+    /// Bindings from it.
+    pub bindings: u64,
+    /// What it has taken and given.
+    pub counts: Arc<ExchangeCounts>,
+}
+
 /// Something that comes or goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Event {
@@ -160,6 +173,18 @@ impl Vhost {
     /// Messages of this vhost's publishers were confirmed.
     pub fn count_confirmed(&self, confirmed: u64) {
         self.message_counts().add_publishing(Publishing { confirmed, ..Publishing::default() });
+    }
+
+    /// Every exchange with what it counts, in no order.
+    pub fn exchange_figures(&self) -> Vec<ExchangeFigures> {
+        let topology = self.topology.read();
+        let figures = topology.routing.exchanges().filter_map(|exchange| {
+            let name = exchange.name().clone();
+            let counts = topology.exchanges.get(&name)?.clone();
+            let bindings = topology.routing.bindings_from_len(&name) as u64;
+            Some(ExchangeFigures { name, kind: exchange.options().kind.name(), bindings, counts })
+        });
+        figures.collect()
     }
 
     /// The counters of all exchanges.

@@ -41,7 +41,10 @@ impl Process {
     /// Starts Rialto, which must keep off the ports that a broker of this machine has.
     pub(super) fn start_rialto(program: &Path, arguments: &[&str]) -> BenchResult<Process> {
         let mut command = command(program)?;
-        command.args(arguments).env("RIALTO_MANAGEMENT__LISTEN", "none");
+        command
+            .args(arguments)
+            .env("RIALTO_MANAGEMENT__LISTEN", "none")
+            .env("RIALTO_METRICS__LISTEN", "none");
         Process::spawn(command, START_TIMEOUT)
     }
 

@@ -225,7 +225,9 @@ impl AmqpSession {
         let known = channel.getters.get(&queue.id()).copied();
         let getter = known.and_then(|known| channel.consumers.get(&known)).map_or(new_id, |getter| getter.id);
         // A queue that is deleted meanwhile is empty.
-        let Some(got) = queue.get(getter, get.no_ack, turn).flatten() else {
+        let got = queue.get(getter, get.no_ack, turn).flatten();
+        channel.info.messages.got(get.no_ack, got.as_ref().map(|got| got.delivery.redelivered));
+        let Some(got) = got else {
             self.say(number.0, Method::BasicGetEmpty(BasicGetEmpty::default()));
             return Ok(());
         };

@@ -123,8 +123,10 @@ impl Speaker for AmqpSession {
         let own = deliveries.peek().map_or(0, |delivery| delivery.tag);
         let first = *last_tag + 1;
         let mut last: Option<Delivery> = None;
+        let mut again = 0;
         for delivery in deliveries {
             *last_tag += 1;
+            again += u64::from(delivery.redelivered);
             match &last {
                 Some(last) if has_same_head(last, &delivery) => consumer.writer.set_tag(*last_tag, head),
                 _ => make_head(consumer, *last_tag, &delivery, head),
@@ -136,6 +138,7 @@ impl Speaker for AmqpSession {
         if head.capacity() > HEAD_KEPT_MAX {
             *head = BytesMut::new();
         }
+        info.messages.delivered(consumer.auto_ack, *last_tag + 1 - first, again);
         if !consumer.auto_ack {
             unacked.delivered(local.number, (first, *last_tag), own);
             info.unacked.set(unacked.len());
@@ -148,7 +151,13 @@ impl Speaker for AmqpSession {
 
     fn count_confirmed(&mut self) {
         let State::Open(open) = &self.state else { return };
-        let confirmed: u64 = self.held.take_told().map(|(_, confirmed)| confirmed).sum();
+        let mut confirmed = 0;
+        for (channel, count) in self.held.take_told() {
+            confirmed += count;
+            if let Some(ChannelSlot::Open(channel)) = open.channels.get(&channel) {
+                channel.info.messages.confirmed.add(count);
+            }
+        }
         if confirmed > 0 {
             open.vhost.count_confirmed(confirmed);
         }

@@ -197,6 +197,7 @@ impl AmqpSession {
             }
             if !resolved.duplicate {
                 batch.count_unroutable(publish.mandatory);
+                channel.info.messages.unroutable(publish.mandatory, 1);
             }
             Fate::Unroutable
         } else {
@@ -209,6 +210,7 @@ impl AmqpSession {
         if is_confirmed {
             batch.count_confirm();
         }
+        channel.info.messages.published.add(1);
         let is_full = !is_transaction && batch.is_full();
         if let Mode::Confirm { next } = &mut channel.mode {
             track(tracked, number, *next, fate);

@@ -79,6 +79,11 @@ impl AmqpSession {
             // The tags come from the queue itself: it can have forgotten their consumer, but not refuse them.
             let count = settle.queue.settle(settle.id, &settle.ranges, &mut self.turn.0).unwrap_or(0);
             self.after_settle(settle.channel, settle.consumer, count);
+            if let State::Open(open) = &mut self.state
+                && let Some(channel) = open.channel_mut(settle.channel)
+            {
+                channel.info.messages.acked.add(settle.acked(count));
+            }
         }
         if let State::Open(open) = &mut self.state {
             open.settles.0 = settles;

@@ -69,7 +69,7 @@ impl AmqpSession {
                 && properties.reply_to() != Some(REPLY_TO)
                 && publish_rules::check_user_id(properties, user).is_ok()
         };
-        let mut taken = 0;
+        let (mut taken, mut messages) = (0, 0);
         let mut last: Option<(WholePublish<'_>, Way<'_>)> = None;
         loop {
             let rest = &input[taken..];
@@ -105,10 +105,12 @@ impl AmqpSession {
                 batch.count_confirm();
             }
             taken += publish.wire_len();
+            messages += 1;
             if batch.is_full() {
                 break;
             }
         }
+        channel.info.messages.published.add(messages);
         let is_full = batch.is_full();
         open.spend_allowance(taken);
         if is_full {

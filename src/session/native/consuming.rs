@@ -56,7 +56,13 @@ impl NativeSession {
         for settle in settles.drain(..) {
             let result = settle.queue.settle(settle.id, &settle.ranges, &mut self.turn.0);
             match result {
-                Ok(count) => self.after_settle(settle.channel, settle.consumer, count, true),
+                Ok(count) => {
+                    self.after_settle(settle.channel, settle.consumer, count, true);
+                    let State::Open(open) = &self.state else { return };
+                    if let Some(ChannelSlot::Open(channel)) = open.channels.get(&settle.channel) {
+                        channel.info.messages.acked.add(settle.acked(count));
+                    }
+                }
                 // A cancelled consumer that had settled everything: late, not wrong.
                 Err(SettleError::UnknownConsumer) => {}
                 Err(error @ SettleError::NeverDelivered) => faults.push((settle.channel, error.to_string())),
@@ -223,6 +229,7 @@ impl NativeSession {
         let Some(got) = queue.get(getter, auto_ack, &mut self.turn.0) else {
             return Err(open.vhost.no_queue(queue.name()));
         };
+        channel.info.messages.got(auto_ack, got.as_ref().map(|got| got.delivery.redelivered));
         let Some(got) = got else { return Ok(Response::Empty) };
         gets.last_tag += 1;
         if !auto_ack {

@@ -90,13 +90,19 @@ impl Speaker for NativeSession {
     }
 
     fn encode_deliveries(&mut self, consumer: LocalConsumer, count: usize) {
-        let bytes = encode(consumer, self.sending.deliveries.drain(..count), &mut self.out);
-        self.sent(consumer, count as u64, bytes);
+        let encoded = encode(consumer, self.sending.deliveries.drain(..count), &mut self.out);
+        self.sent(consumer, count as u64, encoded);
     }
 
     fn count_confirmed(&mut self) {
         let State::Open(open) = &self.state else { return };
-        let confirmed: u64 = self.held.take_told().map(|(_, confirmed)| confirmed).sum();
+        let mut confirmed = 0;
+        for (channel, count) in self.held.take_told() {
+            confirmed += count;
+            if let Some(ChannelSlot::Open(channel)) = open.channels.get(&channel) {
+                channel.info.messages.confirmed.add(count);
+            }
+        }
         if confirmed > 0 {
             open.vhost.count_confirmed(confirmed);
         }
@@ -109,11 +115,12 @@ impl Speaker for NativeSession {
 
 impl NativeSession {
     /// Counts what has left the outbox for a consumer, and tells its queue when it is enough.
-    fn sent(&mut self, consumer: LocalConsumer, count: u64, bytes: u64) {
+    fn sent(&mut self, consumer: LocalConsumer, count: u64, Encoded { bytes, again }: Encoded) {
         let State::Open(open) = &mut self.state else { return };
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&consumer.channel) else { return };
         let Some(found) = channel.consumers.get_mut(&consumer.number) else { return };
         found.sent += bytes;
+        channel.info.messages.delivered(found.auto_ack, count, again);
         if !found.auto_ack {
             found.unacked += count;
             channel.info.unacked.add(count);
@@ -127,9 +134,13 @@ impl NativeSession {
 
 /// Encodes deliveries for one consumer into as many frames as their tags and lengths ask for, and says how
 /// many bytes of messages they were.
-fn encode(consumer: LocalConsumer, deliveries: impl Iterator<Item = Delivery>, out: &mut WriteQueue) -> u64 {
+fn encode(
+    consumer: LocalConsumer,
+    deliveries: impl Iterator<Item = Delivery>,
+    out: &mut WriteQueue,
+) -> Encoded {
     let mut deliveries = deliveries.peekable();
-    let mut bytes = 0;
+    let (mut bytes, mut again) = (0, 0);
     while let Some(first) = deliveries.peek() {
         let mut next_tag = first.tag;
         let mut frame = DeliverWriter::begin(consumer.channel.0, consumer.number, next_tag, out.buffer());
@@ -166,11 +177,21 @@ fn encode(consumer: LocalConsumer, deliveries: impl Iterator<Item = Delivery>, o
                 }
             } else {
                 bytes += encode_flagged(&delivery, &mut frame, out);
+                again += u64::from(delivery.redelivered);
             }
         }
         frame.finish(out.buffer());
     }
-    bytes
+    Encoded { bytes, again }
+}
+
+/// What was encoded.
+#[derive(Clone, Copy, Debug)]
+struct Encoded {
+    /// Bytes of messages.
+    bytes: u64,
+    /// Messages that had been delivered before.
+    again: u64,
 }
 
 /// Encodes a message whose entry differs from the one published.

@@ -82,6 +82,7 @@ impl NativeSession {
         }
         if let Some(channel) = self.open_channel_mut(place)? {
             channel.next_sequence = sequence;
+            channel.info.messages.published.add(sequence - publish.first);
         }
         Ok(())
     }
@@ -113,6 +114,7 @@ impl NativeSession {
         let stopped = self.broker.log_stopped().map(|why| publish_rules::not_stored(&why));
         // Looked up once for the run, unless it depends on each message's headers.
         let mut fixed = None;
+        let mut unroutable = 0;
         // The count is bounded by the entries' bytes, as the run's reader has checked.
         batch.reserve(run.count as usize, run.entries.len());
         for entry in run.walk() {
@@ -167,6 +169,7 @@ impl NativeSession {
             };
             if let Fate::Unroutable = fate {
                 batch.count_unroutable(run.mandatory);
+                unroutable += 1;
                 if run.mandatory {
                     let returned = returned(this, &slot.route, entry_bytes(run, &entry));
                     returned.encode(number.0, self.out.buffer());
@@ -182,6 +185,11 @@ impl NativeSession {
                 return Err(channel_fault(*code, reason, place));
             }
             track(tracked, number, this, wanted, fate);
+        }
+        if unroutable > 0
+            && let Some(ChannelSlot::Open(channel)) = channels.get(&number)
+        {
+            channel.info.messages.unroutable(run.mandatory, unroutable);
         }
         Ok(())
     }

@@ -254,6 +254,7 @@ impl Journal {
             writing.writer.sync()?;
             let micros = began.elapsed().as_micros() as u64;
             self.counters.last_sync_micros.store(micros, Ordering::Relaxed);
+            Counters::add(&self.counters.sync_micros, micros);
         }
         writing.last_sync = began;
         self.counters.syncs.store(writing.writer.syncs, Ordering::Relaxed);
@@ -496,6 +497,10 @@ impl Journal {
 impl Log for Journal {
     fn is_durable(&self) -> bool {
         true
+    }
+
+    fn stats(&self) -> Option<JournalStats> {
+        Some(Journal::stats(self))
     }
 
     fn reserve(&self, count: u64) -> Lsn {

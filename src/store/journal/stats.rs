@@ -28,6 +28,8 @@ pub struct JournalStats {
     pub syncs: u64,
     /// How long the last one took.
     pub last_sync: Duration,
+    /// How long all of them took together.
+    pub sync_time: Duration,
     /// Segments removed.
     pub removed_segments: u64,
     /// Bytes of survivors that were copied.
@@ -49,6 +51,7 @@ pub(super) struct Counters {
     pub(super) elided_records: AtomicU64,
     pub(super) syncs: AtomicU64,
     pub(super) last_sync_micros: AtomicU64,
+    pub(super) sync_micros: AtomicU64,
     pub(super) removed_segments: AtomicU64,
     pub(super) copied_bytes: AtomicU64,
 }
@@ -67,6 +70,7 @@ impl Counters {
         stats.elided_records = get(&self.elided_records);
         stats.syncs = get(&self.syncs);
         stats.last_sync = Duration::from_micros(get(&self.last_sync_micros));
+        stats.sync_time = Duration::from_micros(get(&self.sync_micros));
         stats.removed_segments = get(&self.removed_segments);
         stats.copied_bytes = get(&self.copied_bytes);
     }

@@ -33,7 +33,7 @@ class Broker:
             file.write(settings)
         self.process = subprocess.Popen(
             [program, "serve", "--listen", "127.0.0.1:0", *store], cwd=self.folder.name, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none"},
+            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none", "RIALTO_METRICS__LISTEN": "none"},
         )
         self.log = []
         self.url = None
