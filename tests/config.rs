@@ -140,7 +140,12 @@ fn an_unknown_key_names_file_key_and_nearest_known_key() {
         ("[server]\nheartbeat = \"1 s\"", "server.heartbeat", "protocol.heartbeat"),
         ("listen = [\"127.0.0.1:1\"]", "listen", "server.listen"),
         ("[auth.users.bob]\npasword = \"x\"", "auth.users.bob.pasword", "auth.users.NAME.password"),
-        ("[auth.users.\"a.b\"]\nage = 3", "auth.users.\"a.b\".age", "auth.users.NAME.password"),
+        ("[auth.users.\"a.b\"]\nage = 3", "auth.users.\"a.b\".age", "auth.users.NAME.tags"),
+        (
+            "[auth.users.a]\npermissions = { v = { wirte = \"\" } }",
+            "auth.users.a.permissions.v.wirte",
+            "auth.users.NAME.permissions.NAME.write",
+        ),
         ("\"server.listen\" = 1", "\"server.listen\"", "server.listen"),
         // The `config` crate would take this for an index and make the list that long.
         ("\"server.listen[9999999999]\" = 1", "\"server.listen[9999999999]\"", "server"),
@@ -190,6 +195,17 @@ fn a_bad_value_names_the_key_and_what_can_be_written() {
         ("[auth.users.bob]\npassword = 1.10", "auth.users.bob.password", "in quotes"),
         ("[auth.users]\nbob = \"secret\"", "auth.users.bob", "[auth.users.bob]"),
         ("[auth.users.bob]", "auth.users.bob.password", "missing"),
+        (
+            "[auth.users.a]\npassword = \"p\"\npermissions = { v = { read = \"\" } }",
+            "auth.users",
+            "no vhost \"v\"",
+        ),
+        (
+            "[auth.users.a]\npassword = \"p\"\npermissions = { \"/\" = { read = \"(\" } }",
+            "auth.users",
+            "'(' is not a valid",
+        ),
+        ("[auth]\nhash_memory = \"1 GiB\"", "auth.hash_memory", "256 MiB"),
         ("[vhosts]\nnames = [\"/\", \"/\"]", "vhosts.names", "twice"),
         ("[vhosts]\nnames = []", "vhosts.names", "at least one"),
         ("[memory]\nqueue_budget = \"2 GiB\"", "memory.queue_budget", "memory.budget"),
@@ -227,10 +243,17 @@ fn deep_nesting_is_an_error_and_not_a_crash() {
 }
 
 #[test]
-fn users_named_in_the_file_replace_the_guest() {
-    let settings = parse_text("[auth.users]\nalice = { password = \"wonder\" }").unwrap();
-    assert_eq!(settings.auth.users.keys().collect::<Vec<_>>(), ["alice"]);
-    assert_eq!(settings.auth.users["alice"].password.reveal(), "wonder");
+fn users_of_the_file_are_administrators_who_may_do_everything_unless_it_says_more() {
+    let settings = parse_text(
+        "[auth.users]\nalice = { password = \"wonder\" }\n\
+         bob = { password = \"b\", tags = [], permissions = { \"/\" = { write = \"^x$\" } } }",
+    )
+    .unwrap();
+    let [alice, bob] = ["alice", "bob"].map(|name| &settings.auth.users[name]);
+    assert_eq!((alice.password.reveal(), &*alice.tags), ("wonder", &["administrator".to_owned()][..]));
+    assert_eq!((&alice.permissions, bob.tags.len()), (&None, 0));
+    let rights = &bob.permissions.as_ref().unwrap()["/"];
+    assert_eq!((&*rights.configure, &*rights.write, &*rights.read), ("", "^x$", ""));
 }
 
 #[test]

@@ -224,7 +224,7 @@ impl Access {
     pub fn put_file_user(&self, user: User, permissions: Option<Vec<Permission>>) {
         self.change(|tables| {
             match permissions {
-                None => _ = tables.everywhere.insert(user.name.clone(), ()),
+                None => _ = tables.everywhere.insert(user.name.clone()),
                 Some(permissions) => tables.of_file.extend(permissions.into_iter().map(|permission| {
                     ((permission.user.clone(), permission.vhost.clone()), Arc::new(permission))
                 })),

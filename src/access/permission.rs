@@ -53,7 +53,8 @@ impl Permission {
         write: &str,
         read: &str,
     ) -> Result<Self, PatternError> {
-        let (configure, write, read) = (Pattern::new(configure)?, Pattern::new(write)?, Pattern::new(read)?);
+        let [configure, write, read] = [configure, write, read].map(Pattern::of_permission);
+        let (configure, write, read) = (configure?, write?, read?);
         Ok(Permission { user: user.to_owned(), vhost, configure, write, read })
     }
 
@@ -104,7 +105,7 @@ impl TopicPermission {
         write: &str,
         read: &str,
     ) -> Result<Self, PatternError> {
-        let expand = |text: &str| Pattern::new(&expand(text, user, &vhost));
+        let expand = |text: &str| Pattern::of_permission(&expand(text, user, &vhost));
         let patterns = Arc::new((expand(write)?, expand(read)?));
         let (write, read) = (write.to_owned(), read.to_owned());
         Ok(TopicPermission { user: user.to_owned(), vhost, exchange, write, read, patterns })

@@ -3,7 +3,7 @@
 //! Invariants: a permission belongs to a user that exists; of the users of `broker.toml`, the file's permissions come
 //! before those that were set at run time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::permission::{Permission, TopicPermission};
@@ -22,7 +22,7 @@ pub(super) struct Tables {
     /// Those of the file that say what they may do, and where.
     pub(super) of_file: BTreeMap<(String, VhostName), Arc<Permission>>,
     /// Those of the file that may do everything, everywhere.
-    pub(super) everywhere: BTreeMap<String, ()>,
+    pub(super) everywhere: BTreeSet<String>,
 }
 
 impl Tables {
@@ -34,7 +34,7 @@ impl Tables {
         }
         let set = self.of_file.get(&key).or_else(|| self.permissions.get(&key)).cloned();
         let everything = || Arc::new(Permission::full(user, vhost.clone()));
-        set.or_else(|| self.everywhere.contains_key(user).then(everything))
+        set.or_else(|| self.everywhere.contains(user).then(everything))
     }
 
     pub(super) fn topics(&self, user: &str, vhost: &VhostName) -> Vec<Arc<TopicPermission>> {

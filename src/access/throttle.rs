@@ -27,9 +27,9 @@ pub struct ThrottleLimits {
 impl Default for ThrottleLimits {
     fn default() -> Self {
         ThrottleLimits {
-            free_failures: 3,
+            free_failures: 5,
             delay_min: Duration::from_millis(250),
-            delay_max: Duration::from_secs(15),
+            delay_max: Duration::from_secs(5),
             forget_after: Duration::from_secs(15 * 60),
             entries_max: 10_000,
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use config::{Config, Value, ValueKind};
 
-use super::{ConfigError, Settings};
+use super::{ConfigError, PermissionSettings, Secret, Settings, UserSettings};
 
 /// What may stand at one place of the settings.
 enum Known {
@@ -23,8 +23,9 @@ pub(super) struct Keys {
     root: Known,
 }
 
-/// The one section whose keys the operator makes up.
+/// The one section whose keys the operator makes up, and in each of its sections another.
 const USERS: [&str; 2] = ["auth", "users"];
+const PERMISSIONS: &str = "permissions";
 
 /// Lists that are empty by default: the `config` crate leaves those out when it takes settings apart.
 const EMPTY_LISTS: [&[&str]; 3] = [&["policies"], &["management", "origins"], &["tls", "sni"]];
@@ -42,7 +43,16 @@ const FIRST_SECTION_BONUS: f64 = 0.01;
 impl Keys {
     /// The keys of [`Settings`].
     pub(super) fn of_settings() -> Self {
-        let defaults = Config::try_from(&Settings::default())
+        let mut settings = Settings::default();
+        // One of what operators name themselves, so that its keys are there.
+        let permissions = BTreeMap::from([(ANY_NAME.to_owned(), PermissionSettings::default())]);
+        let user = UserSettings {
+            password: Secret::new(""),
+            tags: vec![String::new()],
+            permissions: Some(permissions),
+        };
+        settings.auth.users.insert(ANY_NAME.to_owned(), user);
+        let defaults = Config::try_from(&settings)
             .and_then(|config| config.try_deserialize::<Value>())
             .expect("settings are made of texts, numbers, lists and tables, which all serialize");
         let mut root = known(&defaults, &mut Vec::new());
@@ -173,7 +183,10 @@ fn known(value: &Value, path: &mut Vec<String>) -> Known {
         children.insert(name.clone(), known(value, path));
         path.pop();
     }
-    match *path == USERS {
+    let of_user = path.strip_prefix(&USERS.map(str::to_owned));
+    match of_user.is_some_and(|rest| {
+        rest.is_empty() || rest.get(1).is_some_and(|key| key == PERMISSIONS) && rest.len() == 2
+    }) {
         true => Known::Each(Box::new(children.into_values().next().unwrap_or(Known::Leaf))),
         false => Known::Section(children),
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rialto_protocol::native::{MESSAGE_OVERHEAD, PAGE_ROWS_MAX};
 
 use super::{ClientVerify, PolicySettings, Settings, Size, TlsSettings};
-use crate::model::POLICIES_MAX;
+use crate::model::{POLICIES_MAX, Pattern};
 
 /// A setting that is out of its range, or at odds with another.
 #[derive(Debug)]
@@ -48,6 +48,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("metrics.sample_interval", metrics.sample_interval, second..=Duration::from_secs(300)),
         ("management.header_timeout", management.header_timeout, Duration::from_millis(100)..=day),
         ("management.request_timeout", management.request_timeout, Duration::from_millis(100)..=day),
+        ("auth.failure_delay_min", auth.failure_delay_min, Duration::ZERO..=Duration::from_secs(60)),
+        ("auth.failure_delay_max", auth.failure_delay_max, Duration::ZERO..=Duration::from_secs(60)),
+        ("auth.failure_memory", auth.failure_memory, Duration::ZERO..=day),
         ("store.sync_interval", store.sync_interval, Duration::from_millis(1)..=Duration::from_secs(3600)),
     ];
     for (key, value, range) in times {
@@ -73,6 +76,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("protocol.publish_window", protocol.publish_window, Size::kib(64)..=longest),
         ("amqp.frame_max", amqp.frame_max, Size::kib(4)..=longest),
         ("amqp.uncommitted_max", amqp.uncommitted_max, Size::mib(1)..=Size::gib(1 << 20)),
+        ("auth.hash_memory", auth.hash_memory, Size::kib(64)..=Size::mib(256)),
         ("memory.budget", memory.budget, Size::mib(1)..=Size::gib(1 << 20)),
         ("memory.queue_budget", memory.queue_budget, Size::kib(64)..=Size::gib(1 << 20)),
         ("memory.queue_bodies", memory.queue_bodies, Size::new(0)..=Size::gib(1 << 20)),
@@ -87,7 +91,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 17] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 25] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -99,6 +103,15 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("queues.consumers_per_queue_max", queues.consumers_per_queue_max, 1..=100_000_000),
         ("queues.deaths_max", queues.deaths_max.into(), 1..=1000),
         ("topology.exchanges_per_vhost_max", topology.exchanges_per_vhost_max, 16..=100_000_000),
+        ("auth.users_max", auth.users_max, 1..=10_000_000),
+        // Together with the next one: what checking a password may cost, and must at least.
+        ("auth.hash_passes", auth.hash_passes, 1..=16),
+        ("auth.scram_rounds", auth.scram_rounds, 0..=10_000_000),
+        ("auth.hashes_at_once", auth.hashes_at_once, 1..=1024),
+        ("auth.pending_logins_max", auth.pending_logins_max, 1..=100_000),
+        ("auth.failures_free", auth.failures_free, 0..=1_000_000),
+        ("auth.failures_remembered_max", auth.failures_remembered_max, 1..=10_000_000),
+        ("topology.vhosts_max", topology.vhosts_max, 1..=1_000_000),
         ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
         ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
         ("management.connections_max", management.connections_max, 1..=1_000_000),
@@ -124,8 +137,22 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
             return refuse("vhosts.names", format!("the vhost {name:?} stands there twice"));
         }
     }
-    for name in auth.users.keys() {
+    for (name, user) in &auth.users {
         short("auth.users", name)?;
+        let told = |problem: String| refuse("auth.users", format!("user {name:?}: {problem}"));
+        if name.is_empty() || name.chars().any(char::is_control) {
+            return told("a name must not be empty, nor have control characters".to_owned());
+        }
+        for (vhost, permission) in user.permissions.iter().flatten() {
+            if !vhosts.names.contains(vhost) {
+                return told(format!("there is no vhost {vhost:?} in vhosts.names"));
+            }
+            for pattern in [&permission.configure, &permission.write, &permission.read] {
+                if let Err(error) = Pattern::of_permission(pattern) {
+                    return told(error.to_string());
+                }
+            }
+        }
     }
     for (index, policy) in policies.iter().enumerate() {
         let told = |problem: String| refuse("policies", format!("policy {:?}: {problem}", policy.name));

@@ -27,8 +27,8 @@ pub use policy::{PolicySettings, PolicyValue};
 pub use secret::Secret;
 pub use settings::{
     AmqpSettings, AuthSettings, LogSettings, ManagementSettings, MemorySettings, MetricsSettings,
-    ProtocolSettings, QueueSettings, ServerSettings, Settings, StoreSettings, TopologySettings,
-    TracingSettings, UserSettings, VhostSettings,
+    PermissionSettings, ProtocolSettings, QueueSettings, ServerSettings, Settings, StoreSettings,
+    TopologySettings, TracingSettings, UserSettings, VhostSettings,
 };
 pub use sources::{ENVIRONMENT_PREFIX, FILE_NAME, Loaded, Overrides, Sources, load, parse_text};
 pub use store::{OnDamage, SyncMode};

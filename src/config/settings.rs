@@ -231,6 +231,9 @@ pub struct TopologySettings {
     /// Most exchanges of one vhost.
     #[serde(deserialize_with = "units::whole")]
     pub exchanges_per_vhost_max: u32,
+    /// Most vhosts.
+    #[serde(deserialize_with = "units::whole")]
+    pub vhosts_max: u32,
     /// Most queues of one vhost.
     #[serde(deserialize_with = "units::whole")]
     pub queues_per_vhost_max: u32,
@@ -243,6 +246,7 @@ impl Default for TopologySettings {
     fn default() -> Self {
         Self {
             exchanges_per_vhost_max: 100_000,
+            vhosts_max: 10_000,
             queues_per_vhost_max: 100_000,
             bindings_per_vhost_max: 10_000_000,
         }
@@ -293,17 +297,63 @@ impl Default for StoreSettings {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AuthSettings {
-    /// The users by name. Naming any replaces the default `guest`.
+    /// The users by name: set anew at each start, beside those that were set at run time. If there are none at all, there
+    /// will be `guest`.
     pub users: BTreeMap<String, UserSettings>,
     /// Whether the user `guest` may log in over loopback addresses only, as with RabbitMQ.
     #[serde(deserialize_with = "units::yes_or_no")]
     pub guest_loopback_only: bool,
+    /// Most users.
+    #[serde(deserialize_with = "units::whole")]
+    pub users_max: u32,
+    /// Memory that argon2id takes for a new password.
+    pub hash_memory: Size,
+    /// Passes over that memory.
+    #[serde(deserialize_with = "units::whole")]
+    pub hash_passes: u32,
+    /// Rounds of PBKDF2 for SCRAM-SHA-256. 0: there is no SCRAM.
+    #[serde(deserialize_with = "units::whole")]
+    pub scram_rounds: u32,
+    /// Slow checks of passwords that run at the same time.
+    #[serde(deserialize_with = "units::whole")]
+    pub hashes_at_once: u32,
+    /// Logins whose password is being checked or waits for it.
+    #[serde(deserialize_with = "units::whole")]
+    pub pending_logins_max: u32,
+    /// Failed logins of a user from an address that cost nothing yet.
+    #[serde(deserialize_with = "units::whole")]
+    pub failures_free: u32,
+    /// What the first one after them costs; it doubles with each further one.
+    #[serde(with = "units::duration")]
+    pub failure_delay_min: Duration,
+    /// The longest delay.
+    #[serde(with = "units::duration")]
+    pub failure_delay_max: Duration,
+    /// After this long without one they are forgotten.
+    #[serde(with = "units::duration")]
+    pub failure_memory: Duration,
+    /// Users and addresses whose failures are remembered.
+    #[serde(deserialize_with = "units::whole")]
+    pub failures_remembered_max: u32,
 }
 
 impl Default for AuthSettings {
     fn default() -> Self {
-        let guest = UserSettings { password: Secret::new("guest") };
-        Self { users: BTreeMap::from([("guest".to_owned(), guest)]), guest_loopback_only: true }
+        Self {
+            users: BTreeMap::new(),
+            guest_loopback_only: true,
+            users_max: 100_000,
+            hash_memory: Size::mib(19),
+            hash_passes: 2,
+            scram_rounds: 100_000,
+            hashes_at_once: 2,
+            pending_logins_max: 200,
+            failures_free: 5,
+            failure_delay_min: Duration::from_millis(250),
+            failure_delay_max: Duration::from_secs(5),
+            failure_memory: Duration::from_secs(15 * 60),
+            failures_remembered_max: 10_000,
+        }
     }
 }
 
@@ -313,6 +363,28 @@ impl Default for AuthSettings {
 pub struct UserSettings {
     /// The password, in clear text.
     pub password: Secret,
+    /// What the user may do besides using vhosts.
+    #[serde(default = "administrator", deserialize_with = "units::list")]
+    pub tags: Vec<String>,
+    /// What the user may do in vhosts. None: everything in every vhost.
+    #[serde(default)]
+    pub permissions: Option<BTreeMap<String, PermissionSettings>>,
+}
+
+fn administrator() -> Vec<String> {
+    vec!["administrator".to_owned()]
+}
+
+/// What a user may do in one vhost: patterns of names. One that is left out allows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PermissionSettings {
+    /// What may be declared and deleted.
+    pub configure: String,
+    /// What may be published to.
+    pub write: String,
+    /// What may be consumed from.
+    pub read: String,
 }
 
 /// `[vhosts]`: which vhosts there are.

@@ -11,21 +11,17 @@
 
 use std::fmt;
 
-use regex::{Regex, RegexBuilder};
 use rialto_protocol::ReplyCode;
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 use thiserror::Error;
 
-use super::{ExchangeName, ExchangeOptions, QueueOptions, QueueType};
+use super::{ExchangeName, ExchangeOptions, Pattern, PatternError, QueueOptions, QueueType};
 
 /// Most policies of a vhost: every declare looks at all of them.
 pub const POLICIES_MAX: usize = 1000;
 
 /// Longest name of a policy, and longest pattern, in bytes.
 pub const POLICY_TEXT_LEN_MAX: usize = 255;
-
-/// Bytes that a compiled pattern may take.
-const PATTERN_BYTES_MAX: usize = 1 << 20;
 
 /// Keys that are arguments of queues, without the `x-`.
 const QUEUE_KEYS: [&str; 13] = [
@@ -209,7 +205,7 @@ impl PolicyError {
 pub struct Policy {
     kind: PolicyKind,
     name: String,
-    pattern: Regex,
+    pattern: Pattern,
     target: PolicyTarget,
     priority: i64,
     definition: FieldTable,
@@ -249,8 +245,11 @@ impl Policy {
         if pattern.len() > POLICY_TEXT_LEN_MAX {
             return Err(problem(format!("it is longer than {POLICY_TEXT_LEN_MAX} bytes")));
         }
-        let compiled = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).build();
-        let pattern = compiled.map_err(|error| problem(error.to_string()))?;
+        let compiled = Pattern::new(pattern);
+        let pattern = compiled.map_err(|error| match error {
+            PatternError::Invalid { problem: what, .. } => problem(what),
+            PatternError::TooLong(_) => problem(error.to_string()),
+        })?;
         if definition.is_empty() {
             return Err(PolicyError::Empty);
         }
@@ -295,12 +294,12 @@ impl Policy {
 
     /// Whether it is for a queue of this name and type.
     pub fn matches_queue(&self, name: &str, queue_type: QueueType) -> bool {
-        self.target.takes_queues(queue_type) && self.pattern.is_match(name)
+        self.target.takes_queues(queue_type) && self.pattern.matches(name)
     }
 
     /// Whether it is for an exchange of this name.
     pub fn matches_exchange(&self, name: &str) -> bool {
-        self.target.takes_exchanges() && self.pattern.is_match(name)
+        self.target.takes_exchanges() && self.pattern.matches(name)
     }
 
     /// Keys of the definition that are accepted and mean nothing here.

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::storage::{self, Storage};
 use super::{Server, ServerOptions};
-use crate::access::{Access, AccessOptions, Credentials, Tags, User};
+use crate::access::{Access, AccessOptions, Credentials, HashCost, Permission, Tags, ThrottleLimits, User};
 use crate::admin::{self, AdminState, Listener};
 use crate::broker::{Broker, Limits, RestoreError, Turn};
-use crate::config::{ListenAddress, MetricsSettings, Settings};
+use crate::config::{ListenAddress, MetricsSettings, PermissionSettings, Settings};
 use crate::model::VhostName;
 use crate::queue::QueueLimits;
 use crate::routing::RoutingLimits;
@@ -208,11 +208,35 @@ fn broker(settings: &Settings) -> Result<(Broker, Option<Storage>), ServeError> 
 
 /// Who may do what, as far as the file says.
 fn access(settings: &Settings) -> Arc<Access> {
-    let guest_loopback_only = settings.auth.guest_loopback_only;
-    let access = Access::new(AccessOptions { guest_loopback_only, ..AccessOptions::default() });
-    for (name, user) in &settings.auth.users {
+    let auth = &settings.auth;
+    let access = Access::new(AccessOptions {
+        guest_loopback_only: auth.guest_loopback_only,
+        users_max: auth.users_max as usize,
+        cost: HashCost {
+            memory_kib: auth.hash_memory.as_u32() >> 10,
+            passes: auth.hash_passes,
+            scram_rounds: auth.scram_rounds,
+        },
+        throttle: ThrottleLimits {
+            free_failures: auth.failures_free,
+            delay_min: auth.failure_delay_min,
+            delay_max: auth.failure_delay_max,
+            forget_after: auth.failure_memory,
+            entries_max: auth.failures_remembered_max as usize,
+        },
+        hashes_at_once: auth.hashes_at_once as usize,
+        pending_logins_max: auth.pending_logins_max as usize,
+    });
+    for (name, user) in &auth.users {
+        let permission = |(vhost, rights): (&String, &PermissionSettings)| {
+            let vhost = VhostName::new(vhost).expect("checked with the settings: it is in vhosts.names");
+            let PermissionSettings { configure, write, read } = rights;
+            Permission::new(name, vhost, configure, write, read)
+                .expect("checked with the settings: they are patterns")
+        };
+        let permissions = user.permissions.as_ref().map(|all| all.iter().map(permission).collect());
         let credentials = Credentials::plain(user.password.reveal());
-        access.put_file_user(User::new(name, credentials, Tags::administrator()), None);
+        access.put_file_user(User::new(name, credentials, Tags::from_names(&user.tags)), permissions);
     }
     access
 }
@@ -237,7 +261,7 @@ fn limits(settings: &Settings) -> Limits {
         low_water_percent: memory.low_water_percent.into(),
         outbox_bytes: memory.outbox.bytes(),
         consumer_window: memory.consumer_window.bytes(),
-        vhosts_max: Limits::default().vhosts_max,
+        vhosts_max: topology.vhosts_max as usize,
         queues_max: topology.queues_per_vhost_max as usize,
         routing: RoutingLimits {
             exchanges_max: topology.exchanges_per_vhost_max as usize,

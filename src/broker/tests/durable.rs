@@ -9,8 +9,8 @@ use crate::store::journal::{Journal, JournalOptions};
 use crate::store::{CatalogPumped, SimDisk, Store, StoreOptions};
 
 /// A world whose broker keeps what is durable on a disk, which is driven by hand.
-struct Durable {
-    world: World,
+pub(super) struct Durable {
+    pub(super) world: World,
     disk: SimDisk,
     journal: Arc<Journal>,
     catalog: Arc<Catalog>,
@@ -19,7 +19,7 @@ struct Durable {
 
 /// In what way a broker ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     /// The process is killed: the system still writes what it was given.
     Killed,
     /// The machine loses its power: only what was synced is left.
@@ -28,7 +28,7 @@ enum End {
     Stopped,
 }
 
-const ENDS: [End; 3] = [End::Killed, End::PowerCut, End::Stopped];
+pub(super) const ENDS: [End; 3] = [End::Killed, End::PowerCut, End::Stopped];
 
 impl End {
     /// Whether it is unknown afterwards who had which message.
@@ -38,7 +38,7 @@ impl End {
 }
 
 impl Durable {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with_limits(Limits::default())
     }
 
@@ -73,7 +73,7 @@ impl Durable {
     }
 
     /// Lets everything become safe.
-    fn sync(&mut self) {
+    pub(super) fn sync(&mut self) {
         self.world.turn.finish(&self.world.broker);
         self.world.turn.begin(self.world.broker.now());
         self.catalog.pump();
@@ -81,7 +81,7 @@ impl Durable {
     }
 
     /// Ends the broker and starts another one on what is left, so much later.
-    fn restart(self, end: End, later_ms: u64) -> Self {
+    pub(super) fn restart(self, end: End, later_ms: u64) -> Self {
         self.restart_with(end, later_ms, |_, _| {})
     }
 
@@ -107,11 +107,11 @@ impl Durable {
         assert!(self.world.publish(to, key, &properties, body).unwrap() > 0, "{to} {key}: unroutable");
     }
 
-    fn send(&mut self, queue: &str, bodies: &[&str]) {
+    pub(super) fn send(&mut self, queue: &str, bodies: &[&str]) {
         bodies.iter().for_each(|body| self.publish("", queue, &Properties::default(), body));
     }
 
-    fn ready(&self, queue: &str) -> u64 {
+    pub(super) fn ready(&self, queue: &str) -> u64 {
         self.world.vhost.passive_queue(queue, ME).unwrap().stats().ready
     }
 

@@ -5,6 +5,7 @@ mod counting;
 mod deduplication;
 mod delayed;
 mod durable;
+mod identity;
 mod policies;
 mod reply_queues;
 mod restoring;
