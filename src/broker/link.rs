@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Figure;
+use crate::access::{Origin, Protocol};
 use crate::model::TlsFacts;
 
 /// See the module. Its driver and its session share it.
@@ -47,6 +48,17 @@ impl Link {
     /// What was agreed on if it is a TLS connection.
     pub fn tls(&self) -> Option<&TlsFacts> {
         self.tls.as_ref()
+    }
+
+    /// Where a login by this protocol comes from.
+    pub fn origin(&self, protocol: Protocol) -> Origin {
+        let certificate = self.tls.as_ref().and_then(|tls| tls.peer.as_ref());
+        Origin {
+            address: self.peer,
+            protocol,
+            certificate_name: certificate.and_then(|certificate| certificate.login_name.clone()),
+            is_tls: self.tls.is_some(),
+        }
     }
 
     /// What the connection is called, as in RabbitMQ: no other has the name while it lives.

@@ -23,6 +23,7 @@ mod listing;
 mod outbox;
 mod paging;
 mod parameters;
+mod permissions;
 mod policies;
 mod pressure;
 mod publish;

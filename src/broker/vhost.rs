@@ -218,24 +218,51 @@ impl Vhost {
         by: ConnectionId,
         turn: &mut Turn,
     ) -> Result<DeclaredQueue, BrokerError> {
+        if name.is_empty() {
+            return self.declare_generated_queue(&Self::generated_queue_name(), flags, arguments, by, turn);
+        }
+        self.declare_queue_named(name, false, flags, arguments, by, turn)
+    }
+
+    /// A name for a queue whose client leaves it to the broker.
+    pub fn generated_queue_name() -> QueueName {
+        QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())))
+    }
+
+    /// Declares a queue with a name of [`Vhost::generated_queue_name`].
+    ///
+    /// # Errors
+    /// An argument is invalid, or there are too many queues.
+    pub fn declare_generated_queue(
+        &self,
+        name: &QueueName,
+        flags: QueueFlags,
+        arguments: &FieldTable,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<DeclaredQueue, BrokerError> {
+        self.declare_queue_named(name, true, flags, arguments, by, turn)
+    }
+
+    fn declare_queue_named(
+        &self,
+        name: &QueueName,
+        is_generated: bool,
+        flags: QueueFlags,
+        arguments: &FieldTable,
+        by: ConnectionId,
+        turn: &mut Turn,
+    ) -> Result<DeclaredQueue, BrokerError> {
         let noted = self.options();
         let default_type = noted.type_for(flags.durable, flags.exclusive, flags.auto_delete, arguments);
         let with_type = default_type.map(|queue_type| noted.with_type(arguments, queue_type));
         let arguments = with_type.as_ref().unwrap_or(arguments);
+        self.core.counters.count(Event::QueueDeclared, 1);
+        if !is_generated && let Some(found) = self.find_declared(name, flags, arguments, by, turn)? {
+            return Ok(found);
+        }
         let invalid = |error: InvalidArgument, name: &QueueName| {
             BrokerError::refused(error.reply_code(), error.text(name, &self.name))
-        };
-        self.core.counters.count(Event::QueueDeclared, 1);
-        let server_named;
-        let name = match name.is_empty() {
-            true => {
-                server_named = QueueName::from(ShortStr::truncated(format!("amq.gen-{}", random_name())));
-                &server_named
-            }
-            false => match self.find_declared(name, flags, arguments, by, turn)? {
-                Some(found) => return Ok(found),
-                None => name,
-            },
         };
         let QueueFlags { durable, exclusive, auto_delete } = flags;
         let options = QueueOptions::from_declare(durable, exclusive, auto_delete, arguments)

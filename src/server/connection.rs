@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::Shared;
@@ -20,6 +21,7 @@ use super::greeting::{Greeted, PATIENCE, Protocol, greet, hang_up};
 use super::read_buffer::ReadBuffer;
 use super::tls_stream::tls_error;
 use super::transport::Transport;
+use crate::access::Step;
 use crate::broker::{Link, Outbox};
 use crate::log::connection_span;
 use crate::model::Timestamp;
@@ -75,7 +77,7 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, only_tls: bool, s
     link.traffic.received(input.bytes.len());
     let spoken = if matches!(protocol, Protocol::Amqp) { "amqp" } else { "rialto" };
     let span = connection_span(peer, spoken);
-    let driver = Driver { stream, input, session, link, outbox, shared, span };
+    let driver = Driver { stream, input, session, link, outbox, verifying: None, shared, span };
     if let Err(error) = driver.run().await {
         tracing::debug!(%peer, %error, "connection lost");
     }
@@ -96,6 +98,8 @@ struct Driver<'a> {
     session: Box<dyn Session>,
     link: Arc<Link>,
     outbox: Arc<Outbox>,
+    /// What becomes of a login that is being checked on another thread. That wakes the outbox when it is done.
+    verifying: Option<oneshot::Receiver<Step>>,
     shared: &'a Shared,
     /// Tells a collector of traces, if there is one, of this connection.
     span: tracing::Span,
@@ -205,6 +209,7 @@ impl Driver<'_> {
                 None => {}
             }
             if awoken.outbox {
+                self.hear_verified(now);
                 self.session.handle_outbox(now);
             }
             if awoken.time {
@@ -244,6 +249,31 @@ impl Driver<'_> {
         // So that the session can say who has logged in.
         self.span.in_scope(|| self.session.handle_input(&mut self.input.bytes, now));
         self.input.settle();
+        self.begin_work();
+    }
+
+    /// Has the work of a login done, if there is any, by a thread that may wait.
+    fn begin_work(&mut self) {
+        let Some(work) = self.session.take_work() else { return };
+        let (done, verifying) = oneshot::channel();
+        self.verifying = Some(verifying);
+        let outbox = self.outbox.clone();
+        tokio::task::spawn_blocking(move || {
+            // A connection that has ended meanwhile does not want to know.
+            let _ = done.send(work.run());
+            outbox.wake();
+        });
+    }
+
+    /// Tells the session what has become of that work, if it is done.
+    fn hear_verified(&mut self, now: Timestamp) {
+        if let Some(verifying) = &mut self.verifying
+            && let Ok(step) = verifying.try_recv()
+        {
+            self.verifying = None;
+            self.session.handle_verified(step, now);
+            self.begin_work();
+        }
     }
 
     /// Writes until nothing is left, the socket is full, or it has been this connection's turn for long enough: a

@@ -11,6 +11,7 @@ mod held_answers;
 pub mod native;
 mod options;
 mod publish_rules;
+mod refused_login;
 mod route_cache;
 mod settles;
 mod speaker;
@@ -24,6 +25,7 @@ use bytes::BytesMut;
 pub use options::{AmqpOptions, SessionOptions};
 pub use write_queue::WriteQueue;
 
+use crate::access::{Step, Verification};
 use crate::model::Timestamp;
 
 /// Output from which on nothing more is carried out or read until the peer has read some of it. A request of
@@ -69,6 +71,13 @@ pub trait Session: Send {
     /// Whether to call [`Session::handle_input`] again without having read more: the output was too long to go on,
     /// and some of it has been written since.
     fn has_stalled_input(&self) -> bool;
+
+    /// Work that a login waits for and that takes long: run it where it holds up nobody, and give what comes of it to
+    /// [`Session::handle_verified`]. Ask after each `handle_*`; it is given once.
+    fn take_work(&mut self) -> Option<Verification>;
+
+    /// The work of a login is done.
+    fn handle_verified(&mut self, next: Step, now: Timestamp);
 
     /// Whether it has ended: write what is left of the output, then close the socket.
     fn is_finished(&self) -> bool;

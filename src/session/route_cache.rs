@@ -1,4 +1,4 @@
-//! Where an exchange and a routing key lead, remembered for a generation of the vhost's topology.
+//! Where an exchange and a routing key lead, remembered for a generation of the vhost's topology and of permissions.
 //!
 //! Invariant: bounded, and what does not fit costs little more than without it.
 
@@ -8,6 +8,7 @@ use ahash::RandomState;
 use hashbrown::HashTable;
 use rialto_protocol::types::{RawProperties, ShortStr};
 
+use crate::access::VhostPass;
 use crate::broker::{BrokerError, ExchangeCounts, Resolved, Targets, Vhost};
 use crate::model::{ExchangeName, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
@@ -17,6 +18,8 @@ use crate::routing::{CopyKeys, Routed};
 pub(super) struct RouteSlot {
     pub(super) route: MessageRoute,
     known: Option<(u64, Arc<Targets>)>,
+    /// For which generations of the vhost and of permissions it was found that messages may take it.
+    allowed: Option<(u64, u64)>,
     /// What the exchange counts, as far as it was ever found.
     pub(super) counts: Option<Arc<ExchangeCounts>>,
     /// What was found is not to be remembered: it depends on more than the route, or is too long.
@@ -26,7 +29,7 @@ pub(super) struct RouteSlot {
 impl RouteSlot {
     pub(super) fn new(exchange: impl Into<ExchangeName>, routing_key: ShortStr) -> Self {
         let route = MessageRoute { exchange: exchange.into(), routing_key: routing_key.into() };
-        RouteSlot { route, known: None, counts: None, is_beyond: false }
+        RouteSlot { route, known: None, allowed: None, counts: None, is_beyond: false }
     }
 
     fn is_for(&self, exchange: &str, routing_key: &str) -> bool {
@@ -45,11 +48,11 @@ impl RouteSlot {
     /// a say in it.
     pub(super) fn find(
         &mut self,
-        vhost: &Vhost,
+        (vhost, pass): (&Vhost, &VhostPass),
         properties: RawProperties<'_>,
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
-        match self.known_targets(vhost).cloned() {
+        match self.known_targets(vhost, pass).cloned() {
             Some(targets) if !CopyKeys::are_in(&properties) => Ok(Resolved {
                 targets,
                 counts: self.counts.clone(),
@@ -57,16 +60,21 @@ impl RouteSlot {
                 stored: None,
                 duplicate: false,
             }),
-            _ => self.resolve(vhost, properties, scratch),
+            _ => self.resolve((vhost, pass), properties, scratch),
         }
     }
 
     fn resolve(
         &mut self,
-        vhost: &Vhost,
+        (vhost, pass): (&Vhost, &VhostPass),
         properties: RawProperties<'_>,
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
+        let generations = (vhost.generation(), pass.generation());
+        if self.allowed != Some(generations) {
+            vhost.may_publish(pass, &self.route.exchange, &self.route.routing_key)?;
+            self.allowed = Some(generations);
+        }
         let resolved = vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, scratch)?;
         self.is_beyond = true;
         self.counts.clone_from(&resolved.counts);
@@ -81,16 +89,22 @@ impl RouteSlot {
 
     /// Has the queues known, if they can be, by means of a message without [`CopyKeys`]. What goes wrong does so again
     /// for whoever needs to know.
-    pub(super) fn learn(&mut self, vhost: &Vhost, properties: RawProperties<'_>, scratch: &mut Routed) {
-        if !self.is_beyond && self.known_targets(vhost).is_none() {
-            let _ = self.resolve(vhost, properties, scratch);
+    pub(super) fn learn(
+        &mut self,
+        (vhost, pass): (&Vhost, &VhostPass),
+        properties: RawProperties<'_>,
+        scratch: &mut Routed,
+    ) {
+        if !self.is_beyond && self.known_targets(vhost, pass).is_none() {
+            let _ = self.resolve((vhost, pass), properties, scratch);
         }
     }
 
     /// The queues, if they are known. Not for messages with [`CopyKeys`].
-    pub(super) fn known_targets(&self, vhost: &Vhost) -> Option<&Arc<Targets>> {
+    pub(super) fn known_targets(&self, vhost: &Vhost, pass: &VhostPass) -> Option<&Arc<Targets>> {
         let (generation, targets) = self.known.as_ref()?;
-        (*generation == vhost.generation()).then_some(targets)
+        let (_, allowed_at) = self.allowed?;
+        (*generation == vhost.generation() && allowed_at == pass.generation()).then_some(targets)
     }
 }
 

@@ -3,6 +3,8 @@
 //! Invariants: a [`Command`] is complete and checked (names are short strings, flags are known); message
 //! runs stay encoded and are walked with [`super::Entry`]. Not here: in which state a command is legal.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::types::{FieldTable, ShortStr};
@@ -120,8 +122,8 @@ pub enum Command {
     },
 }
 
-/// The client's first frame.
-#[derive(Clone, Debug, PartialEq)]
+/// The client's first frame. `Debug` does not show the response: there may be a password in it.
+#[derive(Clone, PartialEq)]
 pub struct Login {
     /// SASL mechanism (`PLAIN`).
     pub mechanism: ShortStr,
@@ -135,6 +137,19 @@ pub struct Login {
     pub heartbeat_ms: u32,
     /// Who is calling: `product`, `version`, `connection_name`, …
     pub properties: FieldTable,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("mechanism", &self.mechanism)
+            .field("response", &format_args!("(secret)"))
+            .field("vhost", &self.vhost)
+            .field("frame_max", &self.frame_max)
+            .field("heartbeat_ms", &self.heartbeat_ms)
+            .field("properties", &self.properties)
+            .finish()
+    }
 }
 
 /// The server's answer to a good login.

@@ -14,6 +14,7 @@ use super::delivering::delivered_properties;
 use super::fault::Refusal;
 use super::topology::count;
 use super::{AmqpSession, ChannelSlot, State};
+use crate::access::Operation;
 use crate::broker::{LocalConsumer, QueueCell, REPLY_TO};
 use crate::model::{ChannelId, ConsumerTag, QueueType};
 use crate::queue::{ChannelWindow, ConsumerSpec};
@@ -71,6 +72,9 @@ impl AmqpSession {
         self.check_consumer_limits(number, &consume.consumer_tag)?;
         let open = self.open();
         let (vhost, by) = (open.vhost.clone(), open.id);
+        if *name != *REPLY_TO {
+            open.pass.check(&Operation::Consume { queue: &name })?;
+        }
         // What exists is found before its arguments are read; what is made here is made after.
         let found = match &*name {
             REPLY_TO => None,
@@ -211,6 +215,7 @@ impl AmqpSession {
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let (vhost, frame_max) = (open.vhost.clone(), open.tuned.frame_max);
+        open.pass.check(&Operation::Get { queue: &name })?;
         let queue = vhost.queue(&name, open.id)?;
         let options = queue.options();
         if options.queue_type == QueueType::Quorum && options.single_active_consumer {

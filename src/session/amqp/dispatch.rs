@@ -160,9 +160,8 @@ impl AmqpSession {
                 format!("number of channels opened ({count}) has reached the negotiated channel_max ({max})");
             return Err(Fault::new(ReplyCode::NotAllowed, text, MethodId::CHANNEL_OPEN));
         }
-        let info = open.guard.open_channel(number, now).map_err(|refused| {
-            Fault::new(refused.reply_code(), refused.to_string(), MethodId::CHANNEL_OPEN)
-        })?;
+        let info = open.guard.open_channel(number, now);
+        let info = info.map_err(|refused| Refusal::from(refused).at(MethodId::CHANNEL_OPEN))?;
         open.channels.insert(number, ChannelSlot::Open(Box::new(Channel::new(info))));
         self.say(number.0, Method::ChannelOpenOk(ChannelOpenOk::default()));
         Ok(())

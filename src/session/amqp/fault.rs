@@ -4,7 +4,8 @@ use rialto_protocol::amqp::{ContentError, FrameError, MethodError, MethodId};
 use rialto_protocol::types::ShortStr;
 use rialto_protocol::{ReplyCode, Scope};
 
-use crate::broker::BrokerError;
+use crate::access::Denied;
+use crate::broker::{BrokerError, ConnectionRefused};
 
 /// An operation that is refused. Who dispatched it knows the method.
 #[derive(Debug)]
@@ -50,6 +51,18 @@ impl Fault {
 impl From<BrokerError> for Refusal {
     fn from(error: BrokerError) -> Self {
         Refusal { code: error.reply_code(), text: error.to_string() }
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Refusal::new(denied.reply_code(), denied.to_string())
+    }
+}
+
+impl From<ConnectionRefused> for Refusal {
+    fn from(refused: ConnectionRefused) -> Self {
+        Refusal::new(refused.reply_code(), refused.to_string())
     }
 }
 

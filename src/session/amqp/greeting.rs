@@ -1,4 +1,4 @@
-//! What the broker says first: `connection.start`, the same to everybody, so it is encoded once.
+//! What the broker says first: `connection.start`. All but the ways to log in is the same to everybody.
 
 use bytes::{Bytes, BytesMut};
 use rialto_protocol::amqp::{ConnectionStart, Method};
@@ -19,7 +19,9 @@ const SERVER_CAPABILITIES: [&str; 9] = [
 
 /// See the module.
 #[derive(Clone, Debug)]
-pub struct Greeting(Bytes);
+pub struct Greeting {
+    server_properties: FieldTable,
+}
 
 impl Greeting {
     /// Announces a `product` and its `version`. Some clients behave differently towards `RabbitMQ`.
@@ -35,21 +37,19 @@ impl Greeting {
             .with("product", product)
             .with("version", version)
             .with("compat", "RabbitMQ 4.x");
+        Greeting { server_properties }
+    }
+
+    /// Writes it for a peer that may log in by these SASL mechanisms.
+    pub(super) fn encode(&self, mechanisms: &[&str], out: &mut BytesMut) {
         let start = ConnectionStart {
             version_major: 0,
             version_minor: 9,
-            server_properties,
-            mechanisms: Bytes::from_static(b"PLAIN"),
+            server_properties: self.server_properties.clone(),
+            mechanisms: mechanisms.join(" ").into(),
             locales: Bytes::from_static(b"en_US"),
         };
-        let mut out = BytesMut::new();
-        Method::ConnectionStart(start).encode(0, &mut out);
-        Greeting(out.freeze())
-    }
-
-    /// The frame.
-    pub(super) fn frame(&self) -> &[u8] {
-        &self.0
+        Method::ConnectionStart(start).encode(0, out);
     }
 }
 

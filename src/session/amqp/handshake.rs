@@ -1,7 +1,7 @@
 //! From the protocol header to an open connection: who, under which limits, into which vhost.
 //!
 //! ```text
-//! <- start   -> start-ok   <- tune   -> tune-ok, open   <- open-ok
+//! <- start   -> start-ok   { <- secure   -> secure-ok }   <- tune   -> tune-ok, open   <- open-ok
 //! ```
 
 use std::sync::atomic::AtomicBool;
@@ -9,33 +9,52 @@ use std::time::Duration;
 
 use rialto_protocol::ReplyCode;
 use rialto_protocol::amqp::{
-    ConnectionOpen, ConnectionOpenOk, ConnectionStartOk, ConnectionTune, ConnectionTuneOk, FRAME_MIN_SIZE,
-    Method, MethodId,
+    ConnectionOpen, ConnectionOpenOk, ConnectionSecure, ConnectionStartOk, ConnectionTune, ConnectionTuneOk,
+    FRAME_MIN_SIZE, Method, MethodId,
 };
 use rialto_protocol::types::{FieldTable, FieldValue};
 
-use super::fault::Fault;
+use super::fault::{Fault, Refusal};
 use super::open::Open;
 use super::{AmqpSession, State};
-use crate::access::{LoginError, Origin, Protocol, Step as LoginStep};
+use crate::access::{Login, LoginError, Principal, Protocol, Step as LoginStep, Verification};
 use crate::broker::{ChannelList, ConnectionInfo};
 use crate::model::VhostName;
+use crate::session::refused_login::tell_refused_login;
 use crate::session::route_cache::RouteCache;
 
-/// How far a handshake has come: what the client must say next.
+/// How far a handshake has come: what must come next.
 #[derive(Debug)]
 pub(super) enum Step {
     StartOk,
-    TuneOk(Box<Login>),
-    Open(Box<Login>, Tuned),
+    SecureOk(Box<(Stranger, Login)>),
+    /// What takes long is to be done, or is being done, elsewhere. Nothing is heard meanwhile.
+    Verifying(Box<(Stranger, Option<Verification>)>),
+    /// The login is refused, which is told when it is time. Nothing is heard meanwhile.
+    Refused(Box<Fault>),
+    TuneOk(Box<Caller>),
+    Open(Box<Caller>, Tuned),
 }
 
-/// Who has logged in, with what it says of itself.
+impl Step {
+    /// Whether nothing is heard until something else has happened.
+    pub(super) fn is_deaf(&self) -> bool {
+        matches!(self, Step::Verifying(_) | Step::Refused(_))
+    }
+}
+
+/// Who is logging in, with what it says of itself.
 #[derive(Debug)]
-pub(super) struct Login {
-    user: String,
+pub(super) struct Stranger {
     mechanism: String,
     properties: FieldTable,
+}
+
+/// Who has logged in.
+#[derive(Debug)]
+pub(super) struct Caller {
+    principal: Principal,
+    stranger: Stranger,
 }
 
 /// What both sides have agreed on.
@@ -84,16 +103,22 @@ fn text(table: &FieldTable, name: &str) -> String {
 
 impl AmqpSession {
     pub(super) fn send_start(&mut self) {
-        self.out.buffer().extend_from_slice(self.options.amqp.greeting.frame());
+        let origin = self.link.origin(Protocol::Amqp);
+        let mechanisms = self.broker.access().mechanisms(&origin);
+        self.options.amqp.greeting.encode(&mechanisms, self.out.buffer());
     }
 
     pub(super) fn handle_handshake(&mut self, method: Method) -> Result<(), Fault> {
         let State::Handshake { step, .. } = &mut self.state else { return Ok(()) };
         match (std::mem::replace(step, Step::StartOk), method) {
-            (Step::StartOk, Method::ConnectionStartOk(start_ok)) => self.log_in(start_ok),
-            (Step::TuneOk(login), Method::ConnectionTuneOk(tune_ok)) => self.tune(login, &tune_ok),
-            (Step::Open(login, tuned), Method::ConnectionOpen(open)) => {
-                self.open_connection(*login, tuned, open)
+            (Step::StartOk, Method::ConnectionStartOk(start_ok)) => self.begin_login(start_ok),
+            (Step::SecureOk(challenged), Method::ConnectionSecureOk(secure_ok)) => {
+                let (stranger, login) = *challenged;
+                self.go_on_with_login(stranger, login.respond(&secure_ok.response))
+            }
+            (Step::TuneOk(caller), Method::ConnectionTuneOk(tune_ok)) => self.tune(caller, &tune_ok),
+            (Step::Open(caller, tuned), Method::ConnectionOpen(open)) => {
+                self.open_connection(*caller, tuned, open)
             }
             (_, Method::ConnectionClose(_)) => {
                 self.say(0, Method::ConnectionCloseOk(Default::default()));
@@ -107,56 +132,92 @@ impl AmqpSession {
         }
     }
 
-    fn log_in(&mut self, start_ok: ConnectionStartOk) -> Result<(), Fault> {
-        let method = MethodId::CONNECTION_START_OK;
-        let origin = Origin::plain(self.link.peer(), Protocol::Amqp);
-        let capabilities = Capabilities::read(&start_ok.client_properties);
-        let login = self.broker.access().begin(&start_ok.mechanism, &origin, self.turn.0.now);
-        let user = match login.map(|login| login.respond(&start_ok.response).run_in_place()) {
-            Ok(LoginStep::Done(principal)) => principal.name().to_owned(),
-            Ok(LoginStep::Challenge(..) | LoginStep::Verify(_)) => {
-                let text = "this mechanism needs connection.secure";
-                return Err(Fault::new(ReplyCode::NotImplemented, text, method));
+    fn begin_login(&mut self, start_ok: ConnectionStartOk) -> Result<(), Fault> {
+        let ConnectionStartOk { mechanism, response, client_properties, .. } = start_ok;
+        let stranger = Stranger { mechanism: mechanism.to_string(), properties: client_properties };
+        let origin = self.link.origin(Protocol::Amqp);
+        let step = match self.broker.access().begin(&mechanism, &origin, self.turn.0.now) {
+            Ok(login) => login.respond(&response),
+            Err(error) => LoginStep::Refused(error, None),
+        };
+        self.go_on_with_login(stranger, step)
+    }
+
+    fn go_on_with_login(&mut self, stranger: Stranger, step: LoginStep) -> Result<(), Fault> {
+        match step {
+            LoginStep::Challenge(login, challenge) => {
+                self.say(0, Method::ConnectionSecure(ConnectionSecure { challenge: challenge.into() }));
+                self.proceed(Step::SecureOk(Box::new((stranger, login))));
             }
-            Ok(LoginStep::Refused(error, _)) | Err(error) => {
-                tracing::warn!(peer = %self.link.peer(), %error, "login refused");
-                return match error {
-                    LoginError::UnknownMechanism { .. } => {
-                        Err(Fault::new(ReplyCode::CommandInvalid, error.to_string(), method))
-                    }
-                    LoginError::Malformed { .. } => {
-                        Err(Fault::new(ReplyCode::SyntaxError, error.to_string(), method))
-                    }
-                    LoginError::Refused { .. } if capabilities.authentication_failure_close => {
-                        // A channel's code, but there is only the connection to end.
-                        let text = format!(
-                            "Login was refused using authentication mechanism {}. For details see the broker logfile.",
-                            start_ok.mechanism
-                        );
-                        self.close(&Fault::new(ReplyCode::AccessRefused, text, MethodId::NONE));
-                        Ok(())
-                    }
-                    LoginError::Refused { .. } => {
-                        self.close_silently(SILENT_CLOSE_DELAY);
-                        Ok(())
-                    }
+            LoginStep::Verify(work) => self.proceed(Step::Verifying(Box::new((stranger, Some(work))))),
+            LoginStep::Done(principal) => {
+                let heartbeat = self.options.amqp.heartbeat.map_or(0, |interval| interval.as_secs());
+                let tune = ConnectionTune {
+                    channel_max: self.options.channel_max,
+                    frame_max: self.options.amqp.frame_max,
+                    heartbeat: u16::try_from(heartbeat).unwrap_or(u16::MAX),
                 };
+                self.say(0, Method::ConnectionTune(tune));
+                self.proceed(Step::TuneOk(Box::new(Caller { principal, stranger })));
             }
-        };
-        let mechanism = start_ok.mechanism.to_string();
-        let login = Login { user, mechanism, properties: start_ok.client_properties };
-        let heartbeat = self.options.amqp.heartbeat.map_or(0, |interval| interval.as_secs());
-        let tune = ConnectionTune {
-            channel_max: self.options.channel_max,
-            frame_max: self.options.amqp.frame_max,
-            heartbeat: u16::try_from(heartbeat).unwrap_or(u16::MAX),
-        };
-        self.say(0, Method::ConnectionTune(tune));
-        self.proceed(Step::TuneOk(Box::new(login)));
+            LoginStep::Refused(error, delay) => return self.refuse_login(&stranger, &error, delay),
+        }
         Ok(())
     }
 
-    fn tune(&mut self, login: Box<Login>, tune_ok: &ConnectionTuneOk) -> Result<(), Fault> {
+    fn refuse_login(
+        &mut self,
+        stranger: &Stranger,
+        error: &LoginError,
+        delay: Option<Duration>,
+    ) -> Result<(), Fault> {
+        tell_refused_login(&self.link, error);
+        let fault = match error {
+            LoginError::UnknownMechanism { .. } => {
+                let text = error.to_string();
+                Fault::new(ReplyCode::CommandInvalid, text, MethodId::CONNECTION_START_OK)
+            }
+            LoginError::Malformed { .. } => {
+                Fault::new(ReplyCode::SyntaxError, error.to_string(), MethodId::CONNECTION_START_OK)
+            }
+            LoginError::Refused { mechanism, .. } => {
+                if !Capabilities::read(&stranger.properties).authentication_failure_close {
+                    self.close_silently(SILENT_CLOSE_DELAY.max(delay.unwrap_or_default()));
+                    return Ok(());
+                }
+                let text = format!(
+                    "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
+                );
+                // A channel's code, but there is only the connection to end.
+                Fault::new(ReplyCode::AccessRefused, text, MethodId::NONE)
+            }
+        };
+        let Some(delay) = delay else { return Err(fault) };
+        self.state = State::Handshake { until: self.now.plus(delay), step: Step::Refused(Box::new(fault)) };
+        Ok(())
+    }
+
+    /// What somebody is to do elsewhere before the login goes on.
+    pub(super) fn login_work(&mut self) -> Option<Verification> {
+        match &mut self.state {
+            State::Handshake { step: Step::Verifying(verifying), .. } => verifying.1.take(),
+            _ => None,
+        }
+    }
+
+    /// That has been done.
+    pub(super) fn login_verified(&mut self, next: LoginStep) -> Result<(), Fault> {
+        let State::Handshake { step, .. } = &mut self.state else { return Ok(()) };
+        match std::mem::replace(step, Step::StartOk) {
+            Step::Verifying(verifying) => self.go_on_with_login(verifying.0, next),
+            other => {
+                *step = other;
+                Ok(())
+            }
+        }
+    }
+
+    fn tune(&mut self, caller: Box<Caller>, tune_ok: &ConnectionTuneOk) -> Result<(), Fault> {
         let (frame_offer, channel_offer) = (self.options.amqp.frame_max, self.options.channel_max);
         negotiated("frame_max", tune_ok.frame_max, FRAME_MIN_SIZE, frame_offer)?;
         negotiated("channel_max", tune_ok.channel_max.into(), 1, channel_offer.into())?;
@@ -166,22 +227,25 @@ impl AmqpSession {
             channel_max: tune_ok.channel_max,
             heartbeat: (!heartbeat.is_zero()).then_some(heartbeat),
         };
-        self.proceed(Step::Open(login, tuned));
+        self.proceed(Step::Open(caller, tuned));
         Ok(())
     }
 
-    fn open_connection(&mut self, login: Login, tuned: Tuned, open: ConnectionOpen) -> Result<(), Fault> {
+    fn open_connection(&mut self, caller: Caller, tuned: Tuned, open: ConnectionOpen) -> Result<(), Fault> {
         let Some(vhost) = self.broker.vhost(&open.virtual_host) else {
             let text = format!("vhost {} not found", open.virtual_host);
             return Err(Fault::new(ReplyCode::NotAllowed, text, MethodId::CONNECTION_OPEN));
         };
-        let Login { user, mechanism, properties } = login;
+        let Caller { principal, stranger: Stranger { mechanism, properties } } = caller;
+        let pass = principal
+            .enter(&open.virtual_host)
+            .map_err(|denied| Refusal::from(denied).at(MethodId::CONNECTION_OPEN))?;
         let id = self.broker.new_connection_id();
         let registered = self.broker.register(ConnectionInfo {
             id,
             name: text(&properties, "connection_name"),
             link: self.link.clone(),
-            user,
+            user: principal.name().to_owned(),
             mechanism,
             vhost: VhostName::from(open.virtual_host),
             protocol: "AMQP 0-9-1",
@@ -197,9 +261,7 @@ impl AmqpSession {
             is_blocked: AtomicBool::new(false),
             outbox: self.outbox.clone(),
         });
-        let guard = registered.map_err(|refused| {
-            Fault::new(refused.reply_code(), refused.to_string(), MethodId::CONNECTION_OPEN)
-        })?;
+        let guard = registered.map_err(|refused| Refusal::from(refused).at(MethodId::CONNECTION_OPEN))?;
         let info = guard.info();
         tracing::info!(peer = %self.link.peer(), connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
         tracing::Span::current().record("user", info.user.as_str()).record("vhost", info.vhost.as_str());
@@ -207,7 +269,7 @@ impl AmqpSession {
         let routes = RouteCache::new(self.options.route_cache);
         self.state = State::Open(Box::new(Open::new(
             id,
-            vhost,
+            (vhost, pass),
             guard,
             Capabilities::read(&properties),
             tuned,

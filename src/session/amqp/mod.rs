@@ -47,6 +47,7 @@ use super::held_answers::HeldAnswers;
 use super::speaker::Speaker;
 use super::turn_box::TurnBox;
 use super::{Session, SessionOptions, WriteQueue};
+use crate::access::{Step as LoginStep, Verification};
 use crate::broker::{Broker, Link, Outbox, Outgoing};
 use crate::model::{ChannelId, Timestamp};
 use channel::ChannelSlot;
@@ -153,6 +154,10 @@ impl Session for AmqpSession {
                 self.stalled = true;
                 break;
             }
+            if matches!(&self.state, State::Handshake { step, .. } if step.is_deaf()) {
+                self.stalled = true;
+                break;
+            }
             let Some(frame_max) = self.frame_max() else {
                 done = input.len();
                 break;
@@ -190,10 +195,16 @@ impl Session for AmqpSession {
 
     fn handle_time(&mut self, now: Timestamp) {
         self.begin(now);
-        match &self.state {
-            State::Handshake { until, .. } if *until <= now => {
-                tracing::info!(peer = %self.link.peer(), "connection closed: no login within the handshake timeout");
-                self.finish();
+        match &mut self.state {
+            State::Handshake { until, step } if *until <= now => {
+                if let Step::Refused(fault) = std::mem::replace(step, Step::StartOk) {
+                    self.close(&fault);
+                } else {
+                    tracing::info!(
+                        peer = %self.link.peer(), "connection closed: no login within the handshake timeout"
+                    );
+                    self.finish();
+                }
             }
             State::Leaving { until, .. } if *until <= now => {
                 self.out.forget_held();
@@ -283,6 +294,7 @@ impl Session for AmqpSession {
                 let exhausted = self.broker.memory_exhausted();
                 open.may_relieve(exhausted) || (open.held_allowance > 0 && !exhausted)
             }
+            State::Handshake { step, .. } => !step.is_deaf(),
             State::Leaving { .. } | State::Finished => false,
             _ => true,
         }
@@ -290,6 +302,17 @@ impl Session for AmqpSession {
 
     fn has_stalled_input(&self) -> bool {
         self.stalled && self.wants_input()
+    }
+
+    fn take_work(&mut self) -> Option<Verification> {
+        self.login_work()
+    }
+
+    fn handle_verified(&mut self, next: LoginStep, now: Timestamp) {
+        self.begin(now);
+        let outcome = self.login_verified(next);
+        self.conclude(ChannelId(0), outcome);
+        self.turn.0.finish(&self.broker);
     }
 
     fn is_finished(&self) -> bool {

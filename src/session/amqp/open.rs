@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use super::channel::{Channel, ChannelSlot, Consumer, Mode};
 use super::confirms::Tracked;
 use super::handshake::{Capabilities, Tuned};
+use crate::access::VhostPass;
 use crate::broker::{ConnectionGuard, Hold, PublishBatch, Vhost};
 use crate::model::{ChannelId, ConnectionId, QueueId};
 use crate::queue::RejectReason;
@@ -20,6 +21,8 @@ use crate::session::settles::PendingSettles;
 pub(super) struct Open {
     pub(super) id: ConnectionId,
     pub(super) vhost: Arc<Vhost>,
+    /// What its user may do there.
+    pub(super) pass: VhostPass,
     pub(super) guard: ConnectionGuard,
     pub(super) client: Capabilities,
     pub(super) tuned: Tuned,
@@ -46,7 +49,7 @@ pub(super) struct Open {
 impl Open {
     pub(super) fn new(
         id: ConnectionId,
-        vhost: Arc<Vhost>,
+        (vhost, pass): (Arc<Vhost>, VhostPass),
         guard: ConnectionGuard,
         client: Capabilities,
         tuned: Tuned,
@@ -55,6 +58,7 @@ impl Open {
         Open {
             id,
             vhost,
+            pass,
             guard,
             client,
             tuned,

@@ -126,28 +126,18 @@ impl AmqpSession {
         let uncommitted_max = self.options.amqp.uncommitted_max;
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let Open {
-            vhost,
-            guard,
-            tuned,
-            channels,
-            routes,
-            batch,
-            scratch,
-            tracked,
-            rejected,
-            uncommitted,
-            ..
+            vhost, pass, tuned, channels, routes, batch, scratch, tracked, rejected, uncommitted, ..
         } = &mut **open;
         let slot = routes.slot(publish.exchange, publish.routing_key);
         let given = RawProperties::trusted(content.properties);
-        let mut resolved = slot.find(vhost, given, scratch)?;
+        let mut resolved = slot.find((vhost, pass), given, scratch)?;
         if resolved.duplicate && !batch.is_empty() {
             // Of a message that may be refused yet: that must be known before this one is confirmed.
             let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
             tell_confirms(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
-            resolved = slot.find(vhost, given, scratch)?;
+            resolved = slot.find((vhost, pass), given, scratch)?;
         }
-        publish_rules::check_user_id(&given, &guard.info().user)?;
+        publish_rules::check_user_id(&given, pass.user())?;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
         let targets = &resolved.targets;
         let mut properties = resolved.stored.as_deref().unwrap_or(content.properties);

@@ -10,7 +10,8 @@ use rialto_protocol::amqp::{
 use rialto_protocol::types::ShortStr;
 
 use super::fault::Refusal;
-use super::{AmqpSession, State};
+use super::{AmqpSession, Open, State};
+use crate::access::{Operation, Resource};
 use crate::broker::{BrokerError, QueueCell, REPLY_TO};
 use crate::model::{ChannelId, ExchangeFlags, ExchangeName, QueueFlags, QueueName, RoutingKey};
 use crate::routing::Destination;
@@ -22,11 +23,14 @@ impl AmqpSession {
         declare: ExchangeDeclare,
     ) -> Result<(), Refusal> {
         let name = ExchangeName::from(clean(declare.exchange));
-        let vhost = &self.open().vhost;
+        let Open { vhost, pass, .. } = self.open();
         if declare.passive {
             not_default(&name)?;
             vhost.check_exchange(&name)?;
         } else {
+            if !name.is_empty() {
+                vhost.may_declare_exchange(pass, &name, &declare.arguments)?;
+            }
             let ExchangeDeclare { durable, auto_delete, internal, .. } = declare;
             let flags = ExchangeFlags { durable, auto_delete, internal };
             vhost.declare_exchange_from(&name, &declare.kind, flags, declare.arguments)?;
@@ -41,15 +45,22 @@ impl AmqpSession {
         delete: ExchangeDelete,
     ) -> Result<(), Refusal> {
         let name = ExchangeName::from(clean(delete.exchange));
-        self.open().vhost.delete_exchange(&name, delete.if_unused)?;
+        let Open { vhost, pass, .. } = self.open();
+        if !is_predeclared(&name) {
+            pass.check(&Operation::DeleteExchange { exchange: &name })?;
+        }
+        vhost.delete_exchange(&name, delete.if_unused)?;
         self.answer_kept(number, delete.no_wait, Method::ExchangeDeleteOk(Default::default()));
         Ok(())
     }
 
     pub(super) fn bind_exchange(&mut self, number: ChannelId, bind: ExchangeBind) -> Result<(), Refusal> {
         let source = ExchangeName::from(clean(bind.source));
-        let destination = Destination::Exchange(ExchangeName::from(clean(bind.destination)));
-        self.open().vhost.bind(&source, &destination, bind.routing_key.into(), &bind.arguments)?;
+        let destination = ExchangeName::from(clean(bind.destination));
+        let Open { vhost, pass, .. } = self.open();
+        vhost.may_bind(pass, &source, Resource::Exchange(&destination), &bind.routing_key)?;
+        let destination = Destination::Exchange(destination);
+        vhost.bind(&source, &destination, bind.routing_key.into(), &bind.arguments)?;
         self.answer_kept(number, bind.no_wait, Method::ExchangeBindOk(Default::default()));
         Ok(())
     }
@@ -60,9 +71,12 @@ impl AmqpSession {
         unbind: ExchangeUnbind,
     ) -> Result<(), Refusal> {
         let source = ExchangeName::from(clean(unbind.source));
-        let destination = Destination::Exchange(ExchangeName::from(clean(unbind.destination)));
+        let destination = ExchangeName::from(clean(unbind.destination));
         let key = RoutingKey::from(unbind.routing_key);
-        self.open().vhost.unbind(&source, &destination, &key, &unbind.arguments)?;
+        let Open { vhost, pass, .. } = self.open();
+        vhost.may_unbind(pass, &source, Resource::Exchange(&destination), &key)?;
+        let destination = Destination::Exchange(destination);
+        vhost.unbind(&source, &destination, &key, &unbind.arguments)?;
         self.answer_kept(number, unbind.no_wait, Method::ExchangeUnbindOk(Default::default()));
         Ok(())
     }
@@ -95,15 +109,16 @@ impl AmqpSession {
         }
         let QueueDeclare { durable, exclusive, auto_delete, ref arguments, .. } = *declare;
         let flags = QueueFlags { durable, exclusive, auto_delete };
-        Ok(open.vhost.declare_queue_from(name, flags, arguments, open.id, turn)?.queue)
+        Ok(open.vhost.declare_queue_as(&open.pass, name, flags, arguments, open.id, turn)?.queue)
     }
 
     pub(super) fn bind_queue(&mut self, number: ChannelId, bind: QueueBind) -> Result<(), Refusal> {
         let key = self.binding_key(number, &bind.queue, bind.routing_key);
         let queue = self.named_queue(number, clean(bind.queue))?;
         let source = ExchangeName::from(clean(bind.exchange));
-        let open = self.open();
-        open.vhost.bind_queue(&source, &queue, key, bind.arguments, open.id)?;
+        let Open { vhost, pass, id, .. } = self.open();
+        vhost.may_bind(pass, &source, Resource::Queue(&queue), &key)?;
+        vhost.bind_queue(&source, &queue, key, bind.arguments, *id)?;
         self.answer_kept(number, bind.no_wait, Method::QueueBindOk(Default::default()));
         Ok(())
     }
@@ -112,8 +127,9 @@ impl AmqpSession {
         let key = self.binding_key(number, &unbind.queue, unbind.routing_key);
         let queue = self.named_queue(number, clean(unbind.queue))?;
         let source = ExchangeName::from(clean(unbind.exchange));
-        let open = self.open();
-        match open.vhost.unbind_queue(&source, &queue, &key, &unbind.arguments, open.id) {
+        let Open { vhost, pass, id, .. } = self.open();
+        vhost.may_unbind(pass, &source, Resource::Queue(&queue), &key)?;
+        match vhost.unbind_queue(&source, &queue, &key, &unbind.arguments, *id) {
             // What was never bound is unbound already.
             Ok(()) | Err(BrokerError::NoQueue { .. }) => {}
             Err(error) => return Err(error.into()),
@@ -126,6 +142,7 @@ impl AmqpSession {
         let name = self.named_queue(number, clean(purge.queue.clone()))?;
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return Ok(()) };
+        open.pass.check(&Operation::PurgeQueue { queue: &name })?;
         let message_count = count(open.vhost.purge_queue(&name, open.id, turn)?);
         self.answer(number, purge.no_wait, Method::QueuePurgeOk(QueuePurgeOk { message_count }));
         Ok(())
@@ -135,6 +152,7 @@ impl AmqpSession {
         let name = self.named_queue(number, clean(delete.queue.clone()))?;
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return Ok(()) };
+        open.pass.check(&Operation::DeleteQueue { queue: &name })?;
         let messages = open.vhost.delete_queue(&name, delete.if_unused, delete.if_empty, open.id, turn)?;
         let message_count = count(messages);
         self.answer_kept(number, delete.no_wait, Method::QueueDeleteOk(QueueDeleteOk { message_count }));
@@ -182,6 +200,11 @@ fn not_default(exchange: &ExchangeName) -> Result<(), Refusal> {
         }
         false => Ok(()),
     }
+}
+
+/// Whether an exchange is there from the beginning. Nobody deletes those, and that is said before what is allowed.
+fn is_predeclared(exchange: &ExchangeName) -> bool {
+    exchange.is_empty() || exchange.starts_with("amq.")
 }
 
 /// Names lose their line breaks, as in RabbitMQ: they are written into logs and lists.

@@ -11,6 +11,7 @@ use rialto_protocol::amqp::{Assembled, BasicPublishRef, MethodId, WholePublish};
 use super::channel::{Channel, Mode};
 use super::confirms::{Fate, track};
 use super::{AmqpSession, ChannelSlot, Open, State};
+use crate::access::VhostPass;
 use crate::broker::{ExchangeCounts, PublishBatch, REPLY_TO, Targets, Vhost};
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
@@ -58,9 +59,9 @@ impl AmqpSession {
         fits: impl Fn(&WholePublish<'_>) -> bool,
     ) -> usize {
         let State::Open(open) = &mut self.state else { return 0 };
-        let Open { vhost, guard, tuned, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let Open { vhost, pass, tuned, channels, routes, batch, scratch, tracked, .. } = &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return 0 };
-        let user = &guard.info().user;
+        let user = pass.user();
         let is_ordinary = |publish: &WholePublish<'_>| {
             let properties = &publish.header.properties;
             publish.channel == number.0
@@ -81,7 +82,7 @@ impl AmqpSession {
                     let Some(publish) = read.filter(&is_ordinary) else { break };
                     let known = match last {
                         Some((last, way)) if last.method == publish.method => Some(way),
-                        _ => find_way(&publish, routes, vhost, scratch).map(|(way, counts)| {
+                        _ => find_way(&publish, routes, (vhost, pass), scratch).map(|(way, counts)| {
                             counts.into_iter().for_each(|counts| batch.from_exchange(counts));
                             way
                         }),
@@ -143,13 +144,13 @@ type Way<'a> = (&'a MessageRoute, &'a Arc<Targets>);
 fn find_way<'a>(
     message: &WholePublish<'_>,
     routes: &'a mut RouteCache,
-    vhost: &Vhost,
+    (vhost, pass): (&Vhost, &VhostPass),
     scratch: &mut Routed,
 ) -> Option<(Way<'a>, Option<&'a Arc<ExchangeCounts>>)> {
     let publish = BasicPublishRef::decode(message.method).ok().filter(|publish| !publish.immediate)?;
     let slot = routes.slot(publish.exchange, publish.routing_key);
-    slot.learn(vhost, message.header.properties, scratch);
-    let targets = slot.known_targets(vhost)?;
+    slot.learn((vhost, pass), message.header.properties, scratch);
+    let targets = slot.known_targets(vhost, pass)?;
     (!targets.queues.is_empty()).then_some(((&slot.route, targets), slot.counts.as_ref()))
 }
 

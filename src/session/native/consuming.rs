@@ -10,6 +10,7 @@ use rialto_protocol::types::ShortStr;
 
 use super::channel::{ChannelSlot, Consumer};
 use super::{Fault, NativeSession, Open, State, channel_fault, fault_closing, place_of};
+use crate::access::Operation;
 use crate::broker::{BrokerError, LocalConsumer, Settled};
 use crate::model::{ChannelId, ConsumerTag};
 use crate::queue::{self, ChannelWindow, ConsumerSpec, Credit, Delivery, SettleError};
@@ -135,6 +136,7 @@ impl NativeSession {
             let text = format!("attempt to reuse consumer tag '{}'", consume.tag);
             return Err(BrokerError::refused(ReplyCode::NotAllowed, text));
         }
+        open.pass.check(&Operation::Consume { queue: &consume.queue })?;
         let queue = open.vhost.queue(&consume.queue, open.id)?;
         let tag = match consume.tag.is_empty() {
             true => ShortStr::truncated(format!("ctag-{}.{}", open.id, id)),
@@ -220,6 +222,7 @@ impl NativeSession {
     ) -> Result<Response, BrokerError> {
         let new_id = self.broker.next_consumer_id();
         let State::Open(open) = &mut self.state else { return Ok(Response::Done) };
+        open.pass.check(&Operation::Get { queue })?;
         let queue = open.vhost.queue(queue, open.id)?;
         let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&number) else {
             return Ok(Response::Done);

@@ -6,27 +6,60 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use rialto_protocol::ReplyCode;
-use rialto_protocol::native::{Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
+use rialto_protocol::native::{Closing, Command, Login, MESSAGE_OVERHEAD, Place, Welcome};
 use rialto_protocol::types::{FieldTable, FieldValue};
 
-use super::{Fault, NativeSession, Open, State, connection_fault, unexpected};
-use crate::access::{LoginError, Origin, Protocol, Step};
+use super::{Fault, NativeSession, Open, State, connection_fault, fault_closing, unexpected};
+use crate::access::{self, LoginError, Principal, Protocol, Verification};
 use crate::broker::{BrokerError, ChannelList, ConnectionInfo, PublishBatch};
 use crate::model::VhostName;
 use crate::routing::Routed;
+use crate::session::refused_login::tell_refused_login;
 use crate::session::route_cache::RouteCache;
 use crate::session::settles::PendingSettles;
 
+/// How far a login has come: what must come next.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// `Login`.
+    First,
+    /// The answer to a challenge.
+    Response(Box<(Stranger, access::Login)>),
+    /// What takes long is to be done, or is being done, elsewhere. Nothing is heard meanwhile.
+    Verifying(Box<(Stranger, Option<Verification>)>),
+    /// The login is refused, which is told when it is time. Nothing is heard meanwhile.
+    Refused(Box<Closing>),
+}
+
+impl Step {
+    /// Whether nothing is heard until something else has happened.
+    pub(super) fn is_deaf(&self) -> bool {
+        matches!(self, Step::Verifying(_) | Step::Refused(_))
+    }
+}
+
+/// Who is logging in, with what it wishes.
+#[derive(Debug)]
+pub(super) struct Stranger {
+    place: Place,
+    login: Login,
+}
+
 impl NativeSession {
     pub(super) fn handle_login(&mut self, place: Place, command: Command) -> Result<(), Fault> {
-        match command {
-            Command::Login(login) => self.log_in(place, login),
-            Command::Close(_) => {
+        let State::Login { step, .. } = &mut self.state else { return Ok(()) };
+        match (std::mem::replace(step, Step::First), command) {
+            (Step::First, Command::Login(login)) => self.begin_login(place, login),
+            (Step::Response(challenged), Command::ChallengeResponse(response)) => {
+                let (stranger, login) = *challenged;
+                self.go_on_with_login(stranger, login.respond(&response))
+            }
+            (_, Command::Close(_)) => {
                 Command::CloseOk.encode(0, self.out.buffer());
                 self.finish();
                 Ok(())
             }
-            other => {
+            (_, other) => {
                 let kind = other.kind();
                 match kind.sender() {
                     rialto_protocol::native::Sender::Server => Err(unexpected(place, &other)),
@@ -39,29 +72,87 @@ impl NativeSession {
         }
     }
 
-    fn log_in(&mut self, place: Place, login: Login) -> Result<(), Fault> {
-        let origin = Origin::plain(self.link.peer(), Protocol::Native);
-        let begun = self.broker.access().begin(&login.mechanism, &origin, self.turn.0.now);
-        let user = match begun.map(|begun| begun.respond(&login.response).run_in_place()) {
-            Ok(Step::Done(principal)) => principal.name().to_owned(),
-            Ok(Step::Challenge(..) | Step::Verify(_)) => {
-                let text = "this mechanism needs a challenge".to_owned();
-                return Err(connection_fault(ReplyCode::NotImplemented, text, place));
-            }
-            Ok(Step::Refused(error, _)) | Err(error) => {
-                tracing::warn!(peer = %self.link.peer(), %error, "login refused");
-                let code = match error {
-                    LoginError::UnknownMechanism { .. } => ReplyCode::NotImplemented,
-                    LoginError::Malformed { .. } => ReplyCode::SyntaxError,
-                    LoginError::Refused { .. } => ReplyCode::AccessRefused,
-                };
-                return Err(connection_fault(code, error.to_string(), place));
-            }
+    fn begin_login(&mut self, place: Place, mut login: Login) -> Result<(), Fault> {
+        // Nothing keeps a password for longer than it takes to read it.
+        let response = std::mem::take(&mut login.response);
+        let origin = self.link.origin(Protocol::Native);
+        let next = match self.broker.access().begin(&login.mechanism, &origin, self.turn.0.now) {
+            Ok(begun) => begun.respond(&response),
+            Err(error) => access::Step::Refused(error, None),
         };
+        self.go_on_with_login(Stranger { place, login }, next)
+    }
+
+    fn go_on_with_login(&mut self, stranger: Stranger, next: access::Step) -> Result<(), Fault> {
+        match next {
+            access::Step::Challenge(login, challenge) => {
+                Command::Challenge(challenge.into()).encode(0, self.out.buffer());
+                self.proceed(Step::Response(Box::new((stranger, login))));
+                Ok(())
+            }
+            access::Step::Verify(work) => {
+                self.proceed(Step::Verifying(Box::new((stranger, Some(work)))));
+                Ok(())
+            }
+            access::Step::Done(principal) => self.welcome(&principal, stranger),
+            access::Step::Refused(error, delay) => self.refuse_login(stranger.place, &error, delay),
+        }
+    }
+
+    fn refuse_login(
+        &mut self,
+        place: Place,
+        error: &LoginError,
+        delay: Option<Duration>,
+    ) -> Result<(), Fault> {
+        tell_refused_login(&self.link, error);
+        let code = match error {
+            LoginError::UnknownMechanism { .. } => ReplyCode::NotImplemented,
+            LoginError::Malformed { .. } => ReplyCode::SyntaxError,
+            LoginError::Refused { .. } => ReplyCode::AccessRefused,
+        };
+        let closing = fault_closing(code, error.to_string(), place);
+        let Some(delay) = delay else { return Err(Fault::Connection(closing)) };
+        self.state = State::Login { until: self.now.plus(delay), step: Step::Refused(Box::new(closing)) };
+        Ok(())
+    }
+
+    fn proceed(&mut self, next: Step) {
+        if let State::Login { step, .. } = &mut self.state {
+            *step = next;
+        }
+    }
+
+    /// What somebody is to do elsewhere before the login goes on.
+    pub(super) fn login_work(&mut self) -> Option<Verification> {
+        match &mut self.state {
+            State::Login { step: Step::Verifying(verifying), .. } => verifying.1.take(),
+            _ => None,
+        }
+    }
+
+    /// That has been done.
+    pub(super) fn login_verified(&mut self, next: access::Step) -> Result<(), Fault> {
+        let State::Login { step, .. } = &mut self.state else { return Ok(()) };
+        match std::mem::replace(step, Step::First) {
+            Step::Verifying(verifying) => self.go_on_with_login(verifying.0, next),
+            other => {
+                *step = other;
+                Ok(())
+            }
+        }
+    }
+
+    fn welcome(&mut self, principal: &Principal, stranger: Stranger) -> Result<(), Fault> {
+        let Stranger { place, login } = stranger;
         let Some(vhost) = self.broker.vhost(&login.vhost) else {
             let error = BrokerError::NoVhost { vhost: VhostName::from(login.vhost) };
             return Err(connection_fault(error.reply_code(), error.to_string(), place));
         };
+        // SPEC.md, section 5: a vhost that the user may not enter is refused as bad credentials are.
+        let pass = principal
+            .enter(&login.vhost)
+            .map_err(|denied| connection_fault(ReplyCode::AccessRefused, denied.to_string(), place))?;
         let frame_max = self.negotiated_frame_max(place, login.frame_max)?;
         let heartbeat = self.negotiated_heartbeat(login.heartbeat_ms);
         let text =
@@ -72,7 +163,7 @@ impl NativeSession {
             id,
             name: text("connection_name"),
             link: self.link.clone(),
-            user,
+            user: principal.name().to_owned(),
             mechanism: login.mechanism.to_string(),
             vhost: VhostName::from(login.vhost.clone()),
             protocol: "rialto 1.0",
@@ -108,6 +199,7 @@ impl NativeSession {
         self.state = State::Open(Box::new(Open {
             id,
             vhost,
+            pass,
             guard,
             heartbeat,
             frame_max,

@@ -40,12 +40,14 @@ use super::settles::PendingSettles;
 use super::speaker::Speaker;
 use super::turn_box::TurnBox;
 use super::{Session, SessionOptions, WriteQueue};
+use crate::access::{Step as LoginStep, Verification, VhostPass};
 use crate::broker::{Broker, ConnectionGuard, Hold, Link, Outbox, Outgoing, PublishBatch, Vhost};
 use crate::model::{ChannelId, ConnectionId, QueueId, Timestamp};
 use crate::queue::RejectReason;
 use crate::routing::Routed;
 use channel::{Channel, ChannelSlot};
 use closing::LastWords;
+use login::Step;
 use outcomes::{Outcomes, Tracked};
 
 /// See the module.
@@ -77,6 +79,7 @@ enum State {
     /// Nobody has logged in.
     Login {
         until: Timestamp,
+        step: Step,
     },
     Open(Box<Open>),
     /// The connection is over, but answers in the output wait for the disk, and the last words come behind them.
@@ -100,6 +103,8 @@ enum State {
 struct Open {
     id: ConnectionId,
     vhost: Arc<Vhost>,
+    /// What its user may do there.
+    pass: VhostPass,
     guard: ConnectionGuard,
     heartbeat: Option<Duration>,
     frame_max: u32,
@@ -147,7 +152,7 @@ impl NativeSession {
             outbox,
             out: WriteQueue::default(),
             turn: TurnBox::default(),
-            state: State::Login { until },
+            state: State::Login { until, step: Step::First },
             now,
             last_heard: now,
             last_said: now,
@@ -169,6 +174,10 @@ impl Session for NativeSession {
         loop {
             self.close_if_wanted();
             if self.has_too_many_answers() && !self.is_finished() {
+                self.stalled = true;
+                break;
+            }
+            if matches!(&self.state, State::Login { step, .. } if step.is_deaf()) {
                 self.stalled = true;
                 break;
             }
@@ -200,8 +209,11 @@ impl Session for NativeSession {
 
     fn handle_time(&mut self, now: Timestamp) {
         self.begin(now);
-        match &self.state {
-            State::Login { until } if *until <= now => self.finish(),
+        match &mut self.state {
+            State::Login { until, step } if *until <= now => match std::mem::replace(step, Step::First) {
+                Step::Refused(closing) => self.close(*closing),
+                _ => self.finish(),
+            },
             State::Leaving { until, .. } if *until <= now => {
                 self.out.forget_held();
                 self.say_last_words();
@@ -231,7 +243,7 @@ impl Session for NativeSession {
 
     fn next_deadline(&self) -> Option<Timestamp> {
         match &self.state {
-            State::Login { until } | State::Leaving { until, .. } | State::Closing { until, .. } => {
+            State::Login { until, .. } | State::Leaving { until, .. } | State::Closing { until, .. } => {
                 Some(*until)
             }
             State::Open(open) => {
@@ -283,11 +295,28 @@ impl Session for NativeSession {
     }
 
     fn wants_input(&self) -> bool {
-        !matches!(self.state, State::Leaving { .. } | State::Finished) && !self.has_too_many_answers()
+        let hears = match &self.state {
+            State::Login { step, .. } => !step.is_deaf(),
+            State::Leaving { .. } | State::Finished => false,
+            State::Open(_) | State::Closing { .. } => true,
+        };
+        hears && !self.has_too_many_answers()
     }
 
     fn has_stalled_input(&self) -> bool {
         self.stalled && self.wants_input()
+    }
+
+    fn take_work(&mut self) -> Option<Verification> {
+        self.login_work()
+    }
+
+    fn handle_verified(&mut self, next: LoginStep, now: Timestamp) {
+        self.begin(now);
+        if let Err(Fault::Connection(closing) | Fault::Channel(closing)) = self.login_verified(next) {
+            self.close(closing);
+        }
+        self.turn.0.finish(&self.broker);
     }
 
     fn is_finished(&self) -> bool {

@@ -9,6 +9,7 @@ use rialto_protocol::types::{RawProperties, ShortStr};
 use super::channel::ChannelSlot;
 use super::outcomes::{Fate, tell_outcomes, track};
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
+use crate::access::User;
 use crate::broker::Resolved;
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::CopyKeys;
@@ -97,8 +98,8 @@ impl NativeSession {
         let message_size_max = self.options.message_size_max as usize;
         let number = ChannelId(place.channel);
         let State::Open(open) = &mut self.state else { return Ok(()) };
-        let Open { vhost, guard, channels, routes, batch, scratch, tracked, .. } = &mut **open;
-        let user = guard.info().user.as_str();
+        let Open { vhost, pass, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let user = pass.user();
         let slot = match run.route {
             RouteRef::Inline { exchange, routing_key } => routes.slot(exchange, routing_key),
             RouteRef::Defined(route) => {
@@ -134,7 +135,7 @@ impl NativeSession {
                 let targets = match &fixed {
                     Some(targets) if !CopyKeys::are_in(&properties) => Ok(targets),
                     _ => {
-                        resolved = slot.find(vhost, properties, scratch);
+                        resolved = slot.find((vhost, pass), properties, scratch);
                         if let Ok(Resolved { targets, generation: Some(_), .. }) = &resolved {
                             fixed = Some(targets.clone());
                         }
@@ -233,7 +234,7 @@ fn refused_itself(
     entry: &Entry<'_>,
     properties: &RawProperties<'_>,
     size_max: usize,
-    user: &str,
+    user: &User,
 ) -> Option<Fate> {
     if entry.body.len() > size_max {
         let reason =

@@ -5,6 +5,7 @@ use rialto_protocol::native::{Binding, Command, ListOf, Request, Response};
 use rialto_protocol::types::ShortStr;
 
 use super::{NativeSession, State};
+use crate::access::{Operation, Resource};
 use crate::broker::{BrokerError, Listed};
 use crate::model::{ChannelId, ExchangeFlags, ExchangeName, QueueFlags, QueueName, RoutingKey};
 use crate::routing::Destination;
@@ -34,7 +35,7 @@ impl NativeSession {
         let page_rows_max = self.options.page_rows_max;
         let turn = &mut self.turn.0;
         let State::Open(open) = &mut self.state else { return Ok(Response::Done) };
-        let (vhost, by) = (&open.vhost, open.id);
+        let (vhost, pass, by) = (&open.vhost, &open.pass, open.id);
         match request {
             Request::DeclareExchange { name, passive: true, .. } => {
                 vhost.check_exchange(&ExchangeName::from(name))?;
@@ -42,23 +43,29 @@ impl NativeSession {
             Request::DeclareExchange { name, kind, durable, auto_delete, internal, arguments, .. } => {
                 let name = ExchangeName::from(name);
                 let flags = ExchangeFlags { durable, auto_delete, internal };
+                vhost.may_declare_exchange(pass, &name, &arguments)?;
                 vhost.declare_exchange_from(&name, &kind, flags, arguments)?;
             }
             Request::DeleteExchange { name, if_unused } => {
+                pass.check(&Operation::DeleteExchange { exchange: &name })?;
                 vhost.delete_exchange(&ExchangeName::from(name), if_unused)?;
             }
             Request::BindExchange(Binding { source, destination, routing_key, arguments }) => {
+                vhost.may_bind(pass, &source, Resource::Exchange(&destination), &routing_key)?;
                 let destination = Destination::Exchange(ExchangeName::from(destination));
                 vhost.bind(&source.into(), &destination, routing_key.into(), &arguments)?;
             }
             Request::UnbindExchange(Binding { source, destination, routing_key, arguments }) => {
+                vhost.may_unbind(pass, &source, Resource::Exchange(&destination), &routing_key)?;
                 let destination = Destination::Exchange(ExchangeName::from(destination));
                 vhost.unbind(&source.into(), &destination, &routing_key.into(), &arguments)?;
             }
             Request::BindQueue(Binding { source, destination, routing_key, arguments }) => {
+                vhost.may_bind(pass, &source, Resource::Queue(&destination), &routing_key)?;
                 vhost.bind_queue(&source.into(), &destination, routing_key.into(), arguments, by)?;
             }
             Request::UnbindQueue(Binding { source, destination, routing_key, arguments }) => {
+                vhost.may_unbind(pass, &source, Resource::Queue(&destination), &routing_key)?;
                 let key = RoutingKey::from(routing_key);
                 vhost.unbind_queue(&source.into(), &destination, &key, &arguments, by)?;
             }
@@ -68,16 +75,18 @@ impl NativeSession {
             }
             Request::DeclareQueue { name, durable, exclusive, auto_delete, arguments, .. } => {
                 let (name, flags) = (QueueName::from(name), QueueFlags { durable, exclusive, auto_delete });
-                let queue = vhost.declare_queue_from(&name, flags, &arguments, by, turn)?.queue;
+                let queue = vhost.declare_queue_as(pass, &name, flags, &arguments, by, turn)?.queue;
                 turn.require(self.broker.catalog_commit());
                 return Ok(declared(&queue));
             }
             Request::DeleteQueue { name, if_unused, if_empty } => {
+                pass.check(&Operation::DeleteQueue { queue: &name })?;
                 let messages = vhost.delete_queue(&name, if_unused, if_empty, by, turn)?;
                 turn.require(self.broker.catalog_commit());
                 return Ok(Response::Count(messages));
             }
             Request::PurgeQueue { name } => {
+                pass.check(&Operation::PurgeQueue { queue: &name })?;
                 return Ok(Response::Count(vhost.purge_queue(&name, by, turn)?));
             }
             Request::QueueInfo { name } => return Ok(Response::Info(vhost.queue_info(&name, by)?)),

@@ -10,6 +10,7 @@ macro_rules! field_value {
     (longlong) => { u64 };
     (shortstr) => { ShortStr };
     (longstr) => { Bytes };
+    (secret) => { Bytes };
     (table) => { FieldTable };
 }
 
@@ -23,7 +24,15 @@ macro_rules! field_type {
     (longlong) => { FieldType::Longlong };
     (shortstr) => { FieldType::Shortstr };
     (longstr) => { FieldType::Longstr };
+    (secret) => { FieldType::Longstr };
     (table) => { FieldType::Table };
+}
+
+/// What `Debug` shows of a field: of a secret, that there is one.
+#[rustfmt::skip] // a line for each type
+macro_rules! field_shown {
+    (secret, $value:expr) => { &format_args!("(secret)") };
+    ($kind:ident, $value:expr) => { $value };
 }
 
 /// Makes everything that follows from the table; its syntax is explained there.
@@ -40,7 +49,7 @@ macro_rules! methods {
     )*) => {
         $($(
             $(#[$doc])*
-            #[derive(Clone, Debug, Default, PartialEq)]
+            #[derive(Clone, Default, PartialEq)]
             pub struct $name {
                 $($(
                     #[doc = $field_doc]
@@ -64,6 +73,14 @@ macro_rules! methods {
                         $( fields.$reserved(&<field_value!($reserved)>::default()); )?
                         $( fields.$kind(&self.$field); )?
                     )*
+                }
+            }
+
+            impl std::fmt::Debug for $name {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.debug_struct(stringify!($name))
+                        $($( .field(stringify!($field), field_shown!($kind, &self.$field)) )?)*
+                        .finish()
                 }
             }
 
@@ -139,4 +156,4 @@ macro_rules! methods {
     (@content content) => { true };
 }
 
-pub(super) use {field_type, field_value, methods};
+pub(super) use {field_shown, field_type, field_value, methods};

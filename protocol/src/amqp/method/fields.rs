@@ -110,6 +110,10 @@ impl<'a> FieldReader<'a> {
         self.next(labelled(what, |input| take(len)(input))(self.input)).map(Bytes::copy_from_slice)
     }
 
+    pub(super) fn secret(&mut self, what: &'static str) -> WireResult<Bytes> {
+        self.longstr(what)
+    }
+
     pub(super) fn table(&mut self, what: &'static str) -> WireResult<FieldTable> {
         let (_, len) = labelled(what, be_u32)(self.input).or_else(|error| finish(what, Err(error)))?;
         if len as usize > TABLE_BYTES_MAX {
@@ -183,6 +187,10 @@ impl<'a> FieldWriter<'a> {
 
     pub(super) fn longstr(&mut self, value: &Bytes) {
         put_long_bytes(value, self.next());
+    }
+
+    pub(super) fn secret(&mut self, value: &Bytes) {
+        self.longstr(value);
     }
 
     pub(super) fn table(&mut self, value: &FieldTable) {

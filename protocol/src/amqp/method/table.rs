@@ -3,12 +3,12 @@
 //! A line is a method: its number, the name of its struct, the name of its constant in [`MethodId`], its name in
 //! texts, `+ content` if header and body follow, and its fields in the order of the wire. Fields have the types of
 //! the specification (`bit octet short long longlong shortstr longstr table`) and its names in snake case
-//! (`type` is `kind`). `_` is a reserved field: written as zero or empty, read and ignored.
+//! (`type` is `kind`). A `secret` is a `longstr` that `Debug` does not show. `_` is a reserved field: written as zero or empty, read and ignored.
 //! Not here: which peer may send what, and when (the broker's `session`).
 
 use bytes::{Bytes, BytesMut};
 
-use super::define::{field_type, field_value, methods};
+use super::define::{field_shown, field_type, field_value, methods};
 use super::fields::{FieldReader, FieldWriter};
 use super::{FieldSpec, FieldType, MethodId};
 use crate::amqp::MethodError;
@@ -29,7 +29,7 @@ methods! {
         11 ConnectionStartOk CONNECTION_START_OK "connection.start_ok" {
             client_properties: table = "Product, version, `connection_name`, `capabilities`.";
             mechanism: shortstr = "The SASL mechanism.";
-            response: longstr = "The SASL response.";
+            response: secret = "The SASL response.";
             locale: shortstr = "One of the offered locales.";
         }
         /// The SASL mechanism wants more.
@@ -38,7 +38,7 @@ methods! {
         }
         /// The answer to a challenge.
         21 ConnectionSecureOk CONNECTION_SECURE_OK "connection.secure_ok" {
-            response: longstr = "The SASL response.";
+            response: secret = "The SASL response.";
         }
         /// Logged in; the server proposes these limits.
         30 ConnectionTune CONNECTION_TUNE "connection.tune" {
@@ -79,7 +79,7 @@ methods! {
         61 ConnectionUnblocked CONNECTION_UNBLOCKED "connection.unblocked" {}
         /// Credentials that follow the ones that will expire (RabbitMQ).
         70 ConnectionUpdateSecret CONNECTION_UPDATE_SECRET "connection.update_secret" {
-            new_secret: longstr = "The new secret, a token.";
+            new_secret: secret = "The new secret, a token.";
             reason: shortstr = "Why, for people.";
         }
         /// The new secret holds (RabbitMQ).

@@ -1,0 +1,76 @@
+//! Limits of connections and channels, and connections that are closed from outside.
+
+use rialto::access::{Tags, UserLimits};
+
+use crate::amqp::*;
+use crate::support::peer::Peer;
+use crate::world::{WORKER, World, plain_login};
+
+#[test]
+fn a_user_has_as_many_connections_as_it_may_have_over_both_protocols() {
+    let world = World::start();
+    let limits = UserLimits { max_connections: Some(2), max_channels: None };
+    world.set_worker(Tags::default(), limits);
+    world.allow("", "", "");
+    let first = world.amqp();
+    let _second = world.native();
+    let refused = world.log_in(WORKER, "/").map(drop).expect_err("one too many").expect("a close");
+    let text = "NOT_ALLOWED - Connection refused for user 'worker': user connection limit (2) is reached";
+    assert_eq!((refused.code, refused.text.as_str()), (530, text));
+    let refused = world.runtime.block_on(Peer::log_in(&world.embedded, plain_login(WORKER, "/")));
+    assert_eq!(refused.map(drop).expect_err("one too many").code, 530);
+    first.close();
+    let broker = world.embedded.broker();
+    world.runtime.block_on(crate::support::until("it is gone", || broker.connection_count() == 1));
+    world.amqp();
+}
+
+#[test]
+fn a_user_has_as_many_channels_as_it_may_have_over_all_connections() {
+    let world = World::start();
+    world.set_worker(Tags::default(), UserLimits { max_connections: None, max_channels: Some(2) });
+    world.allow("", "", "");
+    let _first = world.amqp();
+    let mut second = world.amqp();
+    let refused = second.call(2, Method::ChannelOpen(ChannelOpen {})).expect_err("one too many");
+    let text = "NOT_ALLOWED - number of channels opened for user 'worker' has reached the maximum allowed user limit \
+                of (2)";
+    assert_eq!((refused.channel, refused.code, refused.text.as_str()), (0, 530, text));
+    let broker = world.embedded.broker();
+    world.runtime.block_on(crate::support::until("it is gone", || broker.connection_count() == 1));
+    world.amqp();
+}
+
+#[test]
+fn a_user_enters_only_the_vhosts_where_it_has_a_permission() {
+    let world = World::start();
+    let refused = world.log_in(WORKER, "other").map(drop).expect_err("no permission").expect("a close");
+    let text = "NOT_ALLOWED - access to vhost 'other' refused for user 'worker'";
+    assert_eq!((refused.code, refused.text.as_str(), refused.class, refused.method), (530, text, 10, 40));
+    let refused = world.runtime.block_on(Peer::log_in(&world.embedded, plain_login(WORKER, "other")));
+    assert_eq!(refused.map(drop).expect_err("no permission").code, 403);
+}
+
+#[test]
+fn connections_are_closed_from_outside_with_a_reason() {
+    let world = World::start();
+    let (mut amqp, native) = (world.amqp(), world.native());
+    let broker = world.embedded.broker();
+    assert_eq!(broker.close_connections("user 'worker' is deleted", |info| info.user == WORKER), 2);
+    let closed = amqp.closed(0);
+    assert_eq!((closed.code, closed.text.as_str()), (320, "CONNECTION_FORCED - user 'worker' is deleted"));
+    let closed = world.runtime.block_on(native.closed());
+    assert_eq!((closed.code, &*closed.text), (320, "CONNECTION_FORCED - user 'worker' is deleted"));
+}
+
+#[test]
+fn what_passes_over_a_connection_is_counted() {
+    let world = World::start();
+    let mut client = world.amqp();
+    let [info] = &world.embedded.broker().connections()[..] else { panic!("one connection") };
+    let before = (info.link.traffic.received.get(), info.link.traffic.sent.get());
+    client.sync(1).expect("an answer");
+    let traffic = &info.link.traffic;
+    assert!(traffic.received.get() > before.0 && traffic.sent.get() > before.1, "{traffic:?}");
+    assert!(traffic.reads.get() > 0 && traffic.writes.get() > 0, "{traffic:?}");
+}
