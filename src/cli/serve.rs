@@ -128,6 +128,9 @@ fn ready(addresses: &Addresses, in_memory: bool) {
     for address in &addresses.management {
         tracing::info!("the HTTP API answers on http://{address}/api/");
     }
+    for address in &addresses.metrics {
+        tracing::info!("scrapes are answered on http://{address}/metrics");
+    }
     if in_memory {
         tracing::warn!(
             "everything is kept in memory only, as --in-memory or store.in_memory says: it is gone when the broker stops"

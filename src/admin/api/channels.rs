@@ -151,6 +151,7 @@ impl Row for ChannelRow {
             "messages_uncommitted": channel.uncommitted.get(),
             "acks_uncommitted": channel.acks_uncommitted.get(),
             "connection_details": connection_details(connection),
+            "message_stats": state.stats.channel(connection, channel),
         })
     }
 }

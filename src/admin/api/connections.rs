@@ -209,7 +209,6 @@ pub(super) fn connection_name(info: &ConnectionInfo) -> String {
 
 fn render(state: &AdminState, info: &ConnectionInfo) -> Value {
     let (peer, local) = (info.link.peer(), info.link.local());
-    let traffic = &info.link.traffic;
     let mut row = json!({
         "name": info.link.name(),
         "node": state.node.name(),
@@ -231,14 +230,14 @@ fn render(state: &AdminState, info: &ConnectionInfo) -> Value {
         "channel_max": info.channel_max,
         "channels": info.channels.len(),
         "client_properties": tables::from_table(&info.client_properties()),
-        "recv_oct": traffic.received.get(),
-        "recv_cnt": traffic.reads.get(),
-        "send_oct": traffic.sent.get(),
-        "send_cnt": traffic.writes.get(),
         "send_pend": 0,
     });
     if let Value::Object(row) = &mut row {
         row.extend(tls(info.link.tls()));
+        // Bytes and packets that have passed, each with its rate.
+        if let Ok(Value::Object(traffic)) = serde_json::to_value(state.stats.traffic(info)) {
+            row.extend(traffic);
+        }
     }
     row
 }

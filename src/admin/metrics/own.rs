@@ -2,7 +2,7 @@
 
 use super::exposition::{Exposition, Kind, Metric};
 use crate::admin::AdminState;
-use crate::broker::{Counts, Distribution};
+use crate::broker::{Counts, Distribution, Purpose};
 use crate::queue::durations::bucket_bound;
 
 /// Buckets that are told: from a 16th of a millisecond to some three days, a factor of four between them.
@@ -12,7 +12,9 @@ pub(super) fn render(state: &AdminState, counts: &Counts, text: &mut Exposition)
     let (broker, totals) = (&state.broker, &counts.totals);
     let now = broker.now();
     let vhosts = broker.vhosts();
+    // What waits in a delayed exchange is as old as it was told to be.
     let queues = vhosts.iter().flat_map(|vhost| vhost.queues());
+    let queues = queues.filter(|queue| queue.purpose() == Purpose::Ordinary);
     let oldest = queues.filter_map(|queue| queue.figures().head_enqueued).min();
     let age = oldest.map_or(0.0, |since| now.since(since).as_secs_f64());
     text.own_gauge("oldest_message_age_seconds", "Age of the oldest message at the head of any queue", age);

@@ -24,6 +24,7 @@ SUITES = {
     "amqplib-4096": ["node", os.path.join(NODE, "amqplib_suite.js"), "old"],
     "lapin": [os.path.join(CACHE, "lapin", "debug", "conformance-lapin")],
     "amqp-tools": [sys.executable, "-m", "amqp_tools_suite"],
+    "prometheus": [sys.executable, "-m", "prometheus_suite"],
 }
 """What `run` takes as names, in the order they run."""
 
