@@ -43,6 +43,9 @@ fn the_machine_does_what_its_naive_twin_does() {
             spilled,
             loaded,
             restarts,
+            taken,
+            looked_at,
+            pauses,
             ..
         } = total;
         for (rule, count) in [
@@ -70,6 +73,9 @@ fn the_machine_does_what_its_naive_twin_does() {
             ("spilled", spilled),
             ("loaded", loaded),
             ("restarts", restarts),
+            ("taken out", taken),
+            ("looked at", looked_at),
+            ("pauses", pauses),
         ] {
             assert!(count > tried / 10, "the operations hardly reach this rule: {rule} ({count} times)");
         }

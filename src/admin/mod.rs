@@ -9,6 +9,7 @@ mod api;
 mod audit;
 mod caller;
 mod error;
+mod filter;
 mod guard;
 mod input;
 pub mod jobs;
@@ -16,8 +17,10 @@ mod json;
 mod metrics;
 mod node;
 mod page;
+mod permission;
 mod routes;
 mod serve;
+mod shown;
 mod slow;
 pub mod stats;
 mod trace;
@@ -62,7 +65,7 @@ impl AdminState {
     pub fn new(broker: Broker, settings: Arc<Settings>, listeners: Vec<Listener>) -> Self {
         AdminState {
             stats: Arc::new(Stats::new(broker.clone())),
-            jobs: Arc::new(Jobs::default()),
+            jobs: Arc::new(Jobs::new(settings.management.jobs_max as usize)),
             node: Arc::new(Node::new(listeners)),
             connection: broker.new_connection_id(),
             broker,

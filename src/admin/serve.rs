@@ -50,7 +50,11 @@ pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
 
 /// Answers requests until `stop` is cancelled: then no new ones, and those that run get `server.shutdown_grace`.
 pub async fn serve(state: AdminState, listeners: Vec<TcpListener>, stop: CancellationToken) {
-    answer_all(&state.settings.clone(), super::router(state), listeners, stop).await;
+    let (settings, jobs) = (state.settings.clone(), state.jobs.clone());
+    answer_all(&settings, super::router(state), listeners, stop).await;
+    if tokio::time::timeout(settings.server.shutdown_grace, jobs.stop()).await.is_err() {
+        tracing::warn!("some jobs did not end within server.shutdown_grace");
+    }
 }
 
 /// Answers scrapes as [`serve`] answers requests, on sockets of their own.

@@ -173,6 +173,24 @@ impl Broker {
         waiting.push((commit, outbox.clone()));
     }
 
+    /// Waits until all of it is safe.
+    ///
+    /// # Errors
+    /// It never will be, and why: see [`Broker::log_stopped`].
+    pub async fn committed(&self, commit: Commit) -> Result<(), String> {
+        let outbox = Arc::new(Outbox::new());
+        loop {
+            if self.is_committed(&commit) {
+                return Ok(());
+            }
+            if let Some(why) = self.log_stopped() {
+                return Err(why);
+            }
+            self.wake_when_committed(commit, &outbox);
+            std::future::poll_fn(|cx| outbox.poll_woken(cx)).await;
+        }
+    }
+
     /// Why the log takes nothing more and commits nothing more, if that is so.
     pub fn log_stopped(&self) -> Option<String> {
         self.0.core.commits.stopped.get().cloned()

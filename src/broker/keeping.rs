@@ -77,20 +77,25 @@ impl Vhost {
             return;
         }
         self.core().log.add_queue(queue.id());
+        queue.set_kept_at(self.keep_queue_row(queue, false));
+    }
+
+    /// Tells the catalog what a queue is now. Only of one that is in the topology: another would come back.
+    pub(super) fn keep_queue_row(&self, queue: &QueueCell, paused: bool) -> u64 {
         let purpose = match queue.purpose() {
             Purpose::Delays => QueueUse::Delays,
             Purpose::Ordinary | Purpose::Replies => QueueUse::Ordinary,
         };
         let options = queue.options();
-        let version = self.core().keep(Change::PutQueue(QueueRow {
+        self.core().keep(Change::PutQueue(QueueRow {
             vhost: self.name().clone(),
             name: queue.name().clone(),
             id: queue.id(),
             purpose,
+            paused,
             flags: options.flags(),
             arguments: options.arguments.clone(),
-        }));
-        queue.set_kept_at(version);
+        }))
     }
 
     pub(super) fn forget_kept_queue(&self, queue: &QueueCell) {

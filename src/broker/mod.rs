@@ -4,6 +4,7 @@
 //! once, never a wait inside. Every operation takes a [`Turn`], which its driver finishes when nothing is
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
+mod browsing;
 mod cells;
 mod channel_info;
 mod commit;
@@ -13,6 +14,7 @@ mod dead_letters;
 mod deduplication;
 mod delayed;
 mod error;
+mod explaining;
 mod figure;
 mod identity;
 mod journalling;
@@ -20,9 +22,11 @@ mod keeping;
 mod limits;
 mod link;
 mod listing;
+mod moving;
 mod outbox;
 mod paging;
 mod parameters;
+mod pausing;
 mod permissions;
 mod policies;
 mod pressure;
@@ -47,6 +51,7 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
+pub use browsing::{BrowsePage, HeldBy, Holder, UnackedPage};
 pub use channel_info::{ChannelInfo, ChannelList, ChannelMessages, ChannelMode};
 pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};
@@ -54,10 +59,12 @@ pub use counters::{
     Churn, Counters, Counts, Distribution, ExchangeCounts, ExchangeFigures, InQueues, Publishing,
 };
 pub use error::BrokerError;
+pub use explaining::{Explained, ExplainedExchange};
 pub use figure::Figure;
 pub use limits::Limits;
 pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};
+pub use moving::{Move, Moved};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
 pub use parameters::{PARAMETER_LEN_MAX, PARAMETERS_MAX};
 pub use policies::HoldingPolicies;

@@ -11,7 +11,7 @@ use tracing::{error, warn};
 
 use super::QueueCell;
 use crate::model::{Location, Message, MessageBatch, Timestamp};
-use crate::queue::{DeadLetter, Effects, MESSAGE_OVERHEAD, PagedRun, Queue};
+use crate::queue::{BrowsePlace, DeadLetter, Effects, MESSAGE_OVERHEAD, PagedRun, Queue};
 use crate::store::LogError;
 
 /// Bytes that are read at once, unless one message is longer.
@@ -74,6 +74,21 @@ impl QueueCell {
     /// Loads the next message of the queue, whoever wants it.
     pub(super) fn load_front(&self, queue: &mut Queue, now: Timestamp, effects: &mut Effects) {
         while let Some(run) = queue.page_wanted_for_get(now, effects) {
+            if self.unreadable_until() > now || !self.load_run(queue, &run, now, effects) {
+                return;
+            }
+        }
+    }
+
+    /// Loads a message that is about to be taken out.
+    pub(super) fn load_for_taking(
+        &self,
+        queue: &mut Queue,
+        place: BrowsePlace,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
+        while let Some(run) = queue.page_wanted_for_taking(place, now, effects) {
             if self.unreadable_until() > now || !self.load_run(queue, &run, now, effects) {
                 return;
             }

@@ -193,14 +193,15 @@ impl Vhost {
     }
 
     fn restore_queue(self: &Arc<Self>, row: QueueRow, now: Timestamp) -> Result<(), RestoreError> {
-        let QueueRow { name, id, flags, arguments, .. } = row;
+        let QueueRow { name, id, paused, flags, arguments, .. } = row;
         let QueueFlags { durable, exclusive, auto_delete } = flags;
         let options =
             QueueOptions::from_declare(durable, exclusive, auto_delete, &arguments).map_err(|error| {
                 RestoreError::of(format!("queue '{name}'"), self, error.text(&name, self.name()))
             })?;
         let mut topology: parking_lot::RwLockWriteGuard<'_, Topology> = self.topology.write();
-        let machine = Queue::new(name.clone(), options, self.core().limits.queue, now);
+        let mut machine = Queue::new(name.clone(), options, self.core().limits.queue, now);
+        machine.set_paused(paused);
         self.core().log.add_queue(id);
         let queue = self.host_as(id, machine, Purpose::Ordinary, None);
         topology.routing.add_queue(name, id);

@@ -91,7 +91,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 25] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 28] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -117,6 +117,9 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("management.connections_max", management.connections_max, 1..=1_000_000),
         ("metrics.objects_max", metrics.objects_max, 0..=10_000_000),
         ("management.page_max", management.page_max, 1..=100_000),
+        ("management.peek_max", management.peek_max, 1..=10_000),
+        ("management.peek_scan_max", management.peek_scan_max, 1..=10_000_000),
+        ("management.jobs_max", management.jobs_max, 1..=1000),
         // Below, survivors would be copied around for ever; above, the disk is mostly garbage.
         ("store.garbage_ratio_max", store.garbage_ratio_max.into(), 10..=90),
     ];

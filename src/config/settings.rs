@@ -423,6 +423,15 @@ pub struct ManagementSettings {
     /// Most rows in one page of a list.
     #[serde(deserialize_with = "units::whole")]
     pub page_max: u32,
+    /// Most messages in one answer to a look into a queue.
+    #[serde(deserialize_with = "units::whole")]
+    pub peek_max: u32,
+    /// Most messages that one look goes through.
+    #[serde(deserialize_with = "units::whole")]
+    pub peek_scan_max: u32,
+    /// Most jobs that run at a time.
+    #[serde(deserialize_with = "units::whole")]
+    pub jobs_max: u32,
     /// Web sites, besides the API's own, whose pages may use it.
     #[serde(deserialize_with = "units::list")]
     pub origins: Vec<String>,
@@ -439,6 +448,9 @@ impl Default for ManagementSettings {
             request_timeout: Duration::from_secs(60),
             body_max: Size::mib(32),
             page_max: 500,
+            peek_max: 1000,
+            peek_scan_max: 50_000,
+            jobs_max: 8,
             origins: Vec::new(),
             announce_version: "4.1.0".to_owned(),
         }

@@ -43,6 +43,8 @@ pub(super) struct Consumers {
     touched: Vec<Slot>,
     /// When consumers that hold messages are to be looked at for late ones; each once at most.
     holds: BTreeSet<(Timestamp, ConsumerId)>,
+    /// Nobody gets anything for now, whoever has room.
+    pub(super) paused: bool,
     /// How many consume.
     consuming: usize,
     /// How many are paused because their outboxes are full.
@@ -97,6 +99,12 @@ impl Consumers {
     /// All there are, whatever their role, in no order that means anything.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Consumer> {
         self.slots.iter().flatten()
+    }
+
+    /// Those from this identity on, whatever their role, in order.
+    pub(super) fn in_order(&self, from: ConsumerId) -> impl Iterator<Item = &Consumer> {
+        let at = self.index.partition_point(|(id, _)| *id < from);
+        self.index[at..].iter().map(|(_, slot)| self.get(*slot))
     }
 
     /// Changes when messages that are out expire, given when they came.
@@ -331,6 +339,9 @@ impl Consumers {
 
     /// Whether somebody has room, unless its channel is found to be full.
     pub(super) fn has_room(&mut self) -> bool {
+        if self.paused {
+            return false;
+        }
         while let Some(level) = self.levels.get(self.first) {
             if !level.ring.is_empty() {
                 return true;
@@ -343,6 +354,9 @@ impl Consumers {
     /// The consumer whose turn it is, out of the round, with a place taken in its channel's window.
     /// [`Consumers::served`] must follow.
     pub(super) fn next(&mut self) -> Option<Slot> {
+        if self.paused {
+            return None;
+        }
         while let Some(level) = self.levels.get_mut(self.first) {
             let Some(slot) = level.ring.pop_front() else {
                 self.first += 1;

@@ -7,9 +7,11 @@
 //! Not here: how long they wait (`model`), what becomes of them then (the queue).
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::model::{Location, Lsn, Message, Timestamp};
 
+use super::browse::Seen;
 use super::entry::{Entry, Held};
 use super::paged::{Item, PagedRun, RUN_OVERHEAD};
 use super::stats::memory_of;
@@ -147,6 +149,55 @@ impl Delayed {
         self.paged += 1;
         self.runs.insert(place, PagedRun::of(place.1, &held, location, from));
         true
+    }
+
+    /// What waits behind a place, in order, with until when.
+    pub(super) fn seen_after(
+        &self,
+        after: Option<(Timestamp, Lsn)>,
+    ) -> impl Iterator<Item = (Timestamp, Seen<'_>)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let waiting = self.waiting.range((from, Bound::Unbounded));
+        let waiting = waiting.map(|(place, held)| (*place, Seen::Message(place.1, held)));
+        let runs = self.runs.range((from, Bound::Unbounded));
+        let runs = runs.map(|(place, run)| (*place, Seen::Run(*run)));
+        let (mut waiting, mut runs) = (waiting.peekable(), runs.peekable());
+        std::iter::from_fn(move || {
+            let run_is_first = match (waiting.peek(), runs.peek()) {
+                (Some((place, _)), Some((run, _))) => run < place,
+                (waiting, _) => waiting.is_none(),
+            };
+            let next = if run_is_first { runs.next() } else { waiting.next() };
+            next.map(|((until, _), seen)| (until, seen))
+        })
+    }
+
+    /// The message, or the run, that waits in this place.
+    pub(super) fn seen_at(&self, until: Timestamp, lsn: Lsn) -> Option<Seen<'_>> {
+        let waiting = self.waiting.get(&(until, lsn)).map(|held| Seen::Message(lsn, held));
+        waiting.or_else(|| self.runs.get(&(until, lsn)).map(|run| Seen::Run(*run)))
+    }
+
+    /// Tells where each message waits. (A run here is one message: each came back at its own time.)
+    pub(super) fn each_place(&self, mut tell: impl FnMut(Timestamp, Lsn)) {
+        self.waiting.keys().chain(self.runs.keys()).for_each(|(until, lsn)| tell(*until, *lsn));
+    }
+
+    /// Takes a message out. It must be in memory.
+    pub(super) fn remove(&mut self, until: Timestamp, lsn: Lsn) -> Option<Entry> {
+        let held = self.waiting.remove(&(until, lsn))?;
+        self.body_bytes -= u64::from(held.body_len);
+        self.memory -= memory_of(&held.message);
+        Some(Entry { lsn, held })
+    }
+
+    /// Takes this run as it is now, and says until when it waits. Looks at every one.
+    pub(super) fn take_run(&mut self, run: &PagedRun) -> Option<(Timestamp, PagedRun)> {
+        let (&place, _) = self.runs.iter().find(|(_, now)| now.is_same(run))?;
+        let run = self.runs.remove(&place)?;
+        self.body_bytes -= run.body_bytes;
+        self.paged -= u64::from(run.count);
+        Some((place.0, run))
     }
 
     /// Changes when messages expire, given when they came; they still wait as long, unless they are dead sooner. Looks

@@ -24,7 +24,7 @@ impl Queue {
     }
 
     /// Gives a message to the consumer whose turn it is.
-    pub(super) fn give(&mut self, slot: Slot, entry: Entry, now: Timestamp, out: &mut Effects) {
+    pub(super) fn give(&mut self, slot: Slot, mut entry: Entry, now: Timestamp, out: &mut Effects) {
         let (stored, journalled) = (self.is_stored(), self.is_journalled());
         self.totals.delivered += 1;
         self.totals.redelivered += u64::from(entry.held.returns > 0);
@@ -40,6 +40,7 @@ impl Queue {
             }
             consumer.outgoing.push(Delivery::new(entry, tag));
         } else {
+            entry.held.give(now);
             self.unacked.add(&entry);
             consumer.outgoing.push(Delivery::sharing(&entry, tag));
             consumer.unacked.push(entry);

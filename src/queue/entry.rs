@@ -28,10 +28,30 @@ pub(super) struct Held {
     pub(super) returns: u32,
     /// How often that was a failed delivery: what `x-delivery-limit` counts.
     pub(super) failures: u32,
-    /// Length of its body, read when it becomes ready: later the bytes are cold.
+    /// While it waits: length of its body, read when it becomes ready: later the bytes are cold. While it is out, nobody
+    /// asks for that, and it is when it was given: [`Held::given`].
     pub(super) body_len: u32,
     /// Already capped at the queue's maximum.
     pub(super) priority: u8,
+}
+
+/// Microseconds between moments at which messages are given that are told apart: so that 32 bits last for years.
+const TICK: u64 = 100_000;
+
+impl Held {
+    /// Somebody holds it from now on.
+    pub(super) fn give(&mut self, now: Timestamp) {
+        self.body_len = (now.as_micros() / TICK) as u32;
+    }
+
+    /// Since when somebody holds it, up to a tick early. Wrong after seven years.
+    pub(super) fn given(&self, now: Timestamp) -> Timestamp {
+        let ticks = now.as_micros() / TICK;
+        let ago = (ticks as u32).wrapping_sub(self.body_len);
+        // The time of another thread may have been a little ahead.
+        let ago = if ago > u32::MAX / 2 { 0 } else { ago };
+        Timestamp::from_micros(ticks.saturating_sub(ago.into()) * TICK)
+    }
 }
 
 impl Entry {

@@ -41,6 +41,10 @@ impl GivenTimes {
 
     /// `count` of the messages with these tags are done with now: counts how long that took.
     pub(super) fn done(&self, first: u64, last: u64, count: u64, now: Timestamp, took: &mut Durations) {
+        if count == 0 {
+            // Also if the tags are the wrong way round.
+            return;
+        }
         let (mut from, mut left) = (first, count);
         let record = self.records.partition_point(|(end, _)| *end < first);
         for (end, at) in self.records.range(record..) {

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::model::{Location, Lsn, Message, Timestamp};
 
+use super::browse::Seen;
 use super::entry::{Entry, Held};
 use super::expiry::Expiry;
 use super::paged::{Item, PagedRun};
@@ -294,6 +295,27 @@ impl Lane {
     /// Its runs, in order.
     pub(super) fn runs(&self) -> impl Iterator<Item = PagedRun> {
         self.runs.iter()
+    }
+
+    /// What it holds from this place on, in order; a run that has the place is the first.
+    pub(super) fn seen_from(&self, place: Lsn) -> impl Iterator<Item = Seen<'_>> {
+        let at = self.slots.partition_point(|slot| slot.lsn < place);
+        let slots = self.slots.range(at..);
+        let slots = slots.filter_map(|slot| Some(Seen::Message(slot.lsn, slot.held.as_ref()?)));
+        let late = self.late.range(place..).map(|(lsn, held)| Seen::Message(*lsn, held));
+        let around = self.runs.last_before(place).filter(|run| run.end() > place);
+        let runs = around.into_iter().chain(self.runs.iter_from(place)).map(Seen::Run);
+        let (mut slots, mut late, mut runs) = (slots.peekable(), late.peekable(), runs.peekable());
+        std::iter::from_fn(move || {
+            let firsts = [slots.peek(), late.peek(), runs.peek()].map(|seen| seen.map(Seen::first));
+            let (which, _) =
+                (0..).zip(firsts).filter(|(_, first)| first.is_some()).min_by_key(|(_, first)| *first)?;
+            match which {
+                0 => slots.next(),
+                1 => late.next(),
+                _ => runs.next(),
+            }
+        })
     }
 
     /// Its messages in memory, in no particular order.

@@ -19,6 +19,8 @@
 //!           dead letter (routed by the caller if the queue has an exchange for it, else dropped)
 //! ```
 //!
+//! While a queue is paused, nobody has room. An operator may look at what waits, and take it out (`browse`).
+//!
 //! A consumer with auto-ack, and a `get` with it, lead from ready to done.
 //!
 //! With `x-delayed-retry-type`, a message that comes back waits for some time before it is ready again.
@@ -32,6 +34,7 @@
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
 //! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
 
+mod browse;
 mod changes;
 mod channel_window;
 mod consumer;
@@ -50,6 +53,7 @@ mod hold_times;
 mod lane;
 #[doc(hidden)]
 pub mod model;
+pub mod origin;
 mod overflow;
 mod paged;
 mod paging;
@@ -81,6 +85,7 @@ use paged::Item;
 use ready::Ready;
 use stats::UnackedTotal;
 
+pub use browse::{BrowsePlace, Browsed, BrowsedMessage, UnackedMessage};
 pub use channel_window::ChannelWindow;
 pub use consumer::{ConsumerSpec, Credit, PauseReason, Readiness};
 pub use durations::Durations;
@@ -292,7 +297,7 @@ impl Queue {
 
     /// Takes the next message for a channel's `get`. The channel's `getter` is remembered with the first
     /// message it has to settle, until [`Queue::remove_consumer`]. What [`Queue::page_wanted_for_get`] says has to be
-    /// loaded before, else there seems to be none.
+    /// loaded before, else there seems to be none. There is none while the queue is paused.
     pub fn get(
         &mut self,
         getter: ConsumerId,
@@ -302,11 +307,11 @@ impl Queue {
     ) -> Option<Got> {
         self.touch(now);
         self.pass_time(now, out);
-        if !self.ready.has_front() {
+        if self.is_paused() || !self.ready.has_front() {
             self.totals.get_empty += 1;
             return None;
         }
-        let entry = self.ready.pop()?;
+        let mut entry = self.ready.pop()?;
         entry.count_wait(now, out);
         let remaining = self.ready.len() as u64;
         self.totals.got += 1;
@@ -324,12 +329,24 @@ impl Queue {
         });
         let consumer = self.consumers.get_mut(slot);
         let tag = consumer.unacked.next_tag();
+        entry.held.give(now);
         let delivery = Delivery::sharing(&entry, tag);
         self.unacked.add(&entry);
         consumer.unacked.push(entry);
         consumer.given.given(tag, now);
         self.consumers.start_hold(slot, tag, now);
         Some(Got { delivery, remaining })
+    }
+
+    /// Stops deliveries, and `get`s, until it is called with false: the queue takes messages, and ends them, as ever.
+    /// [`Queue::dispatch`] should follow.
+    pub fn set_paused(&mut self, paused: bool) {
+        self.consumers.paused = paused;
+    }
+
+    /// Whether nothing is delivered for now: see [`Queue::set_paused`].
+    pub fn is_paused(&self) -> bool {
+        self.consumers.paused
     }
 
     /// Messages that a consumer, cancelled or not, has to settle; 0 for unknown ones.

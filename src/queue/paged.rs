@@ -106,7 +106,7 @@ impl PagedRun {
     }
 
     /// What is left of it when these messages, its first ones, are in memory.
-    pub(super) fn without(mut self, messages: &[Message]) -> Option<PagedRun> {
+    pub fn without(mut self, messages: &[Message]) -> Option<PagedRun> {
         self.count = u32::try_from(messages.len()).ok().and_then(|count| self.count.checked_sub(count))?;
         if self.count == 0 {
             return None;

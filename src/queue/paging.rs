@@ -40,7 +40,7 @@ impl Queue {
     /// is due, so that the next message is the one that the `get` finds. It does not wait for what is dying.
     pub fn page_wanted_for_get(&mut self, now: Timestamp, out: &mut Effects) -> Option<PagedRun> {
         self.pass_time(now, out);
-        self.ready.front_run()
+        self.ready.front_run().filter(|_| !self.is_paused())
     }
 
     /// Runs that are wanted next, in order, and stand right behind one that is wanted in the same record: they can be
@@ -85,7 +85,7 @@ impl Queue {
             }
             return taken;
         }
-        let Some(run) = self.ready.take_run(run) else { return 0 };
+        let Some(run) = self.ready.take_run(run) else { return self.page_in_delayed(run, messages) };
         if let Some(rest) = run.without(&messages) {
             self.ready.insert_run(rest);
         }
@@ -100,7 +100,10 @@ impl Queue {
     pub fn page_lost(&mut self, run: &PagedRun, out: &mut Effects) -> u64 {
         let lost = match self.dying.front_run().is_some_and(|dying| dying.is_same(run)) {
             true => self.dying.pop_run().map(|(run, _)| run),
-            false => self.ready.take_run(run),
+            false => {
+                let ready = self.ready.take_run(run);
+                ready.or_else(|| self.delayed.take_run(run).map(|(_, run)| run))
+            }
         };
         if let Some(run) = lost {
             // Of an overflow file nobody else needs it.

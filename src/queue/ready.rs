@@ -7,6 +7,7 @@
 
 use crate::model::{Location, Lsn, Message, Timestamp};
 
+use super::browse::{BrowsePlace, Seen};
 use super::entry::Entry;
 use super::expiry::{Deadline, Expiry};
 use super::lane::Lane;
@@ -229,6 +230,44 @@ impl Ready {
         self.removed(&entry);
         self.insert_run(PagedRun::of(lsn, &entry.held, location, from));
         true
+    }
+
+    /// What waits behind a place (priority and LSN), in delivery order, with its priority.
+    pub(super) fn seen_after(&self, after: Option<(u8, Lsn)>) -> impl Iterator<Item = (u8, Seen<'_>)> {
+        let lanes = (0..=u8::MAX).zip(&self.lanes).rev();
+        let lanes = lanes.filter(move |(priority, _)| after.is_none_or(|(last, _)| *priority <= last));
+        lanes.flat_map(move |(priority, lane)| {
+            let from = match after {
+                Some((last, lsn)) if last == priority => Lsn(lsn.0.saturating_add(1)),
+                _ => Lsn(0),
+            };
+            lane.seen_from(from).map(move |seen| (priority, seen))
+        })
+    }
+
+    /// What has this message, in the lane of this priority.
+    pub(super) fn seen_at(&self, priority: u8, lsn: Lsn) -> Option<Seen<'_>> {
+        let seen = self.lanes.get(usize::from(priority))?.seen_from(lsn).next()?;
+        let is_it = match &seen {
+            Seen::Message(found, _) => *found == lsn,
+            Seen::Run(run) => run.has(lsn),
+        };
+        is_it.then_some(seen)
+    }
+
+    /// Where this message waits.
+    pub(super) fn place_of(&self, lsn: Lsn) -> Option<BrowsePlace> {
+        let priorities = (0..=u8::MAX).take(self.lanes.len());
+        let priority = priorities.into_iter().find(|priority| self.seen_at(*priority, lsn).is_some())?;
+        Some(BrowsePlace::Ready { priority, lsn })
+    }
+
+    /// Takes a message out of the lane of this priority. It must be in memory.
+    pub(super) fn remove(&mut self, priority: u8, lsn: Lsn) -> Option<Entry> {
+        let entry = self.lanes.get_mut(usize::from(priority))?.remove(lsn, |_| true)?;
+        self.removed(&entry);
+        self.forget_stale();
+        Some(entry)
     }
 
     /// Takes all messages, in delivery order.

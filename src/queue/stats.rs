@@ -74,6 +74,8 @@ pub struct Totals {
     pub late: u64,
     /// Messages that were purged.
     pub purged: u64,
+    /// Messages that an operator took out: deleted or moved one by one.
+    pub taken: u64,
     /// Messages that a consumer rejected.
     pub rejected: u64,
     /// Messages whose time to live was over.
@@ -103,7 +105,7 @@ pub struct Deaths {
 
 impl Totals {
     /// How many numbers there are.
-    pub const LEN: usize = 22;
+    pub const LEN: usize = 23;
 
     /// The numbers in a row, as parts that do not overlap: whatever is made of them by adding up only grows, even if they
     /// are read while they are written. Those that change with every batch come first.
@@ -123,6 +125,7 @@ impl Totals {
             self.refused,
             self.late,
             self.purged,
+            self.taken,
             self.lost,
             self.rejected - dead.rejected,
             self.expired - dead.expired,
@@ -138,7 +141,7 @@ impl Totals {
     /// The numbers from a row, as [`Totals::to_array`] makes it.
     pub fn from_array(row: [u64; Totals::LEN]) -> Totals {
         let [published, manual, auto, acked, redelivered, returned, got_manual, got_auto_acked, ..] = row;
-        let [_, _, _, _, _, _, _, _, get_empty, duplicates, refused, late, purged, lost, ..] = row;
+        let [_, _, _, _, _, _, _, _, get_empty, duplicates, refused, late, purged, taken, lost, ..] = row;
         let [.., rejected, expired, max_length, delivery_limit, _, _, _, _] = row;
         let [.., dead_rejected, dead_expired, dead_max_length, dead_delivery_limit] = row;
         Totals {
@@ -155,6 +158,7 @@ impl Totals {
             returned,
             late,
             purged,
+            taken,
             rejected: rejected.wrapping_add(dead_rejected),
             expired: expired.wrapping_add(dead_expired),
             max_length: max_length.wrapping_add(dead_max_length),
@@ -284,6 +288,6 @@ mod tests {
         let row = std::array::from_fn(|number| number as u64 + 1);
         let totals = Totals::from_array(row);
         assert_eq!(totals.to_array(), row);
-        assert_eq!((totals.published, totals.lost, totals.dead_lettered.delivery_limit), (1, 14, 22));
+        assert_eq!((totals.published, totals.lost, totals.dead_lettered.delivery_limit), (1, 15, 23));
     }
 }

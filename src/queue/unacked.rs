@@ -126,6 +126,15 @@ impl Unacked {
         sparse.chain(self.dense.iter().filter_map(Option::as_ref))
     }
 
+    /// Its messages from this tag on, each with its tag, in order.
+    pub(super) fn iter_from(&self, first: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        let from = self.sparse.partition_point(|(tag, _)| *tag < first);
+        let sparse = self.sparse.range(from..).filter_map(|(tag, place)| Some((*tag, place.as_ref()?)));
+        let from = first.saturating_sub(self.base).min(self.dense.len() as u64);
+        let dense = (self.base + from..).zip(self.dense.range(from as usize..));
+        sparse.chain(dense.filter_map(|(tag, place)| Some((tag, place.as_ref()?))))
+    }
+
     /// Its messages, to be changed.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         let sparse = self.sparse.iter_mut().filter_map(|(_, place)| place.as_mut());

@@ -79,11 +79,20 @@ impl HashIndex {
 
     /// Finds the one destination of a message, if there are any.
     pub(super) fn route(&self, input: &RouteInput<'_>, found: &mut Vec<u32>) {
+        found.extend(self.winner(input).map(|binding| binding.target));
+    }
+
+    /// The number of the one binding that a message takes.
+    pub(super) fn drawn(&self, input: &RouteInput<'_>) -> Option<u32> {
+        self.winner(input).map(|binding| binding.number)
+    }
+
+    fn winner(&self, input: &RouteInput<'_>) -> Option<&Weighted> {
         let key = self.hash_of(input);
         let lots = self.bindings.iter().map(|binding| (lot(key, binding), binding));
         // Equal lots: the destination's hash decides, so that the order of bindings does not.
         let winner = lots.max_by(|(a, one), (b, other)| a.total_cmp(b).then(one.seed.cmp(&other.seed)));
-        found.extend(winner.map(|(_, binding)| binding.target));
+        winner.map(|(_, binding)| binding)
     }
 
     fn hash_of(&self, input: &RouteInput<'_>) -> u64 {

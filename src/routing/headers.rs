@@ -60,14 +60,36 @@ impl HeaderTests {
 
     /// Whether headers meet the tests. No tests at all: `all` is met and `any` is not.
     pub(super) fn matches(&self, headers: &FieldTable) -> bool {
-        let met = |(name, wanted): &(ShortStr, FieldValue)| {
-            headers.get(name).is_some_and(|value| *wanted == FieldValue::Void || same_value(wanted, value))
-        };
+        let met = |test: &(ShortStr, FieldValue)| is_met(test, headers);
         match self.need {
             Need::All => self.tests.iter().all(met),
             Need::Any => self.tests.iter().any(met),
         }
     }
+}
+
+/// For who explains why a binding does not match.
+impl HeaderTests {
+    /// How many tests there are.
+    pub(super) fn len(&self) -> usize {
+        self.tests.len()
+    }
+
+    /// Whether all of them must be met, not just any.
+    pub(super) fn wants_all(&self) -> bool {
+        self.need == Need::All
+    }
+
+    /// Tests that headers do not meet.
+    pub(super) fn unmet(&self, headers: &FieldTable) -> impl Iterator<Item = (&ShortStr, &FieldValue)> {
+        let unmet = self.tests.iter().filter(|test| !is_met(test, headers));
+        unmet.map(|(name, wanted)| (name, wanted))
+    }
+}
+
+/// Whether headers meet one test: with no value, the header need only be there.
+fn is_met((name, wanted): &(ShortStr, FieldValue), headers: &FieldTable) -> bool {
+    headers.get(name).is_some_and(|value| *wanted == FieldValue::Void || same_value(wanted, value))
 }
 
 /// A value as comparisons see it.

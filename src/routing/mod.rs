@@ -8,7 +8,7 @@
 //! follows what matches, not how many bindings there are; a warm [`Routed`] does not allocate.
 //! Not here: queues themselves (`queue`), permissions and policies (`broker`), what survives a restart (`store`).
 //!
-//! Rooms: `route` the rule; `copy_keys` what `CC` and `BCC` add to it; `delay` who
+//! Rooms: `route` the rule; `explain` the rule told step by step, with near misses; `copy_keys` what `CC` and `BCC` add to it; `delay` who
 //! waits first; `table` the topology; `exchange` one exchange; `binding` the rows; `direct`, `fanout`,
 //! `topic`, `headers`, `consistent_hash` one index for each kind; `id_set`, `target` what the indexes are built of.
 
@@ -19,6 +19,7 @@ pub mod delay;
 mod direct;
 mod error;
 mod exchange;
+mod explain;
 mod fanout;
 mod headers;
 mod id_set;
@@ -32,6 +33,7 @@ pub use consistent_hash::{HASH_BINDINGS_MAX, HASH_WEIGHT_MAX};
 pub use copy_keys::{CopyKeys, InvalidCopyKeys};
 pub use error::{BindError, DeclareExchangeError, DeleteExchangeError, Inequivalence, NoSuchExchange};
 pub use exchange::Exchange;
+pub use explain::{Alternate, ExplainLimits, Explanation, Fault, Match, NearMiss, Via, Visit};
 pub use route::{RouteInput, Routed};
 pub use table::{Declared, DeletedExchange, Removed, RoutingLimits, RoutingTable, Unbound};
 pub use topic::{TOPIC_HASHES_MAX, TOPIC_WORDS_MAX, topic_matches};

@@ -83,7 +83,7 @@ pub struct RoutingTable {
     queues: Slab<QueueEntry>,
     pub(super) queue_slots: HashMap<QueueName, u32>,
     queue_slots_by_id: HashMap<QueueId, u32>,
-    bindings: BindingRows,
+    pub(super) bindings: BindingRows,
     limits: RoutingLimits,
     generation: u64,
 }
@@ -487,7 +487,7 @@ impl RoutingTable {
         self.queues.iter().map(|(_, entry)| implicit_binding(entry))
     }
 
-    fn binding_of(&self, row: &BindingRow) -> Binding {
+    pub(super) fn binding_of(&self, row: &BindingRow) -> Binding {
         let destination = match Target::unpack(row.target) {
             Target::Queue(slot) => {
                 let entry = self.queue_at(slot);
@@ -504,7 +504,7 @@ impl RoutingTable {
     }
 }
 
-fn implicit_binding(entry: &QueueEntry) -> Binding {
+pub(super) fn implicit_binding(entry: &QueueEntry) -> Binding {
     Binding {
         source: ExchangeName::default(),
         destination: BindingTarget::Queue { name: entry.name.clone(), id: entry.id },

@@ -211,7 +211,6 @@ fn an_import_with_errors_lists_them_all_and_changes_nothing() {
 }
 
 #[test]
-#[ignore = "waits for peek"]
 fn messages_are_looked_at_without_being_touched() {
     let broker = shop();
     let table = broker.run(&["peek", "tasks"]);
@@ -233,7 +232,6 @@ fn messages_are_looked_at_without_being_touched() {
 }
 
 #[test]
-#[ignore = "waits for pause"]
 fn a_paused_queue_delivers_nothing_until_it_goes_on() {
     let broker = shop();
     broker.run(&["queue", "pause", "tasks"]);
@@ -243,7 +241,6 @@ fn a_paused_queue_delivers_nothing_until_it_goes_on() {
 }
 
 #[test]
-#[ignore = "waits for /api/explain"]
 fn a_misspelt_key_is_told_the_binding_that_it_nearly_matched() {
     let broker = shop();
     let told = broker.run(&["explain", "events", "--key", "order.new"]);
@@ -256,7 +253,7 @@ fn a_misspelt_key_is_told_the_binding_that_it_nearly_matched() {
 }
 
 #[test]
-#[ignore = "waits for redrive"]
+#[ignore = "waits for /api/policies"]
 fn dead_letters_go_back_to_where_they_came_from() {
     let broker = shop();
     broker.run(&["policy", "set", "short", "^tasks$", "message-ttl=0"]);

@@ -4,15 +4,19 @@ mod bindings;
 mod channels;
 mod connections;
 mod consumers;
+mod contents;
 mod exchanges;
+mod explain;
 mod features;
 mod health;
+mod jobs;
 mod log;
 mod messages;
 mod names;
 mod nodes;
 mod outcome;
 mod overview;
+mod pausing;
 mod queue_row;
 mod queues;
 mod whoami;
@@ -29,13 +33,17 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
         .merge(channels::routes())
         .merge(connections::routes())
         .merge(consumers::routes())
+        .merge(contents::routes())
         .merge(exchanges::routes())
+        .merge(explain::routes())
         .merge(features::routes())
         .merge(health::routes())
+        .merge(jobs::routes())
         .merge(log::routes())
         .merge(messages::routes())
         .merge(nodes::routes())
         .merge(overview::routes())
+        .merge(pausing::routes())
         .merge(queues::routes())
         .merge(whoami::routes())
 }

@@ -9,7 +9,7 @@ mod figures;
 mod holding;
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ahash::AHashMap;
@@ -49,17 +49,19 @@ pub struct QueueCell {
     core: Arc<Core>,
     /// Microseconds since the epoch: see [`QueueCell::load`].
     pub(in crate::broker) unreadable_until: AtomicU64,
+    /// Whether its deliveries are stopped. Written under the queue's lock.
+    paused: AtomicBool,
     figures: Figures,
     counts: Arc<MessageCounts>,
-    hosted: Mutex<Hosted>,
+    pub(in crate::broker) hosted: Mutex<Hosted>,
 }
 
-struct Hosted {
-    queue: Queue,
-    ports: AHashMap<ConsumerId, Port>,
+pub(in crate::broker) struct Hosted {
+    pub(in crate::broker) queue: Queue,
+    pub(in crate::broker) ports: AHashMap<ConsumerId, Port>,
     /// Cancelled consumers that still have something to settle: they too are told when the queue goes, because
     /// what they hold counts for their channel's prefetch.
-    cancelled: Vec<(ConsumerId, Port)>,
+    pub(in crate::broker) cancelled: Vec<(ConsumerId, Port)>,
     /// Publishers that wait until this queue takes messages again.
     waiting: Vec<Weak<Outbox>>,
     /// Why they wait: the weightiest reason of any of them.
@@ -67,15 +69,15 @@ struct Hosted {
     armed: Timestamp,
     memory: u64,
     messages: u64,
-    closed: bool,
+    pub(in crate::broker) closed: bool,
     /// What the journal had of it when it was closed.
     left: Vec<StoredRun>,
 }
 
 /// Where a consumer's deliveries go.
-struct Port {
-    outbox: Arc<Outbox>,
-    consumer: LocalConsumer,
+pub(in crate::broker) struct Port {
+    pub(in crate::broker) outbox: Arc<Outbox>,
+    pub(in crate::broker) consumer: LocalConsumer,
 }
 
 /// A range of a consumer's deliveries and what becomes of it.
@@ -99,6 +101,7 @@ impl QueueCell {
         core: &Arc<Core>,
     ) -> Arc<Self> {
         let (name, options) = (queue.name().clone(), queue.options().clone());
+        let paused = queue.is_paused();
         let hosted = Hosted {
             queue,
             ports: AHashMap::new(),
@@ -118,6 +121,7 @@ impl QueueCell {
         let hosted = Mutex::new(hosted);
         let journalled = options.durable && owner.is_none() && core.log.is_durable();
         let unreadable_until = AtomicU64::new(0);
+        let paused = AtomicBool::new(paused);
         Arc::new(QueueCell {
             id,
             name,
@@ -130,6 +134,7 @@ impl QueueCell {
             vhost,
             core,
             unreadable_until,
+            paused,
             figures: Figures::default(),
             counts,
             hosted,
@@ -210,7 +215,7 @@ impl QueueCell {
     }
 
     /// Does something with the queue and moves the effects on. None: the queue is gone.
-    fn run<R>(
+    pub(in crate::broker) fn run<R>(
         self: &Arc<Self>,
         turn: &mut Turn,
         operation: impl FnOnce(&mut Queue, Timestamp, &mut Effects) -> R,
@@ -224,6 +229,29 @@ impl QueueCell {
         Some(result)
     }
 
+    /// Looks at the queue, and changes nothing. None: it is gone.
+    pub(in crate::broker) fn look<R>(&self, look: impl FnOnce(&Queue) -> R) -> Option<R> {
+        let hosted = self.hosted.lock();
+        (!hosted.closed).then(|| look(&hosted.queue))
+    }
+
+    /// Whether an operator has stopped its deliveries.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed)
+    }
+
+    /// Stops deliveries, or lets them go on. Whether that is a change.
+    pub(in crate::broker) fn set_paused(self: &Arc<Self>, paused: bool, turn: &mut Turn) -> bool {
+        let changed = self.run(turn, |queue, now, effects| {
+            let changed = queue.is_paused() != paused;
+            queue.set_paused(paused);
+            self.paused.store(paused, Ordering::Relaxed);
+            queue.dispatch(now, effects);
+            changed
+        });
+        changed.unwrap_or(false)
+    }
+
     /// Whether it is a queue that refuses what exceeds its limits.
     pub(in crate::broker) fn may_refuse(&self) -> bool {
         let options = self.effective.read();
@@ -233,6 +261,11 @@ impl QueueCell {
     /// Whether so many messages with so many bytes of bodies would be taken now.
     pub(in crate::broker) fn has_room_for(&self, messages: u64, body_bytes: u64) -> bool {
         self.hosted.lock().queue.has_room_for(messages, body_bytes)
+    }
+
+    /// Whether one more message is within the queue's limits.
+    pub fn has_room(&self) -> bool {
+        self.has_room_for(1, 0)
     }
 
     /// Takes messages, in order. `rejected` gets the positions of those that the queue refuses.

@@ -42,7 +42,7 @@ impl Durable {
         Self::with_limits(Limits::default())
     }
 
-    fn with_limits(limits: Limits) -> Self {
+    pub(super) fn with_limits(limits: Limits) -> Self {
         Self::open(SimDisk::without_history(), Arc::new(ManualClock::new()), limits, |_, _| {})
     }
 
@@ -115,7 +115,7 @@ impl Durable {
         self.world.vhost.passive_queue(queue, ME).unwrap().stats().ready
     }
 
-    fn drain(&mut self, queue: &str) -> Vec<String> {
+    pub(super) fn drain(&mut self, queue: &str) -> Vec<String> {
         self.world.drain(queue)
     }
 }

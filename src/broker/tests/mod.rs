@@ -6,6 +6,7 @@ mod deduplication;
 mod delayed;
 mod durable;
 mod identity;
+mod operating;
 mod policies;
 mod reply_queues;
 mod restoring;

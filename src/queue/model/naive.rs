@@ -56,11 +56,19 @@ pub enum Mutation {
     RestartEndsDelays,
     /// Transient messages outlive a restart.
     RestartKeepsTransient,
+    /// A paused queue still answers a `get`.
+    PausedGets,
+    /// A paused queue still gives to consumers.
+    PausedGives,
+    /// What is taken out is not told the journal.
+    TakenNotSettled,
+    /// What is past its deadline can still be seen.
+    ExpiredIsSeen,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Mutation; 24] = [
+    pub const ALL: [Mutation; 28] = [
         Mutation::RequeueAtTail,
         Mutation::ExpireAtHeadOnly,
         Mutation::RoundRestarts,
@@ -85,6 +93,10 @@ impl Mutation {
         Mutation::RestartForgetsReturns,
         Mutation::RestartEndsDelays,
         Mutation::RestartKeepsTransient,
+        Mutation::PausedGets,
+        Mutation::PausedGives,
+        Mutation::TakenNotSettled,
+        Mutation::ExpiredIsSeen,
     ];
 }
 
@@ -107,6 +119,8 @@ pub(super) struct NaiveMessage {
     pub(super) failures: u32,
     /// When a consumer has held it for too long.
     pub(super) late_at: Option<u64>,
+    /// When it was given to a consumer last.
+    pub(super) given: u64,
     pub(super) body_len: u64,
     pub(super) len: u64,
     pub(super) persistent: bool,
@@ -183,6 +197,8 @@ pub(super) struct Naive {
     round: Vec<u64>,
     active: Option<u64>,
     handing_over: bool,
+    /// Nobody gets anything.
+    pub(super) paused: bool,
     /// Taken and limit.
     pub(super) channels: Vec<(u32, u32)>,
     idle_since: u64,
@@ -207,6 +223,7 @@ impl Naive {
             round: Vec::new(),
             active: None,
             handing_over: false,
+            paused: false,
             channels: channels.into_iter().map(|limit| (0, limit)).collect(),
             idle_since: now,
             next_tail: 1 << 40,
@@ -288,6 +305,9 @@ impl Naive {
     }
 
     fn next(&mut self) -> Option<u64> {
+        if self.paused && self.mutation != Some(Mutation::PausedGives) {
+            return None;
+        }
         while !self.round.is_empty() {
             let priority = |id: &u64| match self.mutation {
                 Some(Mutation::ConsumerPriorityIgnored) => 0,
@@ -325,6 +345,7 @@ impl Naive {
         consumer.outgoing.push((message.lsn, tag, message.failures, message.returns));
         if !consumer.auto_ack {
             message.late_at = consumer.late_at(now);
+            message.given = now;
             consumer.held.push((tag, message));
         }
         consumer.paused = Some(PauseReason::NotActive);
@@ -426,6 +447,9 @@ impl Naive {
     pub(super) fn get(&mut self, getter: u64, auto_ack: bool, now: u64) -> Option<(Given, u64)> {
         self.idle_since = now;
         self.pass_time(now);
+        if self.paused && self.mutation != Some(Mutation::PausedGets) {
+            return None;
+        }
         let mut message = self.take_head()?;
         let remaining = self.ready.len() as u64;
         if auto_ack {
@@ -457,8 +481,49 @@ impl Naive {
         consumer.next_tag += 1;
         let given = (message.lsn, tag, message.failures, message.returns);
         message.late_at = consumer.late_at(now);
+        message.given = now;
         consumer.held.push((tag, message));
         Some((given, remaining))
+    }
+
+    /// Takes a message out that waits. Whether it was there.
+    pub(super) fn take_out(&mut self, lsn: u64, now: u64) -> bool {
+        self.pass_time(now);
+        let ready = self.ready.iter().position(|message| message.lsn == lsn);
+        let delayed = self.delayed.iter().position(|(_, message)| message.lsn == lsn);
+        let message = match (ready, delayed) {
+            (Some(at), _) => self.ready.remove(at),
+            (None, Some(at)) => self.delayed.remove(at).1,
+            (None, None) => return false,
+        };
+        if self.mutation != Some(Mutation::TakenNotSettled) {
+            self.settled(&message);
+        }
+        true
+    }
+
+    /// What waits, in the order in which it is listed, by LSN.
+    pub(super) fn waiting(&self, now: u64) -> Vec<u64> {
+        let mut ready: Vec<_> = self.ready.iter().collect();
+        ready.sort_by_key(|message| (std::cmp::Reverse(message.priority), message.lsn));
+        let mut delayed: Vec<_> = self.delayed.iter().collect();
+        delayed.sort_by_key(|delayed| (delay_end(delayed), delayed.1.lsn));
+        let all = ready.into_iter().chain(delayed.into_iter().map(|(_, message)| message));
+        let is_live = |message: &&NaiveMessage| {
+            self.mutation == Some(Mutation::ExpiredIsSeen) || message.expires.is_none_or(|at| at > now)
+        };
+        all.filter(is_live).map(|message| message.lsn).collect()
+    }
+
+    /// Who holds what since when: consumer, tag, LSN and tenths of seconds.
+    pub(super) fn held(&self) -> Vec<(u64, u64, u64, u64)> {
+        let of = |c: &NaiveConsumer| {
+            let id = c.id;
+            c.held.iter().map(move |(tag, m)| (id, *tag, m.lsn, m.given / 100_000)).collect::<Vec<_>>()
+        };
+        let mut held: Vec<_> = self.consumers.iter().flat_map(of).collect();
+        held.sort_unstable();
+        held
     }
 
     pub(super) fn purge(&mut self, now: u64) -> u64 {

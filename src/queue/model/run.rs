@@ -12,8 +12,8 @@ use crate::model::{
     Publication, QueueName, QueueOptions, RoutingKey, StoredRun, Timestamp,
 };
 use crate::queue::{
-    ChannelWindow, ConsumerSpec, Credit, Effects, PagedRun, PauseReason, Queue, QueueLimits, Readiness,
-    RemoveMode, Settle, Spill, Verdict,
+    BrowsePlace, Browsed, ChannelWindow, ConsumerSpec, Credit, Effects, PagedRun, PauseReason, Queue,
+    QueueLimits, Readiness, RemoveMode, Settle, Spill, Verdict,
 };
 
 use super::choices::Choices;
@@ -163,7 +163,7 @@ impl Pair {
     /// One random operation, done to both.
     fn step(&mut self, choices: &mut impl Choices) -> Result<(), String> {
         self.tally.operations += 1;
-        match choices.below(if self.pages { 72 } else { 64 }) {
+        match choices.below(if self.pages { 76 } else { 68 }) {
             0..21 => self.publish(choices)?,
             21..33 => self.dispatch(choices)?,
             33..44 => self.settle(choices)?,
@@ -179,9 +179,12 @@ impl Pair {
             61..63 => self.tick()?,
             63 if choices.one_in(4) => self.purge()?,
             63 if choices.one_in(4) => self.set_options(choices),
-            64..68 => self.page_out(choices),
-            68..71 => self.spill(choices),
-            71 if self.machine.options().durable && choices.one_in(3) => self.restart()?,
+            64 => self.take_out(choices)?,
+            65..67 => self.look(choices)?,
+            67 => self.pause(choices),
+            68..72 => self.page_out(choices),
+            72..75 => self.spill(choices),
+            75 if self.machine.options().durable && choices.one_in(3) => self.restart()?,
             _ => {
                 self.machine.touch(self.now);
                 self.naive.touch(self.now.as_micros());
@@ -280,6 +283,7 @@ impl Pair {
             returns: 0,
             failures: 0,
             late_at: None,
+            given: 0,
             body_len: body.len() as u64,
             len: 0,
             persistent,
@@ -359,6 +363,7 @@ impl Pair {
             self.machine.restore_key(&message, at);
         }
         self.naive.restart(self.now.as_micros());
+        self.machine.set_paused(self.naive.paused);
         // As when policies are applied.
         self.machine.set_options(options.clone(), self.now, &mut self.out);
         self.naive.set_options(options, self.now.as_micros());
@@ -427,6 +432,84 @@ impl Pair {
             ((delivery.lsn.0, delivery.tag, delivery.delivery_count, delivery.returns), got.remaining)
         });
         same("get", got, self.naive.get(getter, auto_ack, self.now.as_micros()))
+    }
+
+    /// Takes a message out that waits, or one that does not.
+    fn take_out(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        let waiting = self.naive.ready.iter().chain(self.naive.delayed.iter().map(|(_, message)| message));
+        let waiting: Vec<_> = waiting.map(|message| message.lsn).collect();
+        let lsn = match waiting.is_empty() || choices.one_in(6) {
+            true => choices.below(self.next_lsn),
+            false => waiting[choices.below(waiting.len() as u64) as usize],
+        };
+        let place = self.machine.places_of(&[Lsn(lsn)])[0];
+        same("is there", place.is_some(), waiting.contains(&lsn))?;
+        // Who does not know where it is may have known it before.
+        let place = place.unwrap_or(BrowsePlace::Ready { priority: 0, lsn: Lsn(lsn) });
+        while let Some(run) = self.machine.page_wanted_for_taking(place, self.now, &mut self.out) {
+            self.page_in(&run, choices)?;
+        }
+        let taken = self.machine.take_out(place, self.now, &mut self.out);
+        if let Some(message) = &taken
+            && message.body() != body(lsn, message.body_len())
+        {
+            return Err(format!("LSN {lsn}: another message's body is taken out"));
+        }
+        same("taken out", taken.is_some(), self.naive.take_out(lsn, self.now.as_micros()))
+    }
+
+    /// Goes through all that waits, in steps, and through all that is delivered.
+    fn look(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        let (mut seen, mut after) = (Vec::new(), None);
+        let step = 1 + choices.below(5) as usize;
+        loop {
+            let before = seen.len();
+            for found in self.machine.browse(after, step, self.now) {
+                let messages = match found {
+                    Browsed::Message(message) => vec![message],
+                    Browsed::Run { run, until } => {
+                        let stored = StoredRun { first: run.first, count: run.count, location: run.location };
+                        let messages = self.stored.read(stored, run.from, run.len, &self.gauge)?;
+                        run.browsed(messages, until).collect()
+                    }
+                };
+                for message in messages {
+                    if Some(message.place) <= after {
+                        continue;
+                    }
+                    let lsn = message.place.lsn().0;
+                    if message.message.body() != body(lsn, message.message.body_len()) {
+                        return Err(format!("LSN {lsn}: another message's body is seen"));
+                    }
+                    seen.push(lsn);
+                    after = Some(message.place);
+                }
+            }
+            if seen.len() == before {
+                break;
+            }
+        }
+        self.tally.looked_at += seen.len() as u64;
+        same("seen", seen, self.naive.waiting(self.now.as_micros()))?;
+
+        let (mut held, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.machine.unacked(after, step, self.now, |_| true);
+            let Some(last) = page.last() else { break };
+            after = Some((last.consumer, last.tag));
+            held.extend(
+                page.into_iter().map(|it| (it.consumer.0, it.tag, it.lsn.0, it.given.as_micros() / 100_000)),
+            );
+        }
+        same("held", held, self.naive.held())
+    }
+
+    fn pause(&mut self, choices: &mut impl Choices) {
+        // Mostly it goes on.
+        let paused = choices.one_in(3);
+        self.tally.pauses += u64::from(paused);
+        self.machine.set_paused(paused);
+        self.naive.paused = paused;
     }
 
     fn load_for_get(&mut self, choices: &mut impl Choices) -> Result<(), String> {
@@ -645,6 +728,8 @@ impl Pair {
 
     /// Takes what is left, message by message, and ends the queue.
     fn finish(mut self, choices: &mut impl Choices) -> Result<Tally, String> {
+        self.machine.set_paused(false);
+        self.naive.paused = false;
         self.dispatch(choices)?;
         self.compare()?;
         while self.machine.ready_len() > 0 {

@@ -45,6 +45,12 @@ pub struct Tally {
     pub loaded: u64,
     /// Times the broker started again.
     pub restarts: u64,
+    /// Messages taken out one by one.
+    pub taken: u64,
+    /// Messages looked at.
+    pub looked_at: u64,
+    /// Times the queue was paused.
+    pub pauses: u64,
 }
 
 impl Tally {
@@ -70,6 +76,9 @@ impl Tally {
         self.spilled += other.spilled;
         self.loaded += other.loaded;
         self.restarts += other.restarts;
+        self.taken += other.taken;
+        self.looked_at += other.looked_at;
+        self.pauses += other.pauses;
     }
 
     /// Adds what a queue has counted itself.
@@ -84,5 +93,6 @@ impl Tally {
         self.duplicates += totals.duplicates;
         self.delivery_limit += totals.delivery_limit;
         self.refused += totals.refused;
+        self.taken += totals.taken;
     }
 }

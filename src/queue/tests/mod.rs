@@ -1,5 +1,6 @@
 //! The rules of a queue, one by one, with a clock moved by hand.
 
+mod browsing;
 mod changes;
 mod consumer_timeout;
 mod consumers;

@@ -23,7 +23,7 @@ use super::error::BindError;
 use super::id_set::IdSet;
 use super::target::TARGET_SLOTS_MAX;
 use node::{HASH, NONE, Node, STAR, Shape, UNKNOWN};
-use rule::words;
+pub(super) use rule::words;
 use walk::Walk;
 use words::{Sought, Words};
 

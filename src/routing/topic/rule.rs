@@ -30,7 +30,7 @@ pub fn topic_matches(pattern: &str, key: &str) -> bool {
 }
 
 /// The words of a key or pattern.
-pub(super) fn words(key: &str) -> impl Iterator<Item = &str> {
+pub(in crate::routing) fn words(key: &str) -> impl Iterator<Item = &str> {
     // `split` finds one empty word in an empty text; the rule finds none.
     key.split('.').filter(move |_| !key.is_empty())
 }

@@ -57,6 +57,8 @@ pub struct QueueRow {
     pub id: QueueId,
     /// What it is for.
     pub purpose: QueueUse,
+    /// Whether an operator has stopped its deliveries.
+    pub paused: bool,
     /// Its flags.
     pub flags: QueueFlags,
     /// Its arguments, exactly as they were given.

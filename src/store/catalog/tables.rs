@@ -66,6 +66,7 @@ const DURABLE: u8 = 1;
 const AUTO_DELETE: u8 = 2;
 const INTERNAL: u8 = 4;
 const EXCLUSIVE: u8 = 8;
+const PAUSED: u8 = 16;
 
 const TO_QUEUE: u8 = 0;
 const TO_EXCHANGE: u8 = 1;
@@ -307,6 +308,7 @@ impl<'t> Tables<'t> {
         }
         let QueueFlags { durable, exclusive, auto_delete } = row.flags;
         let flags = bit(durable, DURABLE) | bit(exclusive, EXCLUSIVE) | bit(auto_delete, AUTO_DELETE);
+        let flags = flags | bit(row.paused, PAUSED);
         let purpose = match row.purpose {
             QueueUse::Ordinary => ORDINARY,
             QueueUse::Delays => DELAYS,
@@ -447,6 +449,7 @@ pub(super) fn contents(read: &ReadTransaction) -> Result<CatalogContents, Catalo
                     DELAYS => QueueUse::Delays,
                     other => return Err(format!("unknown purpose {other}")),
                 },
+                paused: flags & PAUSED != 0,
                 flags: QueueFlags {
                     durable: flags & DURABLE != 0,
                     exclusive: flags & EXCLUSIVE != 0,

@@ -26,6 +26,7 @@ fn queue(of: &str, name: &str, id: u64) -> QueueRow {
         name: QueueName::new(name).unwrap(),
         id: QueueId(id),
         purpose: QueueUse::Ordinary,
+        paused: false,
         flags: QueueFlags { durable: true, exclusive: false, auto_delete: id.is_multiple_of(2) },
         arguments: FieldTable::new().with("x-max-length", id as i64),
     }
@@ -148,7 +149,7 @@ fn everything_is_there_again_exactly() {
                 arguments: odd.clone(),
                 ..queue("/", "q", 1)
             },
-            queue("é", "q", 2),
+            QueueRow { paused: true, ..queue("é", "q", 2) },
         ],
         bindings: vec![
             binding("/", "amq.topic", to_queue("q"), ""),

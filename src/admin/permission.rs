@@ -1,0 +1,35 @@
+//! What a caller may do to the messages of a queue, by the permissions that hold for both protocols.
+
+use super::ApiError;
+use super::caller::Caller;
+use crate::access::Operation;
+use crate::broker::Vhost;
+use crate::model::ExchangeKind;
+
+impl Caller {
+    /// Whether the caller may get messages of this queue, and so look at them, delete them and send them elsewhere.
+    ///
+    /// # Errors
+    /// 401: it may not.
+    pub(super) fn may_read(&self, vhost: &Vhost, queue: &str) -> Result<(), ApiError> {
+        self.check(vhost, &Operation::Get { queue })
+    }
+
+    /// Whether the caller may publish to this exchange with this key; `""` is the default exchange.
+    ///
+    /// # Errors
+    /// 401: it may not.
+    pub(super) fn may_write(&self, vhost: &Vhost, exchange: &str, routing_key: &str) -> Result<(), ApiError> {
+        let found = vhost.exchange(exchange);
+        let is_topic = found.is_some_and(|found| found.options.routes_as() == ExchangeKind::Topic);
+        self.check(vhost, &Operation::Publish { exchange, routing_key, is_topic })
+    }
+
+    /// Whether the caller may hold up and let go the deliveries of this queue.
+    ///
+    /// # Errors
+    /// 401: it may not.
+    pub(super) fn may_pause(&self, vhost: &Vhost, queue: &str) -> Result<(), ApiError> {
+        self.check(vhost, &Operation::PauseQueue { queue })
+    }
+}
