@@ -124,6 +124,7 @@ impl FromRequestParts<AdminState> for Caller {
         loop {
             step = match step {
                 Step::Done(principal) if principal.tags().may_use_api() => {
+                    tracing::Span::current().record("user", principal.name());
                     return Ok(Caller { principal, address });
                 }
                 Step::Done(principal) => {

@@ -24,6 +24,7 @@ mod serve;
 mod shown;
 mod slow;
 pub mod stats;
+mod trace;
 
 use std::fmt;
 use std::net::SocketAddr;

@@ -1,4 +1,5 @@
-//! The `rialto` command: each subcommand is a file, and all but `serve` are thin clients.
+//! The `rialto` command: each subcommand is a file, and all but `serve` are thin clients. What applications do goes over
+//! Rialto's own protocol; what operators do, over the HTTP API (`admin`).
 //!
 //! Every command goes the same way: clap reads raw options, the command turns them into checked options
 //! before anything runs, and runs; a [`Failure`] says what, where and what to do, and carries the exit code.
@@ -59,6 +60,10 @@ Examples, to be pasted one after the other:
   seq 1000000 | rialto publish events --key order.new --stdin
   rialto consume tasks --ack --count 1000000 | tail -n 1
   rialto list queues
+
+  rialto explain events --key order.new        # where would it go, and why
+  rialto status                                # how the broker is doing
+  rialto user add ann --tags administrator     # who else may look after it
 ";
 
 /// A message broker: exchanges route, queues hold, and consumers get each message once, fairly and in order.

@@ -24,7 +24,7 @@ use tracing_subscriber::{Registry, reload};
 
 pub use audit::AUDIT;
 pub use levels::{Levels, ROOMS, UnknownRoom};
-pub use spans::{TRACES, connection_span};
+pub use spans::{TRACES, connection_span, request_span};
 
 use crate::config::{LogFormat, LogSettings, TracingSettings};
 use audit::AuditFile;

@@ -4,13 +4,17 @@
 //! slow or gone costs spans, never the broker's time (a thread of its own sends them, and what does not fit its
 //! queue is dropped).
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Span;
 use tracing::field::Empty;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::LogError;
@@ -34,6 +38,28 @@ pub fn connection_span(peer: SocketAddr, protocol: &'static str) -> Span {
         user = Empty,
         vhost = Empty,
     )
+}
+
+/// The span of a request to the HTTP API. Who asks, and what is answered, is recorded when it is known. `route` is the pattern of the
+/// path (a path itself may have a password in it), `parent` the `traceparent` header (W3C Trace Context).
+pub fn request_span(method: &str, route: &str, peer: SocketAddr, parent: Option<&str>) -> Span {
+    let span = tracing::info_span!(
+        target: TRACES,
+        "request",
+        otel.name = format_args!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        client.address = %peer.ip(),
+        http.response.status_code = Empty,
+        user = Empty,
+    );
+    if let Some(parent) = parent.filter(|_| !span.is_disabled()) {
+        let carrier = HashMap::from([("traceparent".to_owned(), parent.to_owned())]);
+        // Fails only where the span goes nowhere.
+        let _ = span.set_parent(TraceContextPropagator::new().extract(&carrier));
+    }
+    span
 }
 
 /// What a collector gets.

@@ -23,6 +23,7 @@ use super::tls_stream::tls_error;
 use super::transport::Transport;
 use crate::access::Step;
 use crate::broker::{Link, Outbox};
+use crate::log::connection_span;
 use crate::model::Timestamp;
 use crate::session::amqp::AmqpSession;
 use crate::session::native::NativeSession;
@@ -74,7 +75,9 @@ pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, only_tls: bool, s
     };
     // What came with the first bytes.
     link.traffic.received(input.bytes.len());
-    let driver = Driver { stream, input, session, link, outbox, verifying: None, shared };
+    let spoken = if matches!(protocol, Protocol::Amqp) { "amqp" } else { "rialto" };
+    let span = connection_span(peer, spoken);
+    let driver = Driver { stream, input, session, link, outbox, verifying: None, shared, span };
     if let Err(error) = driver.run().await {
         tracing::debug!(%peer, %error, "connection lost");
     }
@@ -98,6 +101,8 @@ struct Driver<'a> {
     /// What becomes of a login that is being checked on another thread. That wakes the outbox when it is done.
     verifying: Option<oneshot::Receiver<Step>>,
     shared: &'a Shared,
+    /// Tells a collector of traces, if there is one, of this connection.
+    span: tracing::Span,
 }
 
 /// What a connection waits for besides its outbox and the time.
@@ -241,7 +246,8 @@ impl Driver<'_> {
 
     /// Lets the session act on what was read.
     fn carry_out(&mut self, now: Timestamp) {
-        self.session.handle_input(&mut self.input.bytes, now);
+        // So that the session can say who has logged in.
+        self.span.in_scope(|| self.session.handle_input(&mut self.input.bytes, now));
         self.input.settle();
         self.begin_work();
     }

@@ -129,13 +129,22 @@ pub(in crate::cli) fn run_import(options: &Import) -> Result<ExitCode, Failure> 
             .at(file.display())
             .advise("nothing was changed; mend the file and import it again"),
     })?;
-    for told in ["warnings", "ignored", "notes"] {
-        for line in answer[told].as_array().into_iter().flatten() {
-            note(format_args!("note: {}", plain(line)));
-        }
+    for notice in answer["notices"].as_array().into_iter().flatten() {
+        note(format_args!("note: {}", noticed(notice)));
     }
     note(format_args!("imported {}", summary(&definitions)));
     Ok(ExitCode::Success)
+}
+
+/// What is taken otherwise than it stands there, or not at all: how often, and where first.
+fn noticed(notice: &Value) -> String {
+    let what = plain(&notice["notice"]);
+    let place = notice["at"].as_array().and_then(|places| places.first()).map(plain).unwrap_or_default();
+    match (notice["count"].as_u64().unwrap_or(1), place.as_str()) {
+        (_, "") => what,
+        (1, place) => format!("{place}: {what}"),
+        (count, place) => format!("{place}, and {} more: {what}", crate::cli::output::grouped(count - 1)),
+    }
 }
 
 /// `2 users, 10 queues`.
@@ -160,6 +169,13 @@ fn summary(definitions: &Value) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_notice_tells_where_and_how_often() {
+        let notice = |count: u64| json!({"notice": "unknown key 'x'", "count": count, "at": ["queues[0]", "queues[1]"]});
+        assert_eq!(noticed(&notice(1)), "queues[0]: unknown key 'x'");
+        assert_eq!(noticed(&notice(1001)), "queues[0], and 1,000 more: unknown key 'x'");
+    }
 
     #[test]
     fn a_summary_counts_what_is_there() {

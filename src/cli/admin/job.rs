@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 
@@ -20,10 +20,11 @@ Examples:
   rialto redrive failed
   rialto redrive failed --rate 500 --died-in orders   # at most 500 a second
   rialto redrive failed --contains timeout --older-than 1h --detach
+  rialto redrive failed --to-queue parked             # somewhere else
 
-Each dead letter goes back to the queue that it died in first, without its history. Others wait
-behind it, so mend what killed it first. Moving is one step: a crash neither loses nor doubles a
-message, and a second run moves none twice. Ctrl-C cancels; what has gone back stays there.";
+Each dead letter goes back to the queue that it died in first, without its history: mend what killed
+it first. Moving is one step: a crash neither loses nor doubles a message, and a second run moves
+none twice. Ctrl-C cancels; what has gone back stays there. Ends with 6 if messages stayed behind.";
 
 const JOB_EXAMPLES: &str = "\
 Examples:
@@ -44,9 +45,27 @@ pub(in crate::cli) struct Redrive {
     /// At most so many messages a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     rate: Option<u64>,
+    /// At most so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    limit: Option<u64>,
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Where back to
+    #[arg(long, value_enum, default_value_t = Back::Queue)]
+    back_to: Back,
+    /// To this queue instead; they need not be dead letters then
+    #[arg(long, value_name = "QUEUE", conflicts_with_all = ["back_to", "to_exchange"])]
+    to_queue: Option<String>,
+    /// To this exchange instead, which routes them
+    #[arg(long, value_name = "EXCHANGE", conflicts_with = "back_to")]
+    to_exchange: Option<String>,
+    /// … with this routing key, in place of their own
+    #[arg(long, value_name = "KEY", requires = "to_exchange")]
+    to_key: Option<String>,
+    /// They keep the history of their deaths: who counts them goes on counting
+    #[arg(long)]
+    keep_history: bool,
     /// Do not wait for it; `rialto job` tells how far it is
     #[arg(long)]
     detach: bool,
@@ -57,6 +76,15 @@ pub(in crate::cli) struct Redrive {
     filter: FilterOptions,
     #[command(flatten)]
     api: ApiOptions,
+}
+
+/// Where dead letters go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Back {
+    /// Each to the queue that it died in first
+    Queue,
+    /// Each to the exchange that it was published to: every queue that is bound gets it again
+    Exchange,
 }
 
 /// Work that goes on in the background
@@ -125,12 +153,13 @@ const COLUMNS: &[Column] = &[
     ("state", "state", Show::Plain),
     ("vhost", "vhost", Show::Plain),
     ("queue", "queue", Show::Plain),
-    ("done", "moved", Show::Plain),
-    ("of", "total", Show::Plain),
-    ("skipped", "skipped", Show::Plain),
+    ("moved", "progress.moved", Show::Plain),
+    ("looked at", "progress.scanned", Show::Plain),
+    ("of", "progress.total", Show::Plain),
     ("started", "started_at", Show::Time),
+    ("took", "elapsed_ms", Show::Duration),
     ("by", "user", Show::Plain),
-    ("error", "error", Show::Plain),
+    ("reason", "reason", Show::Plain),
     ("dry-run", "dry_run", Show::Feature),
 ];
 
@@ -165,14 +194,12 @@ fn named(job: &str) -> String {
 }
 
 pub(in crate::cli) fn run_redrive(options: &Redrive) -> Result<ExitCode, Failure> {
-    let Redrive { queue, vhost, rate, dry_run, detach, json, filter, api } = options;
+    let Redrive { queue, vhost, detach, json, api, .. } = options;
     let api = api.api()?;
-    let mut body = json!({ "filter": filter.json(), "dry_run": dry_run });
-    if let Some(rate) = rate {
-        body["rate"] = (*rate).into();
-    }
+    let body = body(options);
     let job = api.post(&Path::new(&["queues", vhost, queue, "redrive"]), &body);
-    let job = job.map_err(|error| error.of(super::queue::named(vhost, queue)))?;
+    // What is not there may be the queue, or where they are to go: the broker says which.
+    let job = job?;
     if *detach {
         if *json {
             listing::json_lines(std::slice::from_ref(&job))?;
@@ -186,6 +213,30 @@ pub(in crate::cli) fn run_redrive(options: &Redrive) -> Result<ExitCode, Failure
     finish(&job, *json)
 }
 
+/// What is asked of the API.
+fn body(options: &Redrive) -> Value {
+    let mut body = json!({ "filter": options.filter.json(), "dry_run": options.dry_run });
+    for (name, number) in [("rate", options.rate), ("limit", options.limit)] {
+        if let Some(number) = number {
+            body[name] = number.into();
+        }
+    }
+    let to =
+        [("queue", &options.to_queue), ("exchange", &options.to_exchange), ("routing_key", &options.to_key)];
+    for (name, text) in to {
+        if let Some(text) = text {
+            body["to"][name] = text.as_str().into();
+        }
+    }
+    if options.back_to == Back::Exchange {
+        body["back_to"] = "exchange".into();
+    }
+    if options.keep_history {
+        body["keep_history"] = true.into();
+    }
+    body
+}
+
 /// What Ctrl-C does to the job that is watched.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum OnInterrupt {
@@ -194,7 +245,7 @@ enum OnInterrupt {
 }
 
 fn is_over(job: &Value) -> bool {
-    !matches!(job["state"].as_str(), Some("running" | "queued" | "paused"))
+    job["state"] != "running"
 }
 
 /// Looks at a job until it is over, and shows how far it is where a person looks on.
@@ -223,8 +274,8 @@ fn watch(api: &Api, mut job: Value, on_interrupt: OnInterrupt) -> Result<Value, 
                 () = pause => {}
             }
             job = api.get(&path(&id)).map_err(|error| error.of(named(&id)))?;
-            bar.set_length(job["total"].as_u64().unwrap_or(0));
-            bar.set_position(done(&job));
+            bar.set_length(job["progress"]["total"].as_u64().unwrap_or(0));
+            bar.set_position(job["progress"]["scanned"].as_u64().unwrap_or(0));
         }
         Ok::<_, Failure>(())
     });
@@ -233,39 +284,45 @@ fn watch(api: &Api, mut job: Value, on_interrupt: OnInterrupt) -> Result<Value, 
     Ok(job)
 }
 
-/// Messages that a job has dealt with.
-fn done(job: &Value) -> u64 {
-    ["moved", "skipped"].iter().filter_map(|key| job[*key].as_u64()).sum()
-}
-
 /// Says what a job came to.
 fn finish(job: &Value, json: bool) -> Result<ExitCode, Failure> {
+    let progress = &job["progress"];
     if json {
         listing::json_lines(std::slice::from_ref(job))?;
-    }
-    let moved = job["moved"].as_u64().unwrap_or(0);
-    let is_dry = job["dry_run"] == true;
-    if !json {
-        for row in job["origins"].as_array().into_iter().flatten() {
-            let count = grouped(row["messages"].as_u64().unwrap_or(0));
-            note(format_args!("{count:>12}  {}", plain(&row["queue"])));
+    } else {
+        for (queue, count) in progress["by_destination"].as_object().into_iter().flatten() {
+            note(format_args!("{:>12}  {queue}", grouped(count.as_u64().unwrap_or(0))));
         }
-        let would = if is_dry { "would go back" } else { "went back" };
-        note(format_args!("{} {would}", messages(moved)));
-        match job["skipped"].as_u64().unwrap_or(0) {
-            0 => {}
-            skipped => {
-                note(format_args!("{} stayed: no dead letters, or their queue is gone", messages(skipped)))
-            }
+        let would = if job["dry_run"] == true { "would go" } else { "went" };
+        note(format_args!("{} {would} back", messages(progress["moved"].as_u64().unwrap_or(0))));
+    }
+    let mut stayed = 0;
+    for (reason, why) in STAYED {
+        let count = progress["skipped"][reason].as_u64().unwrap_or(0);
+        stayed += count;
+        if count > 0 && !json {
+            note(format_args!("{} stayed: {why}", messages(count)));
         }
     }
     match job["state"].as_str() {
-        Some("running" | "queued" | "paused") => {
+        Some("running") => {
             note(format_args!("job {} goes on", plain(&job["id"])));
             Ok(ExitCode::Interrupted)
         }
         Some("cancelled") => Ok(ExitCode::Interrupted),
-        Some("failed") => Err(Failure::new(ExitCode::Refused, plain(&job["error"]))),
+        Some("failed") => Err(Failure::new(ExitCode::Refused, plain(&job["reason"]))),
+        _ if stayed > 0 => Ok(ExitCode::NotAccepted),
         _ => Ok(ExitCode::Success),
     }
 }
+
+/// Why messages stay where they are.
+const STAYED: [(&str, &str); 4] = [
+    (
+        "no_origin",
+        "no dead letters, so nobody knows where they came from (--to-queue says where they are to go)",
+    ),
+    ("no_queue", "the queue that they came from is gone"),
+    ("full", "the queue that they would go to is full"),
+    ("unreadable", "they cannot be read now"),
+];

@@ -264,6 +264,7 @@ impl AmqpSession {
         let guard = registered.map_err(|refused| Refusal::from(refused).at(MethodId::CONNECTION_OPEN))?;
         let info = guard.info();
         tracing::info!(peer = %self.link.peer(), connection = %id, user = %info.user, vhost = %info.vhost, "logged in");
+        tracing::Span::current().record("user", info.user.as_str()).record("vhost", info.vhost.as_str());
         self.say(0, Method::ConnectionOpenOk(ConnectionOpenOk::default()));
         let routes = RouteCache::new(self.options.route_cache);
         self.state = State::Open(Box::new(Open::new(

@@ -180,6 +180,9 @@ impl NativeSession {
         let guard = registered
             .map_err(|refused| connection_fault(refused.reply_code(), refused.to_string(), place))?;
         tracing::info!(peer = %self.link.peer(), connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");
+        tracing::Span::current()
+            .record("user", guard.info().user.as_str())
+            .record("vhost", login.vhost.as_str());
         let welcome = Welcome {
             frame_max,
             channel_max: options.channel_max,
