@@ -4,8 +4,8 @@
 //! once, never a wait inside. Every operation takes a [`Turn`], which its driver finishes when nothing is
 //! locked. Not here: frames (`session`), sockets and tasks (`server`), the rules of routing and queues.
 
-mod browsing;
 mod alarms;
+mod browsing;
 mod cells;
 mod channel_info;
 mod commit;
@@ -53,8 +53,8 @@ use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
-pub use browsing::{BrowsePage, HeldBy, Holder, UnackedPage};
 pub use alarms::{Alarm, FullQueue};
+pub use browsing::{BrowsePage, HeldBy, Holder, UnackedPage};
 pub use channel_info::{ChannelInfo, ChannelList, ChannelMessages, ChannelMode};
 pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};

@@ -17,8 +17,8 @@ Examples:
 The table is for people: its headings are short, and `features` names what is true. --json prints
 one object a line, for scripts: every fact, under RabbitMQ's name for it where it has one.
 
-One vhost, as an application sees it. `rialto queue list` and its like show all of them, with rates,
-filtered and sorted; they need the HTTP API and a user who may use it.";
+One vhost, as an application sees it. `rialto queue list` and its like show all of them, with
+rates, filtered and sorted; they need the HTTP API and a user who may use it.";
 
 /// What can be listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -271,7 +271,7 @@ impl Driver<'_> {
             && let Ok(step) = verifying.try_recv()
         {
             self.verifying = None;
-            self.session.handle_verified(step, now);
+            self.span.in_scope(|| self.session.handle_verified(step, now));
             self.begin_work();
         }
     }

@@ -92,7 +92,7 @@ async fn bad_logins_are_refused_with_their_codes() {
         let (code, text) = refused(&victim, plain(malformed)).await;
         assert_eq!(code, 502, "{text}");
     }
-    for mechanism in ["EXTERNAL", "plain", "", "SCRAM-SHA-256"] {
+    for mechanism in ["EXTERNAL", "plain", "", "SCRAM-SHA-1"] {
         let (code, text) = refused(&victim, |login| login.mechanism = short(mechanism)).await;
         assert_eq!(code, 540, "{text}");
         assert!(text.contains("PLAIN"), "it says what to use: {text}");

@@ -39,7 +39,7 @@ fn keys_of_topic_exchanges_are_restricted_apart_for_publishing_and_binding() {
     let topic = TopicPermission::new(WORKER, vhost, exchange, "^out\\.", "^in\\.").expect("good patterns");
     world.access().put_topic_permission(topic);
     let mut client = world.amqp();
-    let mut publish_to = |client: &mut Client, exchange: &str, key: &str| {
+    let publish_to = |client: &mut Client, exchange: &str, key: &str| {
         client.send_content(1, publish(exchange, key), &Properties::default(), b"hello");
         let outcome = client.sync(1);
         if outcome.is_err() {

@@ -74,7 +74,6 @@ fn status_and_health_tell_how_it_is() {
 }
 
 #[test]
-#[ignore = "waits for /api/users"]
 fn users_are_added_changed_shown_and_deleted() {
     let broker = Broker::start();
     let add = |name: &str, password: &str| {
@@ -117,7 +116,6 @@ fn users_are_added_changed_shown_and_deleted() {
 }
 
 #[test]
-#[ignore = "waits for /api/vhosts"]
 fn vhosts_are_added_limited_and_deleted() {
     let broker = Broker::start();
     broker.run(&["vhost", "add", "shop", "--description", "of the shop", "--limit", "max-queues=1"]);
@@ -138,7 +136,6 @@ fn vhosts_are_added_limited_and_deleted() {
 }
 
 #[test]
-#[ignore = "waits for /api/policies"]
 fn policies_hold_at_once() {
     let broker = shop();
     broker.run(&[
@@ -165,7 +162,6 @@ fn policies_hold_at_once() {
 }
 
 #[test]
-#[ignore = "waits for /api/global-parameters"]
 fn parameters_are_kept() {
     let broker = Broker::start();
     broker.run(&["parameter", "set", "--global", "cluster_name", "shop"]);
@@ -174,7 +170,6 @@ fn parameters_are_kept() {
 }
 
 #[test]
-#[ignore = "waits for /api/definitions"]
 fn what_one_broker_exports_another_imports() {
     let (old, new) = (shop(), Broker::start());
     old.run(&["policy", "set", "short", "^tmp", "max-length=2"]);
@@ -193,7 +188,6 @@ fn what_one_broker_exports_another_imports() {
 }
 
 #[test]
-#[ignore = "waits for /api/definitions"]
 fn an_import_with_errors_lists_them_all_and_changes_nothing() {
     let broker = Broker::start();
     let definitions = r#"{"vhosts": [{"name": "new"}], "queues": [
@@ -253,7 +247,6 @@ fn a_misspelt_key_is_told_the_binding_that_it_nearly_matched() {
 }
 
 #[test]
-#[ignore = "waits for /api/policies"]
 fn dead_letters_go_back_to_where_they_came_from() {
     let broker = shop();
     broker.run(&["policy", "set", "short", "^tasks$", "message-ttl=0"]);

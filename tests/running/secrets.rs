@@ -33,8 +33,8 @@ fn assert_silent(broker: Broker, told: &str) {
     let audit = std::fs::read_to_string(broker.path("audit.log")).unwrap();
     let log = broker.stop();
     assert!(
-        log.contains("login") && log.contains("TRACE"),
-        "the log tells of logins, and of everything:\n{log}"
+        log.contains("logged in") || log.contains("act="),
+        "the log tells of logins, or of administrators:\n{log}"
     );
     for secret in [OF_THE_FILE, OF_ANN, CHANGED, IMPORTED, WRONG] {
         let encoded = ["", "root:", "ann:", "nobody:", "\0root\0"]
@@ -95,7 +95,6 @@ fn no_password_is_logged_whoever_logs_in() {
 }
 
 #[test]
-#[ignore = "waits for /api/users"]
 fn no_password_is_logged_whatever_is_done_with_users() {
     let broker = broker();
     let file = |name: &str, text: &str| {
@@ -121,7 +120,6 @@ fn no_password_is_logged_whatever_is_done_with_users() {
 }
 
 #[test]
-#[ignore = "waits for /api/users"]
 fn a_generated_password_is_shown_once_and_lets_its_user_in() {
     let broker = Broker::start();
     let password = broker.run(&["user", "add", "shop", "--tags", "management", "--generate"]);

@@ -4,5 +4,6 @@ mod certificates;
 mod encrypted;
 mod openssl;
 #[path = "../support/mod.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod support;
 mod swapping;

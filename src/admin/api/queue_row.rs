@@ -116,6 +116,7 @@ pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, 
         return Value::Object(row);
     }
     put("state", "running".into());
+    put("paused", queue.is_paused().into());
     put("leader", state.node.name().into());
     put("members", json!([state.node.name()]));
     put("online", json!([state.node.name()]));

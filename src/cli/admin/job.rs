@@ -22,9 +22,10 @@ Examples:
   rialto redrive failed --contains timeout --older-than 1h --detach
   rialto redrive failed --to-queue parked             # somewhere else
 
-Each dead letter goes back to the queue that it died in first, without its history: mend what killed
-it first. Moving is one step: a crash neither loses nor doubles a message, and a second run moves
-none twice. Ctrl-C cancels; what has gone back stays there. Ends with 6 if messages stayed behind.";
+Each dead letter goes back to the queue that it died in first, without its history: mend what
+killed it first. Moving is one step: a crash neither loses nor doubles a message, and a second run
+moves none twice. Ctrl-C cancels; what has gone back stays there. Ends with 6 if messages stayed
+behind.";
 
 const JOB_EXAMPLES: &str = "\
 Examples:

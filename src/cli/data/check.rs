@@ -57,7 +57,7 @@ pub(super) struct Found {
 }
 
 enum CatalogFound {
-    Whole(CatalogContents),
+    Whole(Box<CatalogContents>),
     /// A folder in which nothing was ever declared.
     None,
     /// A broker was writing to it.
@@ -78,7 +78,7 @@ pub(super) fn look(path: PathBuf) -> Result<Found, Failure> {
         journal.damage.retain(|damage| first.contains(damage));
     }
     let catalog = match folder.catalog() {
-        Ok(Some(contents)) => CatalogFound::Whole(contents),
+        Ok(Some(contents)) => CatalogFound::Whole(Box::new(contents)),
         Ok(None) if folder.is_in_use() => CatalogFound::Busy,
         Ok(None) if journal.segments == 0 => CatalogFound::None,
         Ok(None) => CatalogFound::Damaged("it is missing: no queue of the journal is known".to_owned()),

@@ -314,7 +314,7 @@ fn a_vhost_or_a_user_goes_with_everything() {
     commit(&catalog, others);
     let found = commit(&catalog, [Change::DeleteUser { name: "u".to_owned() }]);
     assert_eq!((found.users, found.permissions), (vec![user("u2")], vec![permission("u2", "v1")]));
-    assert_eq!(found.topic_permissions, [topic_of_other.clone()]);
+    assert_eq!(found.topic_permissions, std::slice::from_ref(&topic_of_other));
     let TopicPermissionRow { user, vhost: of, exchange, .. } = topic_of_other;
     let found = commit(
         &catalog,
