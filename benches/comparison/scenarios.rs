@@ -122,7 +122,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "AMQP, auto-ack, 128 B",
         label: "128 B",
         arguments: "throughput --protocol amqp --auto-ack --confirms 0 --size 128",
-        peers: &[RabbitMq],
+        peers: &[RabbitMq, Limit],
         length: Window(2000),
     },
     Scenario {
@@ -131,7 +131,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "AMQP, auto-ack, 1 KiB",
         label: "1 KiB",
         arguments: "throughput --protocol amqp --auto-ack --confirms 0 --size 1KiB",
-        peers: &[RabbitMq],
+        peers: &[RabbitMq, Limit],
         length: Window(2000),
     },
     Scenario {
@@ -140,7 +140,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "AMQP, auto-ack, 16 KiB",
         label: "16 KiB",
         arguments: "throughput --protocol amqp --auto-ack --confirms 0 --size 16KiB",
-        peers: &[RabbitMq],
+        peers: &[RabbitMq, Limit],
         length: Window(2000),
     },
     Scenario {
@@ -410,7 +410,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "AMQP, 4 publishers, 4 consumers, 4 queues, 128 B",
         label: "AMQP",
         arguments: "throughput --protocol amqp --publishers 4 --consumers 4 --queues 4 --auto-ack --confirms 0",
-        peers: &[],
+        peers: &[Limit],
         length: Window(2000),
     },
     Scenario {
@@ -419,7 +419,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "native, 4 publishers, 4 consumers, 4 queues, 128 B",
         label: "native",
         arguments: "throughput --publishers 4 --consumers 4 --queues 4 --auto-ack --confirms 0",
-        peers: &[],
+        peers: &[Limit],
         length: Window(2000),
     },
     Scenario {
