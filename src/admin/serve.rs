@@ -51,7 +51,7 @@ pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
 /// Answers requests until `stop` is cancelled: then no new ones, and those that run get `server.shutdown_grace`.
 pub async fn serve(state: AdminState, listeners: Vec<TcpListener>, stop: CancellationToken) {
     let (settings, jobs) = (state.settings.clone(), state.jobs.clone());
-    answer_all(&settings, super::router(state), listeners, stop).await;
+    answer_all(&settings, || super::router(state), listeners, stop).await;
     if tokio::time::timeout(settings.server.shutdown_grace, jobs.stop()).await.is_err() {
         tracing::warn!("some jobs did not end within server.shutdown_grace");
     }
@@ -59,15 +59,20 @@ pub async fn serve(state: AdminState, listeners: Vec<TcpListener>, stop: Cancell
 
 /// Answers scrapes as [`serve`] answers requests, on sockets of their own.
 pub async fn serve_metrics(state: AdminState, listeners: Vec<TcpListener>, stop: CancellationToken) {
-    answer_all(&state.settings.clone(), super::metrics::router(state), listeners, stop).await;
+    answer_all(&state.settings.clone(), || super::metrics::router(state), listeners, stop).await;
 }
 
 async fn answer_all(
     settings: &Settings,
-    router: Router,
+    router: impl FnOnce() -> Router,
     listeners: Vec<TcpListener>,
     stop: CancellationToken,
 ) {
+    if listeners.is_empty() {
+        // The routes and their document are megabytes that nobody asks for.
+        return stop.cancelled().await;
+    }
+    let router = router();
     let grace = settings.server.shutdown_grace;
     let room = Arc::new(Semaphore::new(settings.management.connections_max as usize));
     let times =
