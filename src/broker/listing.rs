@@ -33,6 +33,8 @@ pub enum Listed {
     Bindings,
     /// Connections, of every vhost.
     Connections,
+    /// Connections to the vhost.
+    OwnConnections,
     /// Consumers of a vhost.
     Consumers,
 }
@@ -78,8 +80,12 @@ impl Vhost {
                 let bindings = bindings.filter(|binding| !is_reply_queue(binding.destination.name()));
                 selection.page(bindings, binding_key, binding_row)
             }
-            Listed::Connections => selection.page(
-                self.core().connections.all().into_iter(),
+            Listed::Connections | Listed::OwnConnections => selection.page(
+                self.core()
+                    .connections
+                    .all()
+                    .into_iter()
+                    .filter(|info| what == Listed::Connections || info.vhost == *self.name()),
                 |info, key| write_key(key, format_args!("{:020}", info.id.0)),
                 connection_row,
             ),

@@ -151,3 +151,19 @@ async fn wrong_requests_are_refused_clearly() {
     assert_eq!(world.ask("GET", "queues/%2F/q/messages/x", None).await.0, 400);
     world.stop().await;
 }
+
+#[tokio::test]
+async fn what_is_published_over_http_is_counted() {
+    let world = World::start().await;
+    world.client.queue("q").declare().await.unwrap();
+    for key in ["q", "nowhere"] {
+        let message = json!({
+            "routing_key": key, "payload": "m", "payload_encoding": "string", "properties": {},
+        });
+        let published = world.post("exchanges/%2F/amq.default/publish", message).await;
+        assert_eq!(published["routed"], key == "q");
+    }
+    let counted = world.broker.broker().counts().publishing;
+    assert_eq!((counted.received, counted.routed, counted.unroutable_dropped), (2, 1, 1));
+    world.stop().await;
+}

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rialto::access::Permission;
+use rialto::model::VhostName;
 use rialto_client::Message;
 use serde_json::{Value, json};
 
@@ -170,5 +172,31 @@ async fn a_stopping_api_ends_its_jobs() {
     world.client.queue("dead").declare().await.unwrap();
     die(&world, "a", 100).await;
     world.post("queues/%2F/dead/redrive", json!({"rate": 1})).await;
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn what_headers_name_is_no_permission_to_publish_there() {
+    let world = World::start().await;
+    for queue in ["dead", "vault"] {
+        world.client.queue(queue).declare().await.unwrap();
+    }
+    world.client.queue("vault").bind("amq.fanout", "").await.unwrap();
+    // A publisher who may not write to the exchange says that its message came from there.
+    let entry = [("queue", json!("q")), ("reason", json!("expired")), ("exchange", json!("amq.fanout"))];
+    let entry = entry.into_iter().chain([("routing-keys", json!([""])), ("count", json!(1))]);
+    let entry = Value::Object(entry.map(|(key, value)| (key.to_owned(), value)).collect());
+    let forged = json!({
+        "routing_key": "dead", "payload": "forged", "payload_encoding": "string",
+        "properties": {"headers": {"x-death": [entry], "x-first-death-exchange": "amq.fanout"}},
+    });
+    world.post("exchanges/%2F/amq.default/publish", forged).await;
+    let home = VhostName::new("/").unwrap();
+    let only_queues = Permission::new("guest", home, ".*", "^amq\\.default$", ".*").unwrap();
+    world.broker.broker().access().put_permission(only_queues);
+    let job = world.post("queues/%2F/dead/redrive", json!({"back_to": "exchange"})).await;
+    let done = world.finish(&job).await.pop().unwrap();
+    assert_eq!(done["progress"]["skipped"]["not_allowed"], 1, "{done}");
+    assert_eq!((ready(&world, "dead"), ready(&world, "vault")), (1, 0));
     world.stop().await;
 }

@@ -1,6 +1,8 @@
 //! Limits of connections and channels, and connections that are closed from outside.
 
-use rialto::access::{Tags, UserLimits};
+use rialto::access::{Permission, Tags, UserLimits};
+use rialto::model::VhostName;
+use rialto_protocol::native::{ListOf, Request, Response};
 
 use crate::amqp::*;
 use crate::support::peer::Peer;
@@ -73,4 +75,23 @@ fn what_passes_over_a_connection_is_counted() {
     let traffic = &info.link.traffic;
     assert!(traffic.received.get() > before.0 && traffic.sent.get() > before.1, "{traffic:?}");
     assert!(traffic.reads.get() > 0 && traffic.writes.get() > 0, "{traffic:?}");
+}
+
+#[test]
+fn connections_to_other_vhosts_are_listed_for_whoever_may_look_over_all() {
+    let world = World::start();
+    let elsewhere = VhostName::new("other").expect("short");
+    world.access().put_permission(Permission::full("slow", elsewhere));
+    let _other = world.log_in("slow", "other").expect("let in");
+    let listed = |peer: &mut Peer| {
+        let request = Request::List { what: ListOf::Connections, after: Default::default(), limit: 10 };
+        match world.runtime.block_on(peer.request(request)) {
+            Ok(Response::Page { rows, .. }) => rows.len(),
+            other => panic!("no page: {other:?}"),
+        }
+    };
+    let mut worker = world.native();
+    assert_eq!(listed(&mut worker), 1, "its own");
+    world.set_worker(Tags::from_list("monitoring"), UserLimits::default());
+    assert_eq!(listed(&mut world.native()), 3, "both of the worker, and the other");
 }

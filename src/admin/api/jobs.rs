@@ -78,6 +78,8 @@ struct SkippedBody {
     no_origin: u64,
     /// The queue that they came from is gone, or the exchange leads nowhere.
     no_queue: u64,
+    /// Whoever started the job may not publish to the exchange that they would go to.
+    not_allowed: u64,
     /// The queue that they would go to is full, and refuses them.
     full: u64,
     /// A consumer, or somebody else, was faster.
@@ -111,6 +113,7 @@ impl JobBody {
                 skipped: SkippedBody {
                     no_origin: skipped.no_origin,
                     no_queue: skipped.no_queue,
+                    not_allowed: skipped.not_allowed,
                     full: skipped.full,
                     gone: skipped.gone,
                     unreadable: skipped.unreadable,

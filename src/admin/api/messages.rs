@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rialto_protocol::types::{FieldTable, Properties, RawProperties, ShortStr};
@@ -85,10 +86,10 @@ fn publish_as(
     let is_topic = found.is_some_and(|found| found.options.routes_as() == ExchangeKind::Topic);
     let operation = Operation::Publish { exchange: &exchange, routing_key: &routing_key, is_topic };
     caller.check(vhost, &operation)?;
-    if state.broker.memory_exhausted() {
-        let reason = "the broker takes no messages for now: too much memory is in use";
-        let status = axum::http::StatusCode::SERVICE_UNAVAILABLE;
-        return Err(ApiError::new(status, "resource_alarm", reason));
+    // A client that stays would be held back; whoever asks once is told.
+    if let Some(alarm) = state.broker.alarms().first() {
+        let reason = format!("the broker takes no messages for now: {alarm}");
+        return Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "resource_alarm", reason));
     }
     let mut turn = Turn::new();
     turn.begin(state.broker.now());
@@ -97,16 +98,19 @@ fn publish_as(
     if resolved.duplicate {
         return Ok((Published { routed: true, refused: None }, Commit::NONE));
     }
+    let (outbox, mut rejected) = (std::sync::Arc::new(Outbox::new()), Vec::new());
+    let mut batch = PublishBatch::default();
+    resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
     if resolved.targets.queues.is_empty() {
+        batch.count_unroutable(false);
+        state.broker.publish(&mut batch, &outbox, &mut rejected, &mut turn);
         return Ok((Published { routed: false, refused: None }, Commit::NONE));
     }
-    let mut batch = PublishBatch::default();
     let route = MessageRoute { exchange, routing_key };
     let stored = resolved.stored.as_deref().unwrap_or(&properties);
     batch
         .push_content(&route, &resolved.targets, stored, &payload)
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    let (outbox, mut rejected) = (std::sync::Arc::new(Outbox::new()), Vec::new());
     let commit = state.broker.publish(&mut batch, &outbox, &mut rejected, &mut turn);
     turn.finish(&state.broker);
     let commit = commit.join(turn.take_commit());

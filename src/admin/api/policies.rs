@@ -231,7 +231,7 @@ async fn operator_show(
     Ok(Json(policy_row(&vhost, &policy)))
 }
 
-/// Sets a operator policy: it holds at once
+/// Sets an operator policy: it holds at once
 #[utoipa::path(
     put, path = "/api/operator-policies/{vhost}/{name}", tag = "policies",
     params(("vhost" = String, Path), ("name" = String, Path)),
@@ -255,7 +255,7 @@ async fn operator_put(
     put_policy(&caller, &state, &vhost, PolicyKind::Operator, &name, &body).await
 }
 
-/// Takes a operator policy away
+/// Takes an operator policy away
 #[utoipa::path(
     delete, path = "/api/operator-policies/{vhost}/{name}", tag = "policies",
     params(("vhost" = String, Path), ("name" = String, Path)),

@@ -42,6 +42,8 @@ pub struct Skipped {
     pub no_origin: u64,
     /// The queue that they came from is gone, or the exchange leads nowhere.
     pub no_queue: u64,
+    /// Whoever started the job may not publish to the exchange that they would go to.
+    pub not_allowed: u64,
     /// The queue that they would go to is full, and refuses them.
     pub full: u64,
     /// A consumer, or somebody else, was faster.

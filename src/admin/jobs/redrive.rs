@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use super::progress::{JobState, Skipped};
 use super::{AdminState, Job};
+use crate::admin::caller::Caller;
 use crate::admin::filter::MessageFilter;
 use crate::broker::{Commit, Move, Moved, Outbox, Purpose, QueueCell, Turn, Vhost};
 use crate::model::{ExchangeName, Lsn, MessageRoute, RoutingKey};
@@ -46,6 +47,9 @@ pub(in crate::admin) enum Where {
 /// What a job does.
 #[derive(Clone, Debug)]
 pub(in crate::admin) struct Redrive {
+    /// Who has asked for it. Where messages came from stands in their headers, which any publisher can write: so what
+    /// goes to an exchange is asked for each.
+    pub(in crate::admin) caller: Caller,
     pub(in crate::admin) vhost: Arc<Vhost>,
     pub(in crate::admin) queue: Arc<QueueCell>,
     pub(in crate::admin) filter: MessageFilter,
@@ -140,7 +144,7 @@ impl Redrive {
         let mut skipped = Skipped { unreadable: page.unreadable, ..Skipped::default() };
         let (mut scanned, mut matched) = (0, 0);
         let mut going: Vec<(String, Move)> = Vec::new();
-        let mut known = HashMap::new();
+        let mut known = Known::default();
         for browsed in page.messages {
             if !matches!(browsed.place, BrowsePlace::Ready { .. }) {
                 // Behind them are only others that wait for their time.
@@ -156,6 +160,7 @@ impl Redrive {
                         Ok((destination, message)) => going.push((destination, message)),
                         Err(NoRoute::Origin) => skipped.no_origin += 1,
                         Err(NoRoute::Queue) => skipped.no_queue += 1,
+                        Err(NoRoute::NotAllowed) => skipped.not_allowed += 1,
                     }
                 }
             }
@@ -192,6 +197,7 @@ impl Redrive {
             let all = &mut account.skipped;
             all.no_origin += skipped.no_origin;
             all.no_queue += skipped.no_queue;
+            all.not_allowed += skipped.not_allowed;
             all.full += skipped.full;
             all.gone += skipped.gone;
             all.unreadable += skipped.unreadable;
@@ -200,11 +206,7 @@ impl Redrive {
     }
 
     /// Where a message goes, in words and in queues.
-    fn route(
-        &self,
-        browsed: &BrowsedMessage,
-        known: &mut HashMap<String, Option<Arc<QueueCell>>>,
-    ) -> Result<(String, Move), NoRoute> {
+    fn route(&self, browsed: &BrowsedMessage, known: &mut Known) -> Result<(String, Move), NoRoute> {
         let message = &browsed.message;
         let properties = message.properties();
         let came_from = origin::origin(&properties);
@@ -216,11 +218,16 @@ impl Redrive {
             exchange: came_from.as_ref().map_or(message.exchange(), |origin| &origin.exchange).clone(),
             routing_key: own_key(),
         };
-        let to_exchange = |exchange: &ExchangeName, key: RoutingKey| {
+        let mut to_exchange = |exchange: &ExchangeName, key: RoutingKey| {
+            let asked = (exchange.clone(), key.clone());
+            let ask = || self.caller.may_write(&self.vhost, exchange, &key).is_ok();
+            if !*known.allowed.entry(asked).or_insert_with(ask) {
+                return Err(NoRoute::NotAllowed);
+            }
             let to = self.vhost.queues_of(exchange, &key, message.properties()).unwrap_or_default();
             let to: Vec<_> = to.into_iter().filter(|queue| queue.id() != self.queue.id()).collect();
             let destination = format!("exchange '{exchange}'");
-            (destination, MessageRoute { exchange: exchange.clone(), routing_key: key }, to)
+            Ok((destination, MessageRoute { exchange: exchange.clone(), routing_key: key }, to))
         };
         let (destination, route, to) = match &self.to {
             Where::Queue => {
@@ -231,16 +238,16 @@ impl Redrive {
                     found
                         .filter(|queue| queue.purpose() == Purpose::Ordinary && queue.id() != self.queue.id())
                 };
-                let queue = known.entry(name.to_owned()).or_insert_with(find);
+                let queue = known.queues.entry(name.to_owned()).or_insert_with(find);
                 let queue = queue.clone().ok_or(NoRoute::Queue)?;
                 (name.to_owned(), was_published(), vec![queue])
             }
             Where::Exchange => {
                 let origin = came_from.as_ref().ok_or(NoRoute::Origin)?;
-                to_exchange(&origin.exchange, own_key())
+                to_exchange(&origin.exchange, own_key())?
             }
             Where::OneQueue(queue) => (queue.name().to_string(), was_published(), vec![queue.clone()]),
-            Where::OneExchange(exchange, key) => to_exchange(exchange, key.clone().unwrap_or_else(own_key)),
+            Where::OneExchange(exchange, key) => to_exchange(exchange, key.clone().unwrap_or_else(own_key))?,
         };
         if to.is_empty() {
             return Err(NoRoute::Queue);
@@ -255,4 +262,13 @@ impl Redrive {
 enum NoRoute {
     Origin,
     Queue,
+    NotAllowed,
+}
+
+/// What was asked before in a step.
+#[derive(Default)]
+struct Known {
+    queues: HashMap<String, Option<Arc<QueueCell>>>,
+    /// Whether the caller may publish there.
+    allowed: HashMap<(ExchangeName, RoutingKey), bool>,
 }

@@ -318,12 +318,13 @@ fn finish(job: &Value, json: bool) -> Result<ExitCode, Failure> {
 }
 
 /// Why messages stay where they are.
-const STAYED: [(&str, &str); 4] = [
+const STAYED: [(&str, &str); 5] = [
     (
         "no_origin",
         "no dead letters, so nobody knows where they came from (--to-queue says where they are to go)",
     ),
     ("no_queue", "the queue that they came from is gone"),
+    ("not_allowed", "you may not publish to the exchange that they would go to"),
     ("full", "the queue that they would go to is full"),
     ("unreadable", "they cannot be read now"),
 ];

@@ -5,7 +5,7 @@ use rialto_protocol::native::{Binding, Command, ListOf, Request, Response};
 use rialto_protocol::types::ShortStr;
 
 use super::{NativeSession, State};
-use crate::access::{Operation, Resource};
+use crate::access::{Operation, Resource, Tags};
 use crate::broker::{BrokerError, Listed};
 use crate::model::{ChannelId, ExchangeFlags, ExchangeName, QueueFlags, QueueName, RoutingKey};
 use crate::routing::Destination;
@@ -95,7 +95,8 @@ impl NativeSession {
                 let after = std::str::from_utf8(&after).map_err(|_| {
                     BrokerError::refused(ReplyCode::PreconditionFailed, "the cursor is not one of ours")
                 })?;
-                let page = vhost.list(listed(what), after, limit.min(page_rows_max) as usize)?;
+                let page =
+                    vhost.list(listed(what, &pass.user().tags), after, limit.min(page_rows_max) as usize)?;
                 let next = page.next.unwrap_or_default().into();
                 return Ok(Response::Page { rows: page.rows, next });
             }
@@ -120,12 +121,14 @@ fn declared(queue: &crate::broker::QueueCell) -> Response {
     }
 }
 
-fn listed(what: ListOf) -> Listed {
+/// Who may not look over all vhosts sees the connections of its own, as over HTTP.
+fn listed(what: ListOf, tags: &Tags) -> Listed {
     match what {
         ListOf::Queues => Listed::Queues,
         ListOf::Exchanges => Listed::Exchanges,
         ListOf::Bindings => Listed::Bindings,
-        ListOf::Connections => Listed::Connections,
+        ListOf::Connections if tags.administrator || tags.monitoring => Listed::Connections,
+        ListOf::Connections => Listed::OwnConnections,
         ListOf::Consumers => Listed::Consumers,
     }
 }

@@ -99,12 +99,12 @@ async fn redrive(
             (None, Back::Exchange) => Where::Exchange,
         };
         if body.to.is_none() {
-            // Wherever they came from: what a redrive sends, its caller must be allowed to publish.
+            // To their queues they go by the default exchange; what goes by another is asked for each message.
             caller.may_write(&home, "", "")?;
         }
         let filter = body.filter.check()?;
         let (limit, keep_history) = (body.limit, body.keep_history);
-        let redrive = Redrive { vhost: home, queue, filter, to, keep_history, limit };
+        let redrive = Redrive { caller: caller.clone(), vhost: home, queue, filter, to, keep_history, limit };
         let facts = JobFacts {
             kind: "redrive",
             vhost: vhost.clone(),
