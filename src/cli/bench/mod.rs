@@ -29,6 +29,7 @@ mod pace;
 mod plan;
 mod plot;
 mod process;
+mod publishing;
 mod rabbitmq;
 mod relay;
 mod report;

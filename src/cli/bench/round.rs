@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -18,6 +17,7 @@ use parking_lot::Mutex;
 use super::error::{BenchError, BenchResult, Doing};
 use super::pace::Pace;
 use super::plan::Plan;
+use super::publishing::publish;
 use super::traffic::{Answers, Consumer, Ends, Publisher};
 use super::usage::Meter;
 
@@ -26,16 +26,6 @@ const START_EACH: Duration = Duration::from_micros(200);
 
 /// How often the round looks at memory and progress.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Longest time a publisher sleeps until it looks whether the round is over, and how often all of them together look
-/// at most: thousands that only looked would cost more than those that send.
-const NAP_MAX: Duration = Duration::from_millis(50);
-const LOOKS_PER_SECOND: u32 = 2000;
-
-/// Time that a sleeper commonly takes to be awake. A publisher on a rate gets up so much earlier and spins until a message
-/// is due: else the machine's own slowness would be charged to all who are measured, and hide how they differ. A core
-/// that has gone to sleep itself takes 40 µs in a virtual machine.
-const WAKING: Duration = Duration::from_micros(60);
 
 /// Stack of a connection's thread: they keep their buffers on the heap, and there may be thousands.
 const STACK: usize = 256 << 10;
@@ -78,26 +68,26 @@ pub(super) struct Measured {
 }
 
 /// What the threads of a round share.
-struct Shared {
+pub(super) struct Shared {
     epoch: Instant,
-    stop: AtomicBool,
+    pub(super) stop: AtomicBool,
     /// The consumers' sockets are being shut down on purpose.
-    over: AtomicBool,
-    published: AtomicU64,
+    pub(super) over: AtomicBool,
+    pub(super) published: AtomicU64,
     received: AtomicU64,
-    finished: AtomicU64,
+    pub(super) finished: AtomicU64,
     failed: Mutex<Option<BenchError>>,
     /// Beginning and end of the window in nanoseconds since the epoch.
-    window: (u64, u64),
+    pub(super) window: (u64, u64),
 }
 
 impl Shared {
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.epoch.elapsed().as_nanos() as u64
     }
 
     /// The first failure is the cause of the others.
-    fn fail(&self, error: BenchError) {
+    pub(super) fn fail(&self, error: BenchError) {
         self.failed.lock().get_or_insert(error);
     }
 }
@@ -167,7 +157,9 @@ pub(super) fn run(plan: &Plan, ends: Ends, broker: Option<Meter>) -> BenchResult
         }
         measured.latency = plan.stamps.then_some(latency);
         measured.lateness = plan.rate.is_some().then_some(lateness);
-        measured.confirm_times = plan.confirms.is_some().then_some(confirm_times);
+        // Whoever is on a rate and not timed listens only when its window is full.
+        let listened = plan.rate.is_none() || plan.stamps;
+        measured.confirm_times = (plan.confirms.is_some() && listened).then_some(confirm_times);
         clean_up()?;
     }
     measured
@@ -317,90 +309,6 @@ fn joined<T>(thread: JoinHandle<T>) -> BenchResult<T> {
     thread.join().map_err(|_| BenchError::Process("a thread of the generator has failed".to_owned()))
 }
 
-/// What a publisher's thread has found.
-struct Published {
-    answers: Answers,
-    lateness: Histogram<u64>,
-    confirm_times: Option<Histogram<u64>>,
-}
-
-/// Has the publisher begin anew once the window does.
-struct Start(bool);
-
-impl Start {
-    fn look(&mut self, publisher: &mut dyn Publisher, shared: &Shared) {
-        if !self.0 && shared.now() >= shared.window.0 {
-            publisher.begin_window();
-            self.0 = true;
-        }
-    }
-}
-
-fn publish(mut publisher: Box<dyn Publisher>, shared: &Shared, plan: &Plan, pace: Option<Pace>) -> Published {
-    let mut lateness = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
-    let publisher = &mut *publisher;
-    let done = match pace {
-        Some(pace) => publish_paced(publisher, shared, plan, pace, &mut lateness),
-        None => publish_freely(publisher, shared, plan.batch),
-    };
-    let finished = done.and_then(|()| publisher.finish());
-    shared.finished.fetch_add(1, Ordering::Relaxed);
-    let answers = finished.unwrap_or_else(|error| {
-        // A round that stalled shuts publishers down; its report says what is missing.
-        if !shared.over.load(Ordering::Relaxed) {
-            shared.fail(error);
-        }
-        Answers::default()
-    });
-    Published { answers, lateness, confirm_times: publisher.confirm_times().cloned() }
-}
-
-fn publish_freely(publisher: &mut dyn Publisher, shared: &Shared, batch: u32) -> BenchResult<()> {
-    let mut start = Start(false);
-    while !shared.stop.load(Ordering::Relaxed) {
-        start.look(publisher, shared);
-        publisher.publish(batch, None)?;
-        shared.published.fetch_add(batch.into(), Ordering::Relaxed);
-    }
-    Ok(())
-}
-
-fn publish_paced(
-    publisher: &mut dyn Publisher,
-    shared: &Shared,
-    plan: &Plan,
-    pace: Pace,
-    lateness: &mut Histogram<u64>,
-) -> BenchResult<()> {
-    // By default the kernel may wake a sleeper 50 µs late, to save power; that would be most of a latency.
-    let _ = rustix::thread::set_current_timer_slack(NonZeroU64::new(1));
-    let nap_max = NAP_MAX.max(Duration::from_secs(1) * plan.publishers / LOOKS_PER_SECOND);
-    // Spinning is for those who are timed; thousands who did it would leave nobody else a core.
-    let waking = if plan.stamps { WAKING } else { Duration::ZERO };
-    let (mut sent, mut start) = (0, Start(false));
-    while !shared.stop.load(Ordering::Relaxed) {
-        start.look(publisher, shared);
-        let now = shared.now();
-        let count = pace.due_by(now).saturating_sub(sent).min(plan.batch.into()) as u32;
-        if count == 0 {
-            let nap = Duration::from_nanos(pace.due(sent).saturating_sub(now));
-            match nap.checked_sub(waking) {
-                Some(nap) => thread::sleep(nap.min(nap_max)),
-                None => std::hint::spin_loop(),
-            }
-            continue;
-        }
-        let due = |message: u32| pace.due(sent + u64::from(message));
-        for message in 0..count {
-            record(lateness, due(message), now, shared.window);
-        }
-        publisher.publish(count, plan.stamps.then_some(&due))?;
-        sent += u64::from(count);
-        shared.published.fetch_add(count.into(), Ordering::Relaxed);
-    }
-    Ok(())
-}
-
 fn consume(mut consumer: Box<dyn Consumer>, shared: &Shared, stamps: bool) -> Histogram<u64> {
     let mut latency = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
     let mut due: Vec<u64> = Vec::new();
@@ -432,7 +340,7 @@ fn consume(mut consumer: Box<dyn Consumer>, shared: &Shared, stamps: bool) -> Hi
 }
 
 /// Records a message that was due in the window.
-fn record(histogram: &mut Histogram<u64>, due: u64, now: u64, window: (u64, u64)) {
+pub(super) fn record(histogram: &mut Histogram<u64>, due: u64, now: u64, window: (u64, u64)) {
     if (window.0..window.1).contains(&due) {
         histogram.saturating_record(now.saturating_sub(due));
     }

@@ -15,6 +15,11 @@ pub(super) trait Publisher: Send {
     /// unconfirmed messages does not let it. With `due`, bodies carry those times.
     fn publish(&mut self, count: u32, due: Option<Due<'_>>) -> BenchResult<()>;
 
+    /// Something has come over the socket: takes it in. Waits if nothing has.
+    fn listen(&mut self) -> BenchResult<()> {
+        Ok(())
+    }
+
     /// Waits until the broker has taken everything and answered for it, and closes the connection.
     fn finish(&mut self) -> BenchResult<Answers>;
 

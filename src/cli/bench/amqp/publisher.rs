@@ -61,13 +61,13 @@ impl Publisher {
     /// Waits until the window has room.
     fn await_room(&mut self, count: u32) -> BenchResult<()> {
         while self.unconfirmed.as_ref().is_some_and(|unconfirmed| !unconfirmed.has_room(count.into())) {
-            self.listen()?;
+            self.read()?;
         }
         Ok(())
     }
 
     /// Reads, and takes in what has come.
-    fn listen(&mut self) -> BenchResult<()> {
+    fn read(&mut self) -> BenchResult<()> {
         if !self.connection.read()? {
             return Err(BenchError::Ended);
         }
@@ -133,9 +133,13 @@ impl traffic::Publisher for Publisher {
         Ok(())
     }
 
+    fn listen(&mut self) -> BenchResult<()> {
+        self.read()
+    }
+
     fn finish(&mut self) -> BenchResult<Answers> {
         while self.unconfirmed.as_ref().is_some_and(|unconfirmed| !unconfirmed.is_empty()) {
-            self.listen()?;
+            self.read()?;
         }
         // Methods of a channel are done in order: its answer says that the broker has taken all that was sent before.
         let done = ShortStr::truncated("done");

@@ -64,7 +64,7 @@ impl Publisher {
     }
 
     /// Takes in what has been read, or reads.
-    fn listen(&mut self) -> BenchResult<()> {
+    fn read(&mut self) -> BenchResult<()> {
         if !self.connection.read()? {
             return Err(BenchError::Ended);
         }
@@ -101,7 +101,7 @@ impl traffic::Publisher for Publisher {
             self.block.spell(count, keys);
         }
         while !self.may_send(count.into()) {
-            self.listen()?;
+            self.read()?;
         }
         self.connection.publish(self.block.frame(count, self.next, self.route))?;
         self.next += u64::from(count);
@@ -113,9 +113,13 @@ impl traffic::Publisher for Publisher {
         Ok(())
     }
 
+    fn listen(&mut self) -> BenchResult<()> {
+        self.read()
+    }
+
     fn finish(&mut self) -> BenchResult<Answers> {
         while self.window.is_some_and(|(unconfirmed, _)| unconfirmed > 0) {
-            self.listen()?;
+            self.read()?;
         }
         // Its answer says that the broker has taken all that was sent before.
         let closing = Closing { code: 200, text: ShortStr::truncated("done"), kind: 0, correlation: 0 };

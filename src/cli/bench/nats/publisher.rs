@@ -165,6 +165,13 @@ impl traffic::Publisher for Publisher {
         Ok(())
     }
 
+    fn listen(&mut self) -> BenchResult<()> {
+        match &mut self.confirms {
+            Some(confirms) => confirms.listen(&mut self.connection),
+            None => self.connection.listen(),
+        }
+    }
+
     fn finish(&mut self) -> BenchResult<Answers> {
         let Some(confirms) = &mut self.confirms else {
             self.connection.flush()?;
