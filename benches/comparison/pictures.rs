@@ -71,6 +71,12 @@ const PICTURES: [Picture; 23] = [
     curve("topic-cpu.svg", "Topic exchange: broker CPU per message over bindings", CPU, "6-", "bindings"),
     bars("latency-5000.svg", "AMQP, 5,000 messages per second: latency", "latency", "7-amqp-5000"),
     bars("latency-20000.svg", "AMQP, 20,000 messages per second: latency", "latency", "7-amqp-20000"),
+    bars(
+        "latency-confirms-20000.svg",
+        "AMQP, confirms and acks, 20,000 messages per second: latency",
+        "latency",
+        "7-confirms-20000",
+    ),
     bars("backlog-fill.svg", "Backlog: messages per second in", "fill_per_s", "8-"),
     bars("backlog-drain.svg", "Backlog: messages per second out", "drain_per_s", "8-"),
     bars("backlog-memory.svg", "Backlog: bytes of memory per message", "held_bytes_per_message", "8-"),

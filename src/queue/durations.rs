@@ -9,7 +9,9 @@ pub const DURATION_BUCKETS: usize = 41;
 /// Durations of one batch. Reused for its memory, which is bounded by the number of buckets.
 #[derive(Debug, Default)]
 pub struct Durations {
-    /// Buckets and how often each was hit; the one that was hit last is the last.
+    /// The last duration, and how often it came in a row: most of a batch took the same time.
+    run: (u64, u64),
+    /// Buckets and how often each was hit before that.
     hits: Vec<(u8, u64)>,
     /// Of all together, in microseconds.
     sum: u64,
@@ -17,29 +19,36 @@ pub struct Durations {
 
 impl Durations {
     /// `count` things took so many microseconds each.
+    #[inline]
     pub fn add(&mut self, micros: u64, count: u64) {
+        if micros != self.run.0 {
+            self.end_run();
+            self.run.0 = micros;
+        }
+        self.run.1 += count;
+    }
+
+    fn end_run(&mut self) {
+        let (micros, count) = std::mem::take(&mut self.run);
+        if count == 0 {
+            return;
+        }
         let bucket = bucket(micros);
         self.sum = self.sum.saturating_add(micros.saturating_mul(count));
-        match self.hits.last_mut() {
-            Some((last, hits)) if *last == bucket => *hits += count,
-            _ => match self.hits.iter().position(|(other, _)| *other == bucket) {
-                Some(at) => {
-                    self.hits[at].1 += count;
-                    let end = self.hits.len() - 1;
-                    self.hits.swap(at, end);
-                }
-                None => self.hits.push((bucket, count)),
-            },
+        match self.hits.iter_mut().find(|(other, _)| *other == bucket) {
+            Some((_, hits)) => *hits += count,
+            None => self.hits.push((bucket, count)),
         }
     }
 
     /// Whether nothing was counted.
     pub fn is_empty(&self) -> bool {
-        self.hits.is_empty()
+        self.hits.is_empty() && self.run.1 == 0
     }
 
     /// Takes everything: one call for each bucket that was hit. Answers the sum in microseconds.
     pub fn drain(&mut self, mut each: impl FnMut(usize, u64)) -> u64 {
+        self.end_run();
         self.hits.drain(..).for_each(|(bucket, hits)| each(usize::from(bucket), hits));
         std::mem::take(&mut self.sum)
     }

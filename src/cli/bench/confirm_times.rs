@@ -43,7 +43,7 @@ pub(super) struct InOrder {
 }
 
 impl InOrder {
-    /// So many messages are published.
+    /// So many messages are about to be sent: the broker may answer before the sender knows that they have left.
     pub(super) fn published(&mut self, messages: u64) {
         self.sent.push_back((messages, Instant::now()));
     }

@@ -119,16 +119,15 @@ impl traffic::Publisher for Publisher {
             self.turn = (self.turn + 1) % self.routing_keys.len();
         }
         self.await_room(count)?;
+        if let Some(unconfirmed) = &mut self.unconfirmed {
+            unconfirmed.published(count);
+        }
         self.connection.write(self.block.frames(count))?;
-        match &mut self.unconfirmed {
-            Some(unconfirmed) => unconfirmed.published(count),
-            None if self.listened_at.elapsed() > LISTEN_EVERY => {
-                self.listened_at = Instant::now();
-                if self.connection.read_at_once()? {
-                    self.hear_all()?;
-                }
+        if self.unconfirmed.is_none() && self.listened_at.elapsed() > LISTEN_EVERY {
+            self.listened_at = Instant::now();
+            if self.connection.read_at_once()? {
+                self.hear_all()?;
             }
-            None => {}
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ impl Unconfirmed {
         self.count == 0
     }
 
-    /// So many messages are published.
+    /// So many messages are about to be sent: the broker may answer before the sender knows that they have left.
     pub(super) fn published(&mut self, count: u32) {
         self.count += u64::from(count);
         self.sent.resize(self.sent.len() + count as usize, Some(Instant::now()));

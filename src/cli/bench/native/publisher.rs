@@ -103,13 +103,13 @@ impl traffic::Publisher for Publisher {
         while !self.may_send(count.into()) {
             self.read()?;
         }
-        self.connection.publish(self.block.frame(count, self.next, self.route))?;
-        self.next += u64::from(count);
-        self.route = self.route % self.routes + 1;
         if let Some((unconfirmed, _)) = &mut self.window {
             self.waiting.published(count.into());
             *unconfirmed += u64::from(count);
         }
+        self.connection.publish(self.block.frame(count, self.next, self.route))?;
+        self.next += u64::from(count);
+        self.route = self.route % self.routes + 1;
         Ok(())
     }
 
