@@ -46,6 +46,9 @@ use crate::tls::Acceptor;
 use jobs::Jobs;
 use stats::Stats;
 
+/// The global parameter by which RabbitMQ remembers a cluster's name.
+const CLUSTER_NAME: &str = "cluster_name";
+
 /// What every handler has. Clones are the same.
 #[derive(Clone)]
 pub struct AdminState {
@@ -90,6 +93,13 @@ impl AdminState {
     /// The alarms that hold publishers back: `memory`, `disk`.
     pub(super) fn alarms(&self) -> Vec<&'static str> {
         self.broker.alarms().iter().map(Alarm::resource).collect()
+    }
+
+    /// What the cluster is called: as somebody has called it (`PUT /api/cluster-name`), or as its one node is.
+    pub(super) fn cluster_name(&self) -> String {
+        let given = self.broker.global_parameter(CLUSTER_NAME);
+        let given = given.and_then(|value| serde_json::from_str(&value).ok());
+        given.unwrap_or_else(|| self.node.name().to_owned())
     }
 
     /// The SASL mechanisms that clients may log in by.

@@ -7,11 +7,12 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::AdminState;
-use crate::admin::ApiError;
+use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
-use crate::admin::input::Path;
+use crate::admin::input::{Object, Path};
+use crate::admin::{AdminState, ApiError, CLUSTER_NAME};
+use crate::store::ParameterRow;
 
 /// RabbitMQ's feature flags that what we do amounts to. Tools ask for some of them.
 const FLAGS: [(&str, &str); 7] = [
@@ -27,7 +28,11 @@ const FLAGS: [(&str, &str); 7] = [
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(version))
-        .routes(routes!(cluster_name))
+        .routes(routes!(cluster_name, set_cluster_name))
+        .routes(routes!(shovels))
+        .routes(routes!(shovels_of))
+        .routes(routes!(links))
+        .routes(routes!(links_of))
         .routes(routes!(extensions))
         .routes(routes!(auth))
         .routes(routes!(feature_flags))
@@ -44,12 +49,85 @@ async fn version(_caller: Caller, State(state): State<AdminState>) -> String {
     state.settings.management.announce_version.clone()
 }
 
-/// The name of the cluster, which is that of its one node
+/// The name of the cluster: its one node's, unless it was given another
 #[utoipa::path(get, path = "/api/cluster-name", tag = "overview", responses(
     (status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody)
 ))]
 async fn cluster_name(_caller: Caller, State(state): State<AdminState>) -> Json<Value> {
-    Json(json!({"name": state.node.name()}))
+    Json(json!({"name": state.cluster_name()}))
+}
+
+/// Gives the cluster a name
+#[utoipa::path(
+    put, path = "/api/cluster-name", tag = "overview",
+    request_body(content = Object, example = json!({"name": "production"})),
+    responses(
+        (status = NO_CONTENT), (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
+    )
+)]
+async fn set_cluster_name(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Object(body): Object,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    let name = body.get("name").and_then(Value::as_str).unwrap_or_default();
+    let set = if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
+        Err(ApiError::bad_request("\"name\" must be a text of 1 to 255 bytes without control characters"))
+    } else {
+        let value = Value::from(name).to_string();
+        let (component, parameter) = (String::new(), CLUSTER_NAME.to_owned());
+        Ok(state.broker.set_parameter(ParameterRow { vhost: None, component, name: parameter, value })?)
+    };
+    audit(&caller, "cluster_name.put", &format!("{name:?}"), &set);
+    state.wait_for(set?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Shovels: none run here
+#[utoipa::path(get, path = "/api/shovels", tag = "parameters", responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn shovels(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    Ok(Json(json!([])))
+}
+
+/// Shovels of a vhost: none run here
+#[utoipa::path(get, path = "/api/shovels/{vhost}", tag = "parameters", params(("vhost" = String, Path)), responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+))]
+async fn shovels_of(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(vhost): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    caller.vhost(&state, &vhost)?;
+    Ok(Json(json!([])))
+}
+
+/// Links to federation upstreams: none run here
+#[utoipa::path(get, path = "/api/federation-links", tag = "parameters", responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
+))]
+async fn links(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    Ok(Json(json!([])))
+}
+
+/// Links to federation upstreams of a vhost: none run here
+#[utoipa::path(get, path = "/api/federation-links/{vhost}", tag = "parameters", params(("vhost" = String, Path)), responses(
+    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+))]
+async fn links_of(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(vhost): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    caller.vhost(&state, &vhost)?;
+    Ok(Json(json!([])))
 }
 
 /// Extensions of RabbitMQ's pages: none

@@ -4,7 +4,7 @@ use std::fs;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -57,15 +57,45 @@ async fn memory(
         return Err(ApiError::not_found());
     }
     let (resident, messages) = (resident_bytes(), state.broker.memory_bytes());
-    Ok(Json(json!({"memory": {
-        "strategy": "rss",
-        "total": {"rss": resident, "allocated": resident, "erlang": 0},
-        "msg_index": 0,
-        "binary": messages,
-        "queue_procs": messages,
-        "other_proc": resident.saturating_sub(messages),
-    }})))
+    // Tools want all of RabbitMQ's keys; what is theirs alone is 0.
+    let mut memory: Map<String, Value> =
+        MEMORY_KEYS.iter().map(|key| ((*key).to_owned(), 0.into())).collect();
+    memory.insert("strategy".to_owned(), "rss".into());
+    memory.insert("total".to_owned(), json!({"rss": resident, "allocated": resident, "erlang": resident}));
+    memory.insert("binary".to_owned(), messages.into());
+    memory.insert("other_proc".to_owned(), resident.saturating_sub(messages).into());
+    Ok(Json(json!({"memory": memory})))
 }
+
+/// What RabbitMQ divides its memory into.
+const MEMORY_KEYS: [&str; 26] = [
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "queue_procs",
+    "queue_slave_procs",
+    "quorum_queue_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "metadata_store",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "quorum_ets",
+    "metadata_store_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "code",
+    "atom",
+    "other_system",
+    "allocated_unused",
+    "reserved_unallocated",
+];
 
 fn render(state: &AdminState) -> Value {
     let alarms = state.alarms();

@@ -46,7 +46,7 @@ fn render(caller: &Caller, state: &AdminState) -> Value {
         "rabbitmq_version": version,
         "product_name": "Rialto",
         "product_version": env!("CARGO_PKG_VERSION"),
-        "cluster_name": state.node.name(),
+        "cluster_name": state.cluster_name(),
         "node": state.node.name(),
         // Tools that look for the platform find what it is.
         "erlang_version": "none",

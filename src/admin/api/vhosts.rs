@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show, put, delete))
+        .routes(routes!(protect, unprotect))
         .routes(routes!(permissions))
         .routes(routes!(topic_permissions))
 }
@@ -111,6 +112,7 @@ async fn put(
             description: item.description.unwrap_or(before.description),
             tags: item.tags.unwrap_or(before.tags),
             default_queue_type: item.default_queue_type.or(before.default_queue_type),
+            is_protected: item.is_protected.unwrap_or(before.is_protected),
         };
         state.broker.add_vhost(&vhost, options)?;
         if let Some(limits) = item.limits {
@@ -133,7 +135,8 @@ async fn put(
 #[utoipa::path(
     delete, path = "/api/vhosts/{vhost}", tag = "vhosts", params(("vhost" = String, Path)),
     responses(
-        (status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+        (status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody),
+        (status = NOT_FOUND, body = ErrorBody), (status = PRECONDITION_FAILED, body = ErrorBody)
     )
 )]
 async fn delete(
@@ -142,11 +145,64 @@ async fn delete(
     Path(vhost): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     caller.require(Level::Administrator)?;
-    caller.vhost(&state, &vhost)?;
+    let is_protected = caller.vhost(&state, &vhost)?.options().is_protected;
     let name = vhost.clone();
-    let deleted = state.blocking(move |state| Ok(state.broker.delete_vhost(&name, &mut Turn::new())?)).await;
+    let deleted = if is_protected {
+        let reason =
+            format!("vhost '{vhost}' is protected from deletion: DELETE its /deletion/protection first");
+        Err(ApiError::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", reason))
+    } else {
+        state.blocking(move |state| Ok(state.broker.delete_vhost(&name, &mut Turn::new())?)).await
+    };
     audit(&caller, "vhost.delete", &format!("{vhost:?}"), &deleted);
     state.wait_for(deleted?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Protects a vhost from being deleted
+#[utoipa::path(
+    post, path = "/api/vhosts/{vhost}/deletion/protection", tag = "vhosts", params(("vhost" = String, Path)),
+    responses(
+        (status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+    )
+)]
+async fn protect(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(vhost): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    set_protection(caller, state, vhost, true).await
+}
+
+/// Protects a vhost from being deleted no more
+#[utoipa::path(
+    delete, path = "/api/vhosts/{vhost}/deletion/protection", tag = "vhosts", params(("vhost" = String, Path)),
+    responses(
+        (status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+    )
+)]
+async fn unprotect(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(vhost): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    set_protection(caller, state, vhost, false).await
+}
+
+async fn set_protection(
+    caller: Caller,
+    state: AdminState,
+    vhost: String,
+    is_protected: bool,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    let before = VhostOptions::clone(&caller.vhost(&state, &vhost)?.options());
+    let set = state.broker.add_vhost(&vhost, VhostOptions { is_protected, ..before });
+    let set = set.map_err(ApiError::from);
+    let act = if is_protected { "vhost.protect" } else { "vhost.unprotect" };
+    audit(&caller, act, &format!("{vhost:?}"), &set);
+    set?;
+    state.committed().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

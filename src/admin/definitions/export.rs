@@ -158,6 +158,9 @@ pub(in crate::admin) fn vhost_row(vhost: &Vhost) -> Value {
     if let Some(queue_type) = queue_type {
         metadata["default_queue_type"] = queue_type.into();
     }
+    if options.is_protected {
+        metadata["protected_from_deletion"] = true.into();
+    }
     let mut row = json!({
         "name": vhost.name().as_str(),
         "description": options.description,
@@ -166,6 +169,9 @@ pub(in crate::admin) fn vhost_row(vhost: &Vhost) -> Value {
     });
     if let Some(queue_type) = queue_type {
         row["default_queue_type"] = queue_type.into();
+    }
+    if options.is_protected {
+        row["protected_from_deletion"] = true.into();
     }
     row
 }

@@ -271,6 +271,7 @@ impl Import<'_> {
         item.description.clone_into_if(&mut options.description);
         item.tags.clone_into_if(&mut options.tags);
         options.default_queue_type = item.default_queue_type.or(options.default_queue_type);
+        options.is_protected = item.is_protected.unwrap_or(options.is_protected);
         self.broker.add_vhost(&item.name, options)?;
         self.undo.push(Undo::Vhost(item.name.clone(), before));
         match item.limits {

@@ -28,11 +28,12 @@ pub(super) fn render(state: &AdminState, summed: bool, text: &mut Exposition) {
 }
 
 fn identity(state: &AdminState, text: &mut Exposition) {
-    let (node, version) = (state.node.name(), &state.settings.management.announce_version);
+    let (node, cluster) = (state.node.name(), state.cluster_name());
+    let version = &state.settings.management.announce_version;
     text.metric("identity_info", Kind::Gauge, "RabbitMQ node & cluster identity info").line(
         &[
             ("rabbitmq_node", node),
-            ("rabbitmq_cluster", node),
+            ("rabbitmq_cluster", &cluster),
             ("rabbitmq_cluster_permanent_id", ""),
             ("rabbitmq_endpoint", ""),
         ],
