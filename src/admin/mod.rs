@@ -19,6 +19,7 @@ mod metrics;
 mod node;
 mod page;
 mod permission;
+mod process;
 mod routes;
 mod serve;
 mod shown;
@@ -35,6 +36,7 @@ use axum::http::StatusCode;
 pub use definitions::{LoadError, load_definitions};
 pub use error::ApiError;
 pub use node::{Listener, Node};
+pub use process::{machine_memory, resident_memory};
 pub use routes::{document, router};
 pub use serve::{Peer, bind, serve, serve_metrics};
 
@@ -88,6 +90,11 @@ impl AdminState {
     /// For one that has certificates.
     pub fn with_tls(self, tls: Option<Arc<Acceptor>>) -> Self {
         AdminState { tls, ..self }
+    }
+
+    /// Bytes of memory that the process may take: `memory.process_percent`, or else all that there are.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        Some(self.broker.limits().process_limit).filter(|limit| *limit != u64::MAX).or_else(machine_memory)
     }
 
     /// The alarms that hold publishers back: `memory`, `disk`.
