@@ -139,6 +139,15 @@ impl Vhost {
         self.set_policies(vec![policy], turn)
     }
 
+    /// Whether [`Vhost::set_policies`] would set them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_policies(&self, policies: &[Policy]) -> Result<(), BrokerError> {
+        self.check_keeps(true)?;
+        self.topology.read().policies.check_set(policies, Source::Catalog)
+    }
+
     /// Sets policies, all of them or none. They are applied once.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! Reading definitions: what is taken, what is told.
 
+mod whole;
+
 use serde_json::{Value, json};
 
 use super::findings::Findings;
