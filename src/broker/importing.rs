@@ -157,10 +157,13 @@ impl Vhost {
         key: &RoutingKey,
         arguments: &FieldTable,
     ) {
-        if let Ok(destination) = self.imported_end(destination) {
-            // The exchange may be gone, and the binding with it.
-            let _ = self.unbind(source, &destination, key, arguments);
-        }
+        // A queue may be gone, and the binding with it.
+        let Ok(destination) = self.imported_end(destination) else { return };
+        let mut topology = self.topology.write();
+        // No unbind: an exchange that had no bindings before, and goes with its last one, is to be there again.
+        topology.routing.take_back(source, &destination, key, arguments);
+        self.keep_binding(&topology, source, &destination, key, arguments, false);
+        self.publish_generation(&topology);
     }
 
     fn imported_end(&self, destination: &ImportedEnd<'_>) -> Result<Destination, BrokerError> {

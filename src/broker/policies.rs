@@ -127,7 +127,9 @@ impl Policies {
 }
 
 fn of_file(name: &str) -> String {
-    format!("policy '{name}' is set in the broker's settings file, and can be changed there only")
+    format!(
+        "policy '{name}' is set in the broker's settings file: change it there ([[policies]]), and start the broker again"
+    )
 }
 
 impl Vhost {

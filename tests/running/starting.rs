@@ -33,7 +33,7 @@ fn the_users_of_a_broker_that_starts_with_definitions_are_those_of_the_definitio
     };
     let listed = as_ops(&["queue", "list", "--columns", "name"]);
     assert_eq!(String::from_utf8_lossy(&listed.stdout), "name\norders\n", "{}", stderr(&listed));
-    assert_eq!(code(&as_ops(&["publish", "", "orders", "m"])), Some(0));
+    assert_eq!(code(&as_ops(&["publish", "", "--key", "orders", "m"])), Some(0));
 }
 
 #[test]

@@ -55,7 +55,10 @@ fn definitions() -> Value {
         "topic_permissions": [{"user": "known", "vhost": "/", "exchange": "amq.topic", "write": "a", "read": ""}],
         "queues": [{"vhost": "v", "name": "q", "durable": true}, {"vhost": "/", "name": "q", "durable": true}],
         "exchanges": [{"vhost": "v", "name": "x", "type": "headers"}],
-        "bindings": [{"vhost": "v", "source": "x", "destination": "q", "destination_type": "queue"}],
+        "bindings": [
+            {"vhost": "/", "source": "fleeting", "destination": "there", "destination_type": "queue"},
+            {"vhost": "v", "source": "x", "destination": "q", "destination_type": "queue"},
+        ],
         "policies": [{"vhost": "/", "name": "p", "pattern": ".*", "definition": {"max-length": 1}}],
         "parameters": [{"vhost": "/", "component": "shovel", "name": "s", "value": {"a": 1}}],
         "global_parameters": [{"name": "g", "value": 7}],
@@ -65,7 +68,7 @@ fn definitions() -> Value {
 /// The same, with an error that only shows when nearly all of it is made.
 fn wrong_at_the_end() -> Value {
     let mut definitions = definitions();
-    definitions["bindings"][0]["arguments"] = json!({"x-match": "perhaps"});
+    definitions["bindings"][1]["arguments"] = json!({"x-match": "perhaps"});
     definitions
 }
 
@@ -74,8 +77,9 @@ fn disk() -> (SimDisk, Value) {
     let disk = SimDisk::new();
     let world = World::open(&disk);
     let there = json!({"users": [{"name": "known", "tags": "", "password_hash": ""}],
-        "queues": [{"vhost": "/", "name": "there", "durable": true}]});
-    assert_eq!(world.import(&there), Ok(2));
+        "queues": [{"vhost": "/", "name": "there", "durable": true}],
+        "exchanges": [{"vhost": "/", "name": "fleeting", "type": "direct", "durable": true, "auto_delete": true}]});
+    assert_eq!(world.import(&there), Ok(3));
     world.catalog.pump();
     let before = world.exported();
     world.catalog.close();
@@ -106,7 +110,7 @@ fn after_a_crash_an_import_is_there_as_a_whole_or_not_at_all() {
     let (disk, before) = disk();
     let mut after = Value::Null;
     let found = after_crashes(&disk, |world| {
-        assert_eq!(world.import(&definitions()), Ok(13));
+        assert_eq!(world.import(&definitions()), Ok(14));
         after = world.exported();
     });
     assert_ne!(before, after);
@@ -122,7 +126,7 @@ fn after_a_crash_nothing_is_there_of_an_import_that_was_refused() {
     let (disk, before) = disk();
     let found = after_crashes(&disk, |world| {
         let errors = world.import(&wrong_at_the_end()).unwrap_err();
-        assert!(errors.starts_with("bindings[0]: "), "{errors}");
+        assert!(errors.starts_with("bindings[1]: "), "{errors}");
         assert_eq!(world.exported(), before);
     });
     assert!(found.len() > 1);
