@@ -212,7 +212,9 @@ fn a_wrong_login_takes_as_long_whoever_it_names() {
 #[test]
 fn whoever_is_deleted_or_changed_while_the_password_is_checked_is_not_let_in() {
     let access = Access::new(options());
-    let user = |password: &str| User::new("u", Credentials::new(password, &options().cost).unwrap(), Tags::default());
+    let user = |password: &str| {
+        User::new("u", Credentials::new(password, &options().cost).unwrap(), Tags::default())
+    };
     let began = || {
         access.put_user(user("p"));
         match access.check_password("u", "p", &here(), at(0)) {

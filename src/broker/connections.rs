@@ -281,7 +281,10 @@ impl Broker {
         let guard = ConnectionGuard { info, of_user, broker: self.clone() };
         // Only now: whoever deletes the user or the vhost from here on finds the connection, and closes it.
         let info = &guard.info;
-        if !principal.is_current() || principal.enter(&info.vhost).is_err() || self.vhost(&info.vhost).is_none() {
+        if !principal.is_current()
+            || principal.enter(&info.vhost).is_err()
+            || self.vhost(&info.vhost).is_none()
+        {
             let (user, vhost) = (info.user.clone(), info.vhost.clone());
             return Err(ConnectionRefused::Gone { user, vhost });
         }

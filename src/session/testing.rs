@@ -6,9 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use crate::access::{
-    Access, AccessOptions, Credentials, HashCost, Permission, Tags, ThrottleLimits, User,
-};
+use crate::access::{Access, AccessOptions, Credentials, HashCost, Permission, Tags, ThrottleLimits, User};
 use crate::broker::{Broker, Commit, Link, Outbox};
 use crate::model::{ManualClock, VhostName};
 use crate::store::testing::HeldLog;

@@ -33,7 +33,8 @@ impl Answer {
 
 impl Http {
     pub(crate) fn start(world: &World) -> Http {
-        let state = AdminState::new(world.embedded.broker().clone(), Arc::new(Settings::default()), Vec::new());
+        let state =
+            AdminState::new(world.embedded.broker().clone(), Arc::new(Settings::default()), Vec::new());
         let free = "127.0.0.1:0".parse().expect("an address");
         let listeners = world.runtime.block_on(admin::bind(&[free])).expect("a free port");
         let url = format!("http://{}", listeners[0].local_addr().expect("it is bound"));

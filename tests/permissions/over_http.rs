@@ -74,7 +74,8 @@ fn outcome(answer: &Answer) -> Result<(), (u16, String)> {
 }
 
 fn act(http: &Http, operation: Operation) -> Result<(), (u16, String)> {
-    let message = r#"{"properties": {}, "routing_key": "q", "payload": "hello", "payload_encoding": "string"}"#;
+    let message =
+        r#"{"properties": {}, "routing_key": "q", "payload": "hello", "payload_encoding": "string"}"#;
     let (method, path, body) = match operation {
         Operation::DeclareExchange => ("PUT", "exchanges/%2F/new", r#"{"type": "direct"}"#),
         Operation::DeclareExchangeWithAlternate => {
@@ -97,11 +98,9 @@ fn act(http: &Http, operation: Operation) -> Result<(), (u16, String)> {
         Operation::Publish => ("POST", "exchanges/%2F/x/publish", message),
         Operation::PublishToQueue => ("POST", "exchanges/%2F/amq.default/publish", message),
         // The nearest that there is.
-        Operation::Consume | Operation::Get => (
-            "POST",
-            "queues/%2F/q/get",
-            r#"{"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}"#,
-        ),
+        Operation::Consume | Operation::Get => {
+            ("POST", "queues/%2F/q/get", r#"{"count": 1, "ackmode": "ack_requeue_true", "encoding": "auto"}"#)
+        }
     };
     let answer = ask(http, method, path, body);
     assert_ne!(answer.status, 404, "{operation:?}: {answer:?}");
@@ -115,9 +114,7 @@ fn act_over_http(http: &Http, operation: OverHttp) -> Result<(), (u16, String)> 
         OverHttp::ShowMessage => ("GET", "queues/%2F/q/messages/1", ""),
         OverHttp::DeleteMessage => ("DELETE", "queues/%2F/q/messages/1", ""),
         OverHttp::DeleteMessages => ("POST", "queues/%2F/q/messages/delete", r#"{"ids": [1]}"#),
-        OverHttp::MoveMessageToQueue => {
-            ("POST", "queues/%2F/q/messages/1/move", r#"{"to": {"queue": "r"}}"#)
-        }
+        OverHttp::MoveMessageToQueue => ("POST", "queues/%2F/q/messages/1/move", r#"{"to": {"queue": "r"}}"#),
         OverHttp::MoveMessageToExchange => {
             ("POST", "queues/%2F/q/messages/1/move", r#"{"to": {"exchange": "x"}}"#)
         }
@@ -179,12 +176,15 @@ fn a_message_that_is_moved_with_its_own_key_needs_the_right_to_that_key() {
     world.access().put_topic_permission(topic);
     let id = ask(&http, "POST", "queues/%2F/q/peek", "{}").body["messages"][0]["id"].clone();
     let body = |to: serde_json::Value| json!({ "ids": [id], "to": to }).to_string();
-    let refused =
-        ask(&http, "POST", "queues/%2F/q/messages/move", &body(json!({"exchange": "y"})));
+    let refused = ask(&http, "POST", "queues/%2F/q/messages/move", &body(json!({"exchange": "y"})));
     assert_eq!(refused.status, 401, "{refused:?}");
     assert!(refused.reason().starts_with("access to topic 'in.1' in exchange topic 'y'"), "{refused:?}");
-    let moved =
-        ask(&http, "POST", "queues/%2F/q/messages/move", &body(json!({"exchange": "y", "routing_key": "out.1"})));
+    let moved = ask(
+        &http,
+        "POST",
+        "queues/%2F/q/messages/move",
+        &body(json!({"exchange": "y", "routing_key": "out.1"})),
+    );
     assert_eq!((moved.status, &moved.body["done"]), (200, &json!(1)), "{moved:?}");
 }
 
@@ -198,8 +198,10 @@ fn whoever_watches_over_connections_closes_only_their_own() {
     let names = || -> Vec<(String, String)> {
         let answer = ask(&http, "GET", "connections", "");
         let rows = answer.body.as_array().expect("a list").iter();
-        rows.map(|row| (row["user"].as_str().unwrap().to_owned(), row["name"].as_str().unwrap().replace(' ', "%20")))
-            .collect()
+        rows.map(|row| {
+            (row["user"].as_str().unwrap().to_owned(), row["name"].as_str().unwrap().replace(' ', "%20"))
+        })
+        .collect()
     };
     assert_eq!(names().len(), 1, "its own");
     world.set_worker(Tags::from_list("monitoring"), UserLimits::default());

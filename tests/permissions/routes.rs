@@ -300,7 +300,8 @@ impl Row {
     /// The route of the document that it is about: of several that fit, the one with most names of its own.
     fn route<'r>(&self, routes: &'r BTreeSet<(String, String)>) -> Option<&'r (String, String)> {
         let fits = |route: &&(String, String)| {
-            let (own, theirs): (Vec<_>, Vec<_>) = (self.path.split('/').collect(), route.1.split('/').collect());
+            let (own, theirs): (Vec<_>, Vec<_>) =
+                (self.path.split('/').collect(), route.1.split('/').collect());
             let mut pairs = own.iter().zip(&theirs);
             route.0 == self.method
                 && own.len() == theirs.len()

@@ -58,7 +58,8 @@ async fn tunnel(certificates: &Certificates, broker: &Embedded, user: Option<&st
             let pem = certificates.read(&format!("{user}.pem"));
             let chain: Vec<_> =
                 CertificateDer::pem_slice_iter(&pem).map(|der| der.expect("a certificate")).collect();
-            let key = PrivateKeyDer::from_pem_slice(&certificates.read(&format!("{user}.key"))).expect("a key");
+            let key =
+                PrivateKeyDer::from_pem_slice(&certificates.read(&format!("{user}.key"))).expect("a key");
             config.with_client_auth_cert(chain, key).expect("a certificate and its key")
         }
     };
@@ -120,11 +121,11 @@ async fn a_certificate_of_nobody_and_none_let_nobody_in() {
     assert!(matches!(&refused, Error::LoginRefused { code: 540, .. }), "{refused:?}");
     // Not even by claiming to be somebody.
     for claimed in [&b""[..], b"ann"] {
-        let (code, text) =
-            over_amqp(&certificates, &broker, Some("eve"), claimed).await.expect_err("nobody");
+        let (code, text) = over_amqp(&certificates, &broker, Some("eve"), claimed).await.expect_err("nobody");
         assert_eq!(code, 403);
         assert!(text.contains("mechanism EXTERNAL") && !text.contains("eve"), "{text}");
-        let (code, text) = over_amqp(&certificates, &broker, None, claimed).await.expect_err("no certificate");
+        let (code, text) =
+            over_amqp(&certificates, &broker, None, claimed).await.expect_err("no certificate");
         assert_eq!(code, 503, "{text}");
     }
     // The user is gone, the certificate is not.

@@ -19,8 +19,7 @@ fn shown(broker: &Broker, properties: FieldTable, password: &'static [u8]) -> En
     end
 }
 
-const REFUSED: &str =
-    "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.";
+const REFUSED: &str = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.";
 
 #[test]
 fn a_refused_login_is_told_only_to_clients_that_can_hear_it() {
