@@ -66,7 +66,7 @@ const SMALL_BODY: usize = 64 << 10;
 /// Has a small body read, whatever the request comes to: a connection on which a refused one is left unread is closed, and
 /// its client may never see why it was refused.
 async fn with_small_body(request: Request) -> Result<Request, ApiError> {
-    if !length(request.headers()).is_some_and(|length| length <= SMALL_BODY as u64) {
+    if length(request.headers()).is_none_or(|length| length > SMALL_BODY as u64) {
         return Ok(request);
     }
     let (parts, body) = request.into_parts();
