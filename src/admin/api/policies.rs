@@ -96,9 +96,8 @@ async fn delete_policy(
     get, path = "/api/policies", tag = "policies",
     responses((status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody))
 )]
-async fn list_all(caller: Caller, State(state): State<AdminState>) -> Result<Json<Vec<Value>>, ApiError> {
-    caller.require(Level::Policymaker)?;
-    Ok(Json(caller.vhosts(&state).iter().flat_map(|vhost| rows(vhost, PolicyKind::User)).collect()))
+async fn list_all(caller: Caller, State(state): State<AdminState>) -> Json<Vec<Value>> {
+    Json(caller.vhosts(&state).iter().flat_map(|vhost| rows(vhost, PolicyKind::User)).collect())
 }
 
 /// Every policy of a vhost
@@ -114,7 +113,6 @@ async fn list(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    caller.require(Level::Policymaker)?;
     Ok(Json(rows(&*caller.vhost(&state, &vhost)?, PolicyKind::User)))
 }
 
@@ -186,12 +184,8 @@ async fn delete(
     get, path = "/api/operator-policies", tag = "policies",
     responses((status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody))
 )]
-async fn operator_list_all(
-    caller: Caller,
-    State(state): State<AdminState>,
-) -> Result<Json<Vec<Value>>, ApiError> {
-    caller.require(Level::Policymaker)?;
-    Ok(Json(caller.vhosts(&state).iter().flat_map(|vhost| rows(vhost, PolicyKind::Operator)).collect()))
+async fn operator_list_all(caller: Caller, State(state): State<AdminState>) -> Json<Vec<Value>> {
+    Json(caller.vhosts(&state).iter().flat_map(|vhost| rows(vhost, PolicyKind::Operator)).collect())
 }
 
 /// Every operator policy of a vhost
@@ -207,7 +201,6 @@ async fn operator_list(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    caller.require(Level::Policymaker)?;
     Ok(Json(rows(&*caller.vhost(&state, &vhost)?, PolicyKind::Operator)))
 }
 
@@ -225,7 +218,7 @@ async fn operator_show(
     State(state): State<AdminState>,
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Policymaker)?;
+    caller.require(Level::Administrator)?;
     let vhost = caller.vhost(&state, &vhost)?;
     let policy = vhost.policy(PolicyKind::Operator, &name).ok_or_else(ApiError::not_found)?;
     Ok(Json(policy_row(&vhost, &policy)))
