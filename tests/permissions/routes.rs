@@ -69,7 +69,12 @@ const ROWS: &str = r#"
 GET    /api/overview                                     Any              200
 GET    /api/version                                      Any              200
 GET    /api/cluster-name                                 Any              200
+PUT    /api/cluster-name                                 Administrator    204 {"name": "blue"}
 GET    /api/extensions                                   Any              200
+GET    /api/shovels                                      Monitoring       200
+GET    /api/shovels/{v}                                  Monitoring       200
+GET    /api/federation-links                             Monitoring       200
+GET    /api/federation-links/{v}                         Monitoring       200
 GET    /api/auth                                         Open             200
 GET    /api/whoami                                       Any              200
 GET    /api/openapi.json                                 Any              200
@@ -154,6 +159,8 @@ PUT    /api/vhosts/{v}                                   Administrator    204/20
 DELETE /api/vhosts/{v}                                   Administrator    204
 GET    /api/vhosts/{v}/permissions                       Administrator    200
 GET    /api/vhosts/{v}/topic-permissions                 Administrator    200
+POST   /api/vhosts/{v}/deletion/protection               Administrator    204
+DELETE /api/vhosts/{v}/deletion/protection               Administrator    204
 GET    /api/vhost-limits                                 Any              200
 GET    /api/vhost-limits/{v}                             SeeOutside       200
 PUT    /api/vhost-limits/{v}/max-queues                  Administrator    204 {"value": 100}

@@ -103,7 +103,7 @@ async fn shovels_of(
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
-    caller.vhost(&state, &vhost)?;
+    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
     Ok(Json(json!([])))
 }
 
@@ -126,7 +126,7 @@ async fn links_of(
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
-    caller.vhost(&state, &vhost)?;
+    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
     Ok(Json(json!([])))
 }
 
