@@ -2,6 +2,7 @@
 
 mod certificates;
 mod encrypted;
+mod http;
 mod openssl;
 #[path = "../support/mod.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
