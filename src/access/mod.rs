@@ -380,7 +380,12 @@ impl Access {
         let _ = user.remembered.set(self.password_mac(user, password));
     }
 
-    /// Takes as long as to check a password.
+    /// Whether this is how the user logs in still: neither deleted, nor made again, nor with another password.
+    fn is_current(&self, user: &User) -> bool {
+        self.user(&user.name).is_some_and(|now| now.credentials == user.credentials)
+    }
+
+    /// Takes as long as to check a new password.
     fn check_for_nobody(&self, password: &str) {
         let nobody = self.nobody.get_or_init(|| {
             let cost = HashCost { scram_rounds: 0, ..self.options.cost };

@@ -68,10 +68,17 @@ impl Sockets {
     }
 }
 
+/// Those in clear text alone.
+impl From<Vec<TcpListener>> for Sockets {
+    fn from(plain: Vec<TcpListener>) -> Self {
+        Sockets { plain, tls: Vec::new() }
+    }
+}
+
 /// Answers requests until `stop` is cancelled: then no new ones, and those that run get `server.shutdown_grace`.
-pub async fn serve(state: AdminState, sockets: Sockets, stop: CancellationToken) {
+pub async fn serve(state: AdminState, sockets: impl Into<Sockets>, stop: CancellationToken) {
     let (settings, jobs, tls) = (state.settings.clone(), state.jobs.clone(), state.tls.clone());
-    answer_all(&settings, || super::router(state), sockets, tls, stop).await;
+    answer_all(&settings, || super::router(state), sockets.into(), tls, stop).await;
     if tokio::time::timeout(settings.server.shutdown_grace, jobs.stop()).await.is_err() {
         tracing::warn!("some jobs did not end within server.shutdown_grace");
     }
@@ -79,8 +86,7 @@ pub async fn serve(state: AdminState, sockets: Sockets, stop: CancellationToken)
 
 /// Answers scrapes as [`serve`] answers requests, on sockets of their own.
 pub async fn serve_metrics(state: AdminState, listeners: Vec<TcpListener>, stop: CancellationToken) {
-    let sockets = Sockets { plain: listeners, tls: Vec::new() };
-    answer_all(&state.settings.clone(), || super::metrics::router(state), sockets, None, stop).await;
+    answer_all(&state.settings.clone(), || super::metrics::router(state), listeners.into(), None, stop).await;
 }
 
 async fn answer_all(

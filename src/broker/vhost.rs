@@ -345,6 +345,7 @@ impl Vhost {
             None => {}
         }
         self.check_queue_count(&name)?;
+        self.check_queue_limit(&name)?;
         self.check_keeps(options.durable && !options.exclusive)?;
         self.core.counters.count(Event::QueueCreated, 1);
         let owner = options.exclusive.then_some(by);
@@ -399,13 +400,27 @@ impl Vhost {
             let (queue, vhost) = (name.clone(), self.name.clone());
             return Err(BrokerError::TooManyQueues { queue, vhost, max });
         }
-        if let Some(max) = self.limits().max_queues.filter(|max| self.queues.len() >= *max as usize) {
+        Ok(())
+    }
+
+    /// Refuses a queue that a client declares when the vhost has as many as it may have.
+    fn check_queue_limit(&self, name: &QueueName) -> Result<(), BrokerError> {
+        let Some(max) = self.limits().max_queues else { return Ok(()) };
+        // All of them are seldom looked at: only where the limit is near.
+        if self.queues.len() >= max as usize && self.declared_queue_count() >= max as usize {
             let vhost = &self.name;
             let text =
                 format!("cannot declare queue '{name}': queue limit in vhost '{vhost}' ({max}) is reached");
             return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
         }
         Ok(())
+    }
+
+    /// How many queues clients have declared. The others are of channels and of delayed exchanges, and nobody chose to
+    /// have them: no limit of the vhost counts them.
+    pub fn declared_queue_count(&self) -> usize {
+        let is_declared = |queue: &QueueCell| queue.purpose() == Purpose::Ordinary && !queue.is_closed();
+        self.queues.iter().filter(|entry| is_declared(entry.value())).count()
     }
 
     /// Deletes a queue and says how many ready messages went with it. A queue that does not exist is fine.

@@ -17,7 +17,7 @@ fn a_user_has_as_many_connections_as_it_may_have_over_both_protocols() {
     let first = world.amqp();
     let _second = world.native();
     let refused = world.log_in(WORKER, "/").map(drop).expect_err("one too many").expect("a close");
-    let text = "NOT_ALLOWED - Connection refused for user 'worker': user connection limit (2) is reached";
+    let text = "NOT_ALLOWED - connection refused for user 'worker': user connection limit (2) is reached";
     assert_eq!((refused.code, refused.text.as_str()), (530, text));
     let refused = world.runtime.block_on(Peer::log_in(&world.embedded, plain_login(WORKER, "/")));
     assert_eq!(refused.map(drop).expect_err("one too many").code, 530);

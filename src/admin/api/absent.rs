@@ -41,7 +41,7 @@ async fn shovels_of_vhost(
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
-    caller.vhost(&state, &vhost)?;
+    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
     Ok(Json(json!([])))
 }
 
@@ -83,7 +83,7 @@ async fn links_of_vhost(
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
-    caller.vhost(&state, &vhost)?;
+    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
     Ok(Json(json!([])))
 }
 

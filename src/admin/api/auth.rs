@@ -107,7 +107,7 @@ async fn reset(
     State(state): State<AdminState>,
     Path(node): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
+    caller.require(Level::Monitoring)?;
     check_node(&state, &node)?;
     state.broker.access().reset_attempts();
     audit(&caller, "auth.attempts.reset", &node, &Ok(()));

@@ -58,7 +58,7 @@ async fn list_of_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Listing, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
+    let vhost = caller.vhost_outside(&state, &vhost)?;
     let list = move |state: &AdminState| {
         let mut connections = connections::visible(&caller, state);
         connections.retain(|info| info.vhost == *vhost.name());

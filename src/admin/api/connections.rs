@@ -64,7 +64,7 @@ async fn list_of_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Listing, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
+    let vhost = caller.vhost_outside(&state, &vhost)?;
     let rows = move |state: &AdminState| rows(&caller, state, |info| info.vhost == *vhost.name());
     state.blocking(move |state| query.select(state, rows(state))).await
 }
@@ -101,6 +101,7 @@ async fn close_of_user(
     Path(user): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
+    may_close(&caller, &user)?;
     let reason = reason(&headers);
     for info in visible(&caller, &state).into_iter().filter(|info| info.user == user) {
         info.close(&reason);
@@ -141,11 +142,21 @@ async fn close(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let found = find(&caller, &state, &name);
-    let closed = found.map(|info| info.close(&reason(&headers)));
+    let close = || {
+        let info = find(&caller, &state, &name)?;
+        may_close(&caller, &info.user)?;
+        info.close(&reason(&headers));
+        Ok(())
+    };
+    let closed = close();
     audit(&caller, "connection.close", &name, &closed);
     closed?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whoever watches over connections sees those of others, and closes their own.
+fn may_close(caller: &Caller, user: &str) -> Result<(), ApiError> {
+    if user == caller.user() { Ok(()) } else { caller.require(Level::Administrator) }
 }
 
 fn reason(headers: &HeaderMap) -> String {

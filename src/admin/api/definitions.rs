@@ -82,7 +82,7 @@ async fn export_vhost(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Policymaker)?;
+    caller.require(Level::Administrator)?;
     let vhost = caller.vhost(&state, &vhost)?;
     let name = vhost.name().to_string();
     let version = state.settings.management.announce_version.clone();

@@ -164,8 +164,7 @@ fn declare_as(
     };
     let kind = body.text("type")?.unwrap_or("direct");
     let arguments = tables::to_table(body.object("arguments")?.unwrap_or(&Map::new()))?;
-    let alternate = arguments.get("alternate-exchange").and_then(|name| name.as_str());
-    caller.check(vhost, &Operation::DeclareExchange { exchange: &name, alternate })?;
+    vhost.may_declare_exchange(&caller.pass(vhost)?, &name, &arguments)?;
     Ok(vhost.declare_exchange_from(&name, kind, flags, arguments)?)
 }
 

@@ -100,14 +100,15 @@ async fn auth() -> Json<Value> {
 #[utoipa::path(get, path = "/api/feature-flags", tag = "overview", responses(
     (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
 ))]
-async fn feature_flags(_caller: Caller) -> Json<Value> {
+async fn feature_flags(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Administrator)?;
     let flag = |(name, description): &(&str, &str)| {
         json!({
             "name": name, "desc": description, "doc_url": "", "state": "enabled", "stability": "required",
             "provided_by": "rabbit",
         })
     };
-    Json(FLAGS.iter().map(flag).collect())
+    Ok(Json(FLAGS.iter().map(flag).collect()))
 }
 
 /// Enables a feature flag, which it is
@@ -127,14 +128,16 @@ async fn enable(caller: Caller, Path(flag): Path<String>) -> Result<StatusCode, 
 #[utoipa::path(get, path = "/api/deprecated-features", tag = "overview", responses(
     (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
 ))]
-async fn deprecated(_caller: Caller) -> Json<Value> {
-    Json(json!([]))
+async fn deprecated(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Administrator)?;
+    Ok(Json(json!([])))
 }
 
 /// Features that are to go and are in use: none
 #[utoipa::path(get, path = "/api/deprecated-features/used", tag = "overview", responses(
     (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
 ))]
-async fn deprecated_used(_caller: Caller) -> Json<Value> {
-    Json(json!([]))
+async fn deprecated_used(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Administrator)?;
+    Ok(Json(json!([])))
 }

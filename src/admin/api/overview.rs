@@ -29,7 +29,7 @@ fn render(caller: &Caller, state: &AdminState) -> Value {
     let version = &state.settings.management.announce_version;
     let (mut queues, mut exchanges) = (0usize, 0usize);
     let (mut ready, mut unacked, mut consumers) = (0u64, 0u64, 0u64);
-    for vhost in caller.vhosts(state) {
+    for vhost in caller.vhosts_outside(state) {
         exchanges += vhost.exchange_count();
         for queue in vhost.listed_queues() {
             let stats = queue_row::figures(&queue);

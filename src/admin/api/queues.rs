@@ -11,7 +11,7 @@ use super::queue_row::{self, Detail, QueueRow};
 use super::{existing, names, outcome};
 use crate::access::Operation;
 use crate::admin::audit::audit;
-use crate::admin::caller::Caller;
+use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
 use crate::admin::page::{ListQuery, Listing, is_yes};
@@ -161,11 +161,10 @@ fn declare_as(
         exclusive: false,
     };
     let arguments = json::to_table(body.object("arguments")?.unwrap_or(&serde_json::Map::new()))?;
-    let dead_letter_exchange = arguments.get("x-dead-letter-exchange").and_then(|name| name.as_str());
-    caller.check(vhost, &Operation::DeclareQueue { queue, dead_letter_exchange })?;
+    let pass = caller.pass(vhost)?;
     let mut turn = Turn::new();
     turn.begin(state.broker.now());
-    let declared = vhost.declare_queue_from(&name, flags, &arguments, state.connection, &mut turn);
+    let declared = vhost.declare_queue_as(&pass, &name, flags, &arguments, state.connection, &mut turn);
     turn.finish(&state.broker);
     Ok(declared?.created)
 }
@@ -262,6 +261,7 @@ async fn act(
     Path((vhost, queue)): Path<(String, String)>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
     let vhost = caller.vhost(&state, &vhost)?;
     existing(vhost.listed_queue(&queue))?;
     match body.needed_text("action")? {
@@ -278,6 +278,6 @@ async fn act(
     responses((status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody))
 )]
 async fn rebalance(caller: Caller) -> Result<StatusCode, ApiError> {
-    caller.require(crate::admin::caller::Level::Administrator)?;
+    caller.require(Level::Administrator)?;
     Ok(StatusCode::NO_CONTENT)
 }

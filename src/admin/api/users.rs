@@ -118,9 +118,7 @@ async fn show(
     State(state): State<AdminState>,
     Path(user): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    if user != caller.user() {
-        caller.require(Level::Administrator)?;
-    }
+    caller.require(Level::Administrator)?;
     let user = state.broker.access().user(&user).ok_or_else(ApiError::not_found)?;
     Ok(Json(user_row(&user)))
 }

@@ -62,7 +62,7 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Listing, ApiError> {
     let list = move |state: &AdminState| {
-        let rows: Vec<_> = caller.vhosts(state).iter().map(|vhost| row(state, vhost)).collect();
+        let rows: Vec<_> = caller.vhosts_outside(state).iter().map(|vhost| row(state, vhost)).collect();
         query.select(state, rows)
     };
     state.blocking(list).await
@@ -81,6 +81,7 @@ async fn show(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Administrator)?;
     let vhost = caller.vhost(&state, &vhost)?;
     Ok(Json(row(&state, &vhost)))
 }

@@ -173,7 +173,7 @@ impl Import<'_> {
             let set = set.map(|placed| placed.item.1);
             let here = || vhost.as_ref().map(|vhost| vhost.limits());
             let limit = set.or_else(here).and_then(|limits| limits.max_queues);
-            let known = vhost.as_ref().map_or(0, |vhost| vhost.queues().len());
+            let known = vhost.as_ref().map_or(0, |vhost| vhost.declared_queue_count());
             if let Some(limit) = limit
                 && known + added > limit as usize
             {

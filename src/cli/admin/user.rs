@@ -26,7 +26,7 @@ Examples:
 
 A user without tags may log in with AMQP and Rialto's own protocol, and do what its permissions
 say (`rialto permission set`). Tags open the HTTP API: management for what is the user's own,
-policymaker for policies too, monitoring to see everything, administrator to do everything.";
+policymaker for policies too, monitoring to watch over the broker, administrator to do everything.";
 
 /// Who may log in
 #[derive(Debug, Subcommand)]

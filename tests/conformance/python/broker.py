@@ -31,10 +31,12 @@ class Broker:
         self.folder = tempfile.TemporaryDirectory(prefix="rialto-conformance-")
         with open(os.path.join(self.folder.name, "broker.toml"), "w", encoding="utf-8") as file:
             file.write(settings)
-        # Its one address speaks both, plain and TLS.
-        subprocess.run([program, "cert", "dev"], cwd=self.folder.name, stdout=subprocess.DEVNULL, check=True)
+        # Its one address speaks both, plain and TLS. The guest has a certificate, and so has somebody whom it does not know.
+        issue = [program, "cert", "dev", "--client", "guest", "--client", "stranger"]
+        subprocess.run(issue, cwd=self.folder.name, stdout=subprocess.DEVNULL, check=True)
         self.authority = os.path.join(self.folder.name, "certs", "ca.pem")
         tls = {"RIALTO_TLS__CERT": "certs/server.pem", "RIALTO_TLS__KEY": "certs/server.key", "RIALTO_TLS__LISTEN": "none"}
+        tls |= {"RIALTO_TLS__CLIENT_CA": "certs/ca.pem", "RIALTO_TLS__VERIFY": "optional"}
         self.process = subprocess.Popen(
             [program, "serve", "--listen", "127.0.0.1:0", *store], cwd=self.folder.name, stderr=subprocess.PIPE, text=True,
             env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none", "RIALTO_METRICS__LISTEN": "none", **tls},
