@@ -12,9 +12,9 @@ use crate::access::{
     USER_NAME_LEN_MAX, UserLimits,
 };
 use crate::model::{
-    ExchangeFlags, ExchangeName, ExchangeOptions, Pattern, Policy, PolicyKind, PolicyTarget, QueueName,
-    QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName, field_from_json,
-    table_from_json,
+    ExchangeFlags, ExchangeName, ExchangeOptions, Pattern, Policy, PolicyError, PolicyKind, PolicyTarget,
+    QueueName, QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName,
+    field_from_json, table_from_json,
 };
 
 /// Longest name of a parameter or a component, in bytes.
@@ -395,18 +395,19 @@ impl PolicyItem {
                 target
             }
         };
-        let definition = Self::definition(reader, kind);
-        let (pattern, target, definition) = (pattern?, target?, definition?);
-        match Policy::of_kind(kind, name, pattern, target, priority, &definition) {
+        let definition = Self::definition(reader, kind).unwrap_or_default();
+        match Policy::of_kind(kind, name, pattern?, target.unwrap_or_default(), priority, &definition) {
             Ok(policy) => {
+                target?;
                 for key in policy.ignored_keys() {
                     reader.notice("definition", format!("'{key}' is kept and has no effect"));
                 }
                 is_named?;
                 Some(PolicyItem { vhost, policy })
             }
+            // Told already, as are the keys of the definition, one by one.
+            Err(PolicyError::Name | PolicyError::Empty) => None,
             Err(error) => {
-                // The keys were looked at one by one: it is the pattern.
                 reader.fault("pattern", error.to_string());
                 None
             }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::api::{ApiOptions, Change, Path};
 use super::limit::{self, Limit};
-use super::listing::{self, ShowOptions};
+use super::listing::{self, List, One};
 use super::rows::{Column, Show};
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure};
@@ -27,38 +27,19 @@ Exchanges and queues of one vhost are not seen from another. A user needs permis
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the vhosts, and how full they are
+    #[command(after_help = EXAMPLES)]
     List(List),
     /// Show one vhost
+    #[command(after_help = EXAMPLES)]
     Show(One),
     /// Add a vhost
+    #[command(alias = "create")]
     Add(Add),
     /// Change a vhost
     Set(Set),
     /// Delete a vhost with its queues and all their messages
+    #[command(aliases = ["remove", "rm"])]
     Delete(Delete),
-}
-
-/// Show the vhosts, and how full they are
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    show: ShowOptions,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Show one vhost
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct One {
-    /// Its name
-    vhost: String,
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    api: ApiOptions,
 }
 
 /// What can be said about a vhost.
@@ -136,7 +117,7 @@ pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
             let vhosts = listing::all(&api.api()?, &Path::new(&["vhosts"]))?;
             show.show(&vhosts, COLUMNS, "vhosts")
         }
-        Options::Show(One { vhost, json, api }) => {
+        Options::Show(One { name: vhost, json, api }) => {
             let api = api.api()?;
             let mut row = api.get(&path(&vhost)).map_err(|error| error.of(named(&vhost)))?;
             // Limits are a list of their own: one row for each vhost that has any.
