@@ -36,7 +36,7 @@ pub use definitions::{LoadError, load_definitions};
 pub use error::ApiError;
 pub use node::{Listener, Node};
 pub use routes::{document, router};
-pub use serve::{Peer, bind, serve, serve_metrics};
+pub use serve::{Peer, Sockets, bind, serve, serve_metrics};
 
 use crate::access::{Origin, Protocol};
 use crate::broker::{Alarm, Broker, Commit, Outbox};
@@ -45,6 +45,9 @@ use crate::model::ConnectionId;
 use crate::tls::Acceptor;
 use jobs::Jobs;
 use stats::Stats;
+
+/// The global parameter that names the cluster, in RabbitMQ and here.
+const CLUSTER_NAME: &str = "cluster_name";
 
 /// What every handler has. Clones are the same.
 #[derive(Clone)]
@@ -85,6 +88,14 @@ impl AdminState {
     /// For one that has certificates.
     pub fn with_tls(self, tls: Option<Arc<Acceptor>>) -> Self {
         AdminState { tls, ..self }
+    }
+
+    /// The name of the cluster: RabbitMQ's global parameter of this name, or else that of the node.
+    pub(super) fn cluster_name(&self) -> String {
+        let parameters = self.broker.parameters();
+        let set = parameters.iter().find(|row| row.vhost.is_none() && row.name == CLUSTER_NAME);
+        let set = set.and_then(|row| serde_json::from_str::<String>(&row.value).ok());
+        set.unwrap_or_else(|| self.node.name().to_owned())
     }
 
     /// The alarms that hold publishers back: `memory`, `disk`.

@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::AdminState;
-use crate::admin::ApiError;
+use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
-use crate::admin::input::Path;
+use crate::admin::input::{Fields, Object, Path};
+use crate::admin::{AdminState, ApiError, CLUSTER_NAME};
+use crate::store::ParameterRow;
+
+/// Longest name of a cluster, in bytes.
+const CLUSTER_NAME_LEN_MAX: usize = 255;
 
 /// RabbitMQ's feature flags that what we do amounts to. Tools ask for some of them.
 const FLAGS: [(&str, &str); 7] = [
@@ -27,7 +31,7 @@ const FLAGS: [(&str, &str); 7] = [
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(version))
-        .routes(routes!(cluster_name))
+        .routes(routes!(cluster_name, set_cluster_name))
         .routes(routes!(extensions))
         .routes(routes!(auth))
         .routes(routes!(feature_flags))
@@ -44,12 +48,38 @@ async fn version(_caller: Caller, State(state): State<AdminState>) -> String {
     state.settings.management.announce_version.clone()
 }
 
-/// The name of the cluster, which is that of its one node
-#[utoipa::path(get, path = "/api/cluster-name", tag = "overview", responses(
-    (status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody)
-))]
+/// The name of the cluster: that of its one node, until it is given another
+#[utoipa::path(get, path = "/api/cluster-name", tag = "overview", responses((status = OK, body = Object)))]
 async fn cluster_name(_caller: Caller, State(state): State<AdminState>) -> Json<Value> {
-    Json(json!({"name": state.node.name()}))
+    Json(json!({"name": state.cluster_name()}))
+}
+
+/// Gives the cluster a name, by which people tell it from others
+///
+/// It is the global parameter `cluster_name`.
+#[utoipa::path(put, path = "/api/cluster-name", tag = "overview",
+    request_body(content = Object, example = json!({"name": "shop"})), responses((status = NO_CONTENT))
+)]
+async fn set_cluster_name(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Object(body): Object,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    let set = || -> Result<_, ApiError> {
+        let name = body.needed_text("name")?;
+        if name.is_empty() || name.len() > CLUSTER_NAME_LEN_MAX || name.chars().any(char::is_control) {
+            let reason = format!("a name has 1 to {CLUSTER_NAME_LEN_MAX} bytes and no control characters");
+            return Err(ApiError::bad_request(reason));
+        }
+        let (component, value) = (String::new(), Value::from(name).to_string());
+        let row = ParameterRow { vhost: None, component, name: CLUSTER_NAME.to_owned(), value };
+        Ok(state.broker.set_parameter(row)?)
+    };
+    let set = set();
+    audit(&caller, "cluster_name.put", CLUSTER_NAME, &set);
+    state.wait_for(set?).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Extensions of RabbitMQ's pages: none

@@ -75,6 +75,7 @@ pub(in crate::admin) struct VhostItem {
     pub(in crate::admin) description: Option<String>,
     pub(in crate::admin) tags: Option<Vec<String>>,
     pub(in crate::admin) default_queue_type: Option<QueueType>,
+    pub(in crate::admin) protected_from_deletion: Option<bool>,
     pub(in crate::admin) limits: Option<VhostLimits>,
 }
 
@@ -92,8 +93,14 @@ impl VhostItem {
 
     /// Reads what is said of a vhost with this name.
     pub(in crate::admin) fn read_fields(reader: &mut Reader<'_>, name: VhostName) -> Self {
-        let mut item =
-            VhostItem { name, description: None, tags: None, default_queue_type: None, limits: None };
+        let mut item = VhostItem {
+            name,
+            description: None,
+            tags: None,
+            default_queue_type: None,
+            protected_from_deletion: None,
+            limits: None,
+        };
         // Exports have the same both in the metadata and beside it.
         reader.inside("metadata", |metadata| item.read_metadata(metadata));
         item.read_metadata(reader);
@@ -125,9 +132,8 @@ impl VhostItem {
                 reader.fault("default_queue_type", problem);
             }
         }
-        if reader.flag("protected_from_deletion") == Some(true) {
-            let notice = "protection of vhosts from deletion is not there; it has no effect";
-            reader.notice("protected_from_deletion", notice);
+        if let Some(is_protected) = reader.flag("protected_from_deletion") {
+            self.protected_from_deletion = Some(is_protected);
         }
     }
 }
