@@ -53,6 +53,19 @@ use mechanism::Mechanism;
 use tables::Tables;
 use throttle::Throttle;
 
+/// Logins of one user from one address that failed, the ones after the last that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedLogins {
+    /// The user's name, as it was given.
+    pub user: String,
+    /// Where they came from.
+    pub address: IpAddr,
+    /// How many.
+    pub count: u32,
+    /// When the last was.
+    pub last: Timestamp,
+}
+
 /// The user that a new broker has.
 pub const GUEST: &str = "guest";
 
@@ -205,6 +218,24 @@ impl Access {
     pub fn attempts(&self, protocol: Protocol) -> (u64, u64) {
         let attempts = &self.attempts[protocol as usize];
         (attempts.succeeded.load(Ordering::Relaxed), attempts.failed.load(Ordering::Relaxed))
+    }
+
+    /// Failed logins that are remembered, to slow down the next: of which user, from where, how many, and when the last. At
+    /// most [`ThrottleLimits::entries_max`], the oldest first.
+    pub fn failures(&self) -> Vec<FailedLogins> {
+        let throttle = self.throttle.lock();
+        let told = throttle.failures().map(|(user, address, count, last)| FailedLogins {
+            user: user.to_owned(),
+            address,
+            count,
+            last,
+        });
+        told.collect()
+    }
+
+    /// Forgets failed logins: nobody is slowed down for one.
+    pub fn forget_failures(&self) {
+        *self.throttle.lock() = Throttle::default();
     }
 
     /// Forgets how many logins there were.

@@ -140,11 +140,36 @@ impl FromRequestParts<AdminState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, ApiError> {
-        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let address = parts.extensions.get::<Peer>().map_or(local, |peer| peer.0);
+        let Peer(address) = Peer::from_request_parts(parts, state).await?;
         let (user, password) = credentials(parts).ok_or_else(ApiError::login_failed)?;
+        Caller::log_in(state, address, &user, &password).await
+    }
+}
+
+impl FromRequestParts<AdminState> for Peer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &AdminState) -> Result<Self, ApiError> {
+        // Without a socket, as in tests, it comes from this machine.
+        let local = Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        Ok(parts.extensions.get::<Peer>().copied().unwrap_or(local))
+    }
+}
+
+impl Caller {
+    /// Whoever has this password, if that is somebody who may use the API. A refusal of who tries again and again takes
+    /// a while.
+    ///
+    /// # Errors
+    /// 401.
+    pub(super) async fn log_in(
+        state: &AdminState,
+        address: SocketAddr,
+        user: &str,
+        password: &str,
+    ) -> Result<Self, ApiError> {
         let origin = Origin::plain(address, Protocol::Http);
-        let mut step = state.broker.access().check_password(&user, &password, &origin, state.broker.now());
+        let mut step = state.broker.access().check_password(user, password, &origin, state.broker.now());
         loop {
             step = match step {
                 Step::Done(principal) if principal.tags().may_use_api() => {

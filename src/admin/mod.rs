@@ -38,7 +38,7 @@ pub use error::ApiError;
 pub use node::{Listener, Node};
 pub use process::{machine_memory, resident_memory};
 pub use routes::{document, router};
-pub use serve::{Peer, bind, serve, serve_metrics};
+pub use serve::{Peer, Sockets, bind, serve, serve_metrics};
 
 use crate::access::{Origin, Protocol};
 use crate::broker::{Alarm, Broker, Commit, Outbox};
@@ -48,7 +48,7 @@ use crate::tls::Acceptor;
 use jobs::Jobs;
 use stats::Stats;
 
-/// The global parameter by which RabbitMQ remembers a cluster's name.
+/// The global parameter that names the cluster, in RabbitMQ and here.
 const CLUSTER_NAME: &str = "cluster_name";
 
 /// What every handler has. Clones are the same.

@@ -210,6 +210,12 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         );
     }
     short("management.announce_version", &management.announce_version)?;
+    if !management.tls_listen.is_empty() && !tls.is_on() {
+        return refuse(
+            "management.tls_listen",
+            "there is no TLS without a certificate; name one in tls.cert",
+        );
+    }
     for origin in &management.origins {
         if !origin.starts_with("http://") && !origin.starts_with("https://") || origin.ends_with('/') {
             let problem = format!("{origin:?} is no origin; write one like \"https://console.example.org\"");

@@ -414,6 +414,9 @@ pub struct ManagementSettings {
     /// Addresses to answer HTTP on. None: no HTTP API.
     #[serde(deserialize_with = "units::list")]
     pub listen: Vec<ListenAddress>,
+    /// Addresses to answer HTTP on by TLS, with the certificates of `[tls]`.
+    #[serde(deserialize_with = "units::list")]
+    pub tls_listen: Vec<ListenAddress>,
     /// Most connections at a time.
     #[serde(deserialize_with = "units::whole")]
     pub connections_max: u32,
@@ -450,6 +453,7 @@ impl Default for ManagementSettings {
     fn default() -> Self {
         Self {
             listen: vec![ListenAddress::new("127.0.0.1", 15672)],
+            tls_listen: Vec::new(),
             connections_max: 256,
             header_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(60),

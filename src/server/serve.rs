@@ -68,6 +68,8 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
     /// The HTTP API.
     pub management: Vec<SocketAddr>,
+    /// The HTTP API, encrypted.
+    pub management_tls: Vec<SocketAddr>,
     /// Scrapes.
     pub metrics: Vec<SocketAddr>,
 }
@@ -86,6 +88,11 @@ pub async fn serve(
     let tls = Acceptor::load(&settings.tls)?;
     let addresses = resolve(&settings.server.listen).await?;
     let management = resolve(&settings.management.listen).await?;
+    let management_tls = match &tls {
+        Some(_) => resolve(&settings.management.tls_listen).await?,
+        None => Vec::new(),
+    };
+    let management = (&*management, &*management_tls);
     let (broker, storage) = broker(settings)?;
     if let Err(error) = load_definitions(settings, &broker) {
         if let Some(storage) = storage {
@@ -97,7 +104,7 @@ pub async fn serve(
     let control = storage.as_ref();
     let control = control.and_then(|storage| storage.control(&settings.store.data_dir, control_stop.clone()));
     let control = control.map(|control| tokio::spawn(control.run()));
-    let served = serve_broker(settings, broker, tls, &addresses, &management, stop, ready).await;
+    let served = serve_broker(settings, broker, tls, &addresses, management, stop, ready).await;
     control_stop.cancel();
     if let Some(control) = control {
         // A backup that was being made has been given up.
@@ -119,6 +126,11 @@ async fn resolve(listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError
         addresses.extend(resolved);
     }
     Ok(addresses)
+}
+
+/// Where sockets listen.
+fn bound(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 /// The sockets for scrapes. A second broker on a machine, which nobody has told of another port, goes without.
@@ -143,7 +155,7 @@ async fn serve_broker(
     broker: Broker,
     tls: Option<Arc<Acceptor>>,
     messages: &[SocketAddr],
-    management: &[SocketAddr],
+    (management, management_tls): (&[SocketAddr], &[SocketAddr]),
     stop: CancellationToken,
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
@@ -152,27 +164,27 @@ async fn serve_broker(
     if settings.tls.is_on() {
         server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
     }
-    let http = admin::bind(management).await?;
+    let http =
+        admin::Sockets { plain: admin::bind(management).await?, tls: admin::bind(management_tls).await? };
     let scrapes = bind_metrics(settings).await?;
     let addresses = Addresses {
         messages: server.addresses()?,
         tls: server.tls_addresses()?,
-        management: http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
-        metrics: scrapes.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+        management: bound(&http.plain)?,
+        management_tls: bound(&http.tls)?,
+        metrics: bound(&scrapes)?,
     };
-    let listeners = addresses
-        .messages
-        .iter()
-        .map(|address| Listener { protocol: "amqp", address: *address })
-        .chain(addresses.tls.iter().map(|address| Listener { protocol: "amqp/ssl", address: *address }))
-        .chain(addresses.management.iter().map(|address| Listener { protocol: "http", address: *address }))
-        .chain(
-            addresses
-                .metrics
-                .iter()
-                .map(|address| Listener { protocol: "http/prometheus", address: *address }),
-        )
-        .collect();
+    let listeners = [
+        ("amqp", &addresses.messages),
+        ("amqp/ssl", &addresses.tls),
+        ("http", &addresses.management),
+        ("https", &addresses.management_tls),
+        ("http/prometheus", &addresses.metrics),
+    ];
+    let listeners = listeners.into_iter().flat_map(|(protocol, addresses)| {
+        addresses.iter().map(move |address| Listener { protocol, address: *address })
+    });
+    let listeners = listeners.collect();
     ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());

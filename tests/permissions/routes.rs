@@ -69,7 +69,7 @@ const ROWS: &str = r#"
 GET    /api/overview                                     Any              200
 GET    /api/version                                      Any              200
 GET    /api/cluster-name                                 Any              200
-PUT    /api/cluster-name                                 Administrator    204 {"name": "blue"}
+PUT    /api/cluster-name                                 Administrator    204 {"name": "shop"}
 GET    /api/extensions                                   Any              200
 GET    /api/shovels                                      Monitoring       200
 GET    /api/shovels/{v}                                  Monitoring       200
@@ -87,6 +87,17 @@ GET    /api/nodes/{node}                                 Monitoring       200
 GET    /api/nodes/{node}/memory                          Monitoring       200
 GET    /api/auth/attempts/{node}                         Monitoring       200
 DELETE /api/auth/attempts/{node}                         Monitoring       204
+POST   /api/login                                        Open             400
+GET    /api/auth/attempts/{node}/source                  Monitoring       200
+DELETE /api/auth/attempts/{node}/source                  Administrator    204
+GET    /api/shovels                                      Monitoring       200
+GET    /api/shovels/{v}                                  Monitoring       200
+GET    /api/shovels/{v}/s                                Monitoring       404
+DELETE /api/shovels/{v}/s                                Policymaker      404
+GET    /api/federation-links                             Monitoring       200
+GET    /api/federation-links/{v}                         Monitoring       200
+DELETE /api/reset                                        Administrator    204
+DELETE /api/reset/{node}                                 Administrator    204
 GET    /api/auth/hash_password/secret                    Administrator    200
 GET    /api/log/level                                    Monitoring       404
 PUT    /api/log/level                                    Administrator    404 {"level": "info"}
@@ -140,6 +151,11 @@ POST   /api/queues/{v}/q/messages/move                   Enter            200 {"
 POST   /api/queues/{v}/q/redrive                         Enter            202 {}
 POST   /api/queues/{v}/q/pause                           Enter            204
 POST   /api/queues/{v}/q/resume                          Enter            204
+GET    /api/queues/quorum/{v}/q/status                   See              200
+POST   /api/queues/quorum/{v}/q/replicas/add             Administrator    400 {"node": "x"}
+DELETE /api/queues/quorum/{v}/q/replicas/delete          Administrator    400 {"node": "x"}
+POST   /api/queues/quorum/replicas/on/{node}/grow        Administrator    204
+DELETE /api/queues/quorum/replicas/on/{node}/shrink      Administrator    400
 POST   /api/rebalance/queues                             Administrator    204
 POST   /api/explain                                      See              200 {"vhost": "{v}", "exchange": "x", "routing_key": "k"}
 GET    /api/jobs                                         Any              200
@@ -157,10 +173,10 @@ GET    /api/vhosts                                       Any              200
 GET    /api/vhosts/{v}                                   Administrator    200
 PUT    /api/vhosts/{v}                                   Administrator    204/201 {}
 DELETE /api/vhosts/{v}                                   Administrator    204
-GET    /api/vhosts/{v}/permissions                       Administrator    200
-GET    /api/vhosts/{v}/topic-permissions                 Administrator    200
 POST   /api/vhosts/{v}/deletion/protection               Administrator    204
 DELETE /api/vhosts/{v}/deletion/protection               Administrator    204
+GET    /api/vhosts/{v}/permissions                       Administrator    200
+GET    /api/vhosts/{v}/topic-permissions                 Administrator    200
 GET    /api/vhost-limits                                 Any              200
 GET    /api/vhost-limits/{v}                             SeeOutside       200
 PUT    /api/vhost-limits/{v}/max-queues                  Administrator    204 {"value": 100}

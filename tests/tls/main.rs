@@ -4,6 +4,7 @@
 mod amqp;
 mod certificates;
 mod encrypted;
+mod http;
 mod logins;
 mod openssl;
 #[path = "../support/mod.rs"]

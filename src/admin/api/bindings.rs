@@ -19,7 +19,7 @@ use crate::admin::audit::audit;
 use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page, Row};
+use crate::admin::page::{ListQuery, Listing, Row};
 use crate::admin::{AdminState, ApiError, json as tables};
 use crate::broker::Vhost;
 use crate::routing::{Binding, BindingTarget, Destination};
@@ -38,7 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/bindings", tag = "bindings", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -59,7 +59,7 @@ async fn list_all(
 #[utoipa::path(
     get, path = "/api/bindings/{vhost}", tag = "bindings", params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -79,7 +79,7 @@ async fn list_of_vhost(
     get, path = "/api/queues/{vhost}/{queue}/bindings", tag = "bindings",
     params(("vhost" = String, Path), ("queue" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -103,7 +103,7 @@ async fn list_of_queue(
         ("side" = String, Path, description = "`source` or `destination`: what the exchange is"), ListQuery
     ),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -132,7 +132,7 @@ async fn list_of_exchange(
         ("destination" = String, Path), ListQuery
     ),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )

@@ -16,7 +16,7 @@ use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page, Row};
+use crate::admin::page::{ListQuery, Listing, Row};
 use crate::admin::{AdminState, ApiError, json as tables};
 use crate::broker::ConnectionInfo;
 use crate::model::{ChannelId, ConnectionId, TlsFacts};
@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/connections", tag = "connections", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -53,7 +53,7 @@ async fn list_all(
     get, path = "/api/vhosts/{vhost}/connections", tag = "connections",
     params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -74,7 +74,7 @@ async fn list_of_vhost(
     get, path = "/api/connections/username/{user}", tag = "connections",
     params(("user" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]

@@ -10,9 +10,12 @@ use utoipa_axum::routes;
 use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
-use crate::admin::input::{Object, Path};
+use crate::admin::input::{Fields, Object, Path};
 use crate::admin::{AdminState, ApiError, CLUSTER_NAME};
 use crate::store::ParameterRow;
+
+/// Longest name of a cluster, in bytes.
+const CLUSTER_NAME_LEN_MAX: usize = 255;
 
 /// RabbitMQ's feature flags that what we do amounts to. Tools ask for some of them.
 const FLAGS: [(&str, &str); 7] = [
@@ -49,21 +52,17 @@ async fn version(_caller: Caller, State(state): State<AdminState>) -> String {
     state.settings.management.announce_version.clone()
 }
 
-/// The name of the cluster: its one node's, unless it was given another
-#[utoipa::path(get, path = "/api/cluster-name", tag = "overview", responses(
-    (status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody)
-))]
+/// The name of the cluster: that of its one node, until it is given another
+#[utoipa::path(get, path = "/api/cluster-name", tag = "overview", responses((status = OK, body = Object)))]
 async fn cluster_name(_caller: Caller, State(state): State<AdminState>) -> Json<Value> {
     Json(json!({"name": state.cluster_name()}))
 }
 
-/// Gives the cluster a name
-#[utoipa::path(
-    put, path = "/api/cluster-name", tag = "overview",
-    request_body(content = Object, example = json!({"name": "production"})),
-    responses(
-        (status = NO_CONTENT), (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
-    )
+/// Gives the cluster a name, by which people tell it from others
+///
+/// It is the global parameter `cluster_name`.
+#[utoipa::path(put, path = "/api/cluster-name", tag = "overview",
+    request_body(content = Object, example = json!({"name": "shop"})), responses((status = NO_CONTENT))
 )]
 async fn set_cluster_name(
     caller: Caller,
@@ -71,32 +70,33 @@ async fn set_cluster_name(
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
     caller.require(Level::Administrator)?;
-    let name = body.get("name").and_then(Value::as_str).unwrap_or_default();
-    let set = if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
-        Err(ApiError::bad_request("\"name\" must be a text of 1 to 255 bytes without control characters"))
-    } else {
-        let value = Value::from(name).to_string();
-        let (component, parameter) = (String::new(), CLUSTER_NAME.to_owned());
-        Ok(state.broker.set_parameter(ParameterRow { vhost: None, component, name: parameter, value })?)
+    let set = || -> Result<_, ApiError> {
+        let name = body.needed_text("name")?;
+        if name.is_empty() || name.len() > CLUSTER_NAME_LEN_MAX || name.chars().any(char::is_control) {
+            let reason = format!("a name has 1 to {CLUSTER_NAME_LEN_MAX} bytes and no control characters");
+            return Err(ApiError::bad_request(reason));
+        }
+        let (component, value) = (String::new(), Value::from(name).to_string());
+        let row = ParameterRow { vhost: None, component, name: CLUSTER_NAME.to_owned(), value };
+        Ok(state.broker.set_parameter(row)?)
     };
-    audit(&caller, "cluster_name.put", &format!("{name:?}"), &set);
+    let set = set();
+    audit(&caller, "cluster_name.put", CLUSTER_NAME, &set);
     state.wait_for(set?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Shovels: none run here
-#[utoipa::path(get, path = "/api/shovels", tag = "parameters", responses(
-    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
-))]
+#[utoipa::path(get, path = "/api/shovels", tag = "parameters", responses((status = OK, body = Vec<Object>)))]
 async fn shovels(caller: Caller) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
     Ok(Json(json!([])))
 }
 
 /// Shovels of a vhost: none run here
-#[utoipa::path(get, path = "/api/shovels/{vhost}", tag = "parameters", params(("vhost" = String, Path)), responses(
-    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
-))]
+#[utoipa::path(get, path = "/api/shovels/{vhost}", tag = "parameters", params(("vhost" = String, Path)),
+    responses((status = OK, body = Vec<Object>), (status = NOT_FOUND, body = ErrorBody))
+)]
 async fn shovels_of(
     caller: Caller,
     State(state): State<AdminState>,
@@ -108,18 +108,16 @@ async fn shovels_of(
 }
 
 /// Links to federation upstreams: none run here
-#[utoipa::path(get, path = "/api/federation-links", tag = "parameters", responses(
-    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
-))]
+#[utoipa::path(get, path = "/api/federation-links", tag = "parameters", responses((status = OK, body = Vec<Object>)))]
 async fn links(caller: Caller) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
     Ok(Json(json!([])))
 }
 
 /// Links to federation upstreams of a vhost: none run here
-#[utoipa::path(get, path = "/api/federation-links/{vhost}", tag = "parameters", params(("vhost" = String, Path)), responses(
-    (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
-))]
+#[utoipa::path(get, path = "/api/federation-links/{vhost}", tag = "parameters", params(("vhost" = String, Path)),
+    responses((status = OK, body = Vec<Object>), (status = NOT_FOUND, body = ErrorBody))
+)]
 async fn links_of(
     caller: Caller,
     State(state): State<AdminState>,

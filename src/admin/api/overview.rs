@@ -114,11 +114,13 @@ pub(super) fn exchange_types() -> Value {
 
 /// Where the API answers.
 pub(super) fn contexts(state: &AdminState) -> Value {
-    let listeners = state.node.listeners().iter().filter(|listener| listener.protocol == "http");
+    let listeners = state.node.listeners().iter();
+    let listeners = listeners.filter(|listener| matches!(listener.protocol, "http" | "https"));
     let row = |listener: &crate::admin::Listener| {
         json!({
             "node": state.node.name(), "description": "Rialto HTTP API", "path": "/",
             "ip": listener.address.ip().to_string(), "port": listener.address.port().to_string(),
+            "ssl": listener.protocol == "https",
         })
     };
     listeners.map(row).collect()

@@ -14,7 +14,7 @@ use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page, is_yes};
+use crate::admin::page::{ListQuery, Listing, is_yes};
 use crate::admin::{AdminState, ApiError, json};
 use crate::broker::{Turn, Vhost};
 use crate::model::QueueFlags;
@@ -34,7 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/queues", tag = "queues", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -51,7 +51,7 @@ async fn list_all(
 #[utoipa::path(
     get, path = "/api/queues/detailed", tag = "queues", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -68,7 +68,7 @@ async fn list_all_detailed(
     get, path = "/api/queues/{vhost}", tag = "queues",
     params(("vhost" = String, Path, description = "A vhost's name; `/` is `%2F`"), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )

@@ -17,7 +17,7 @@ use crate::admin::definitions::items::{PasswordItem, UserItem};
 use crate::admin::definitions::read_body;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{self, Object, Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page};
+use crate::admin::page::{ListQuery, Listing};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::Commit;
 
@@ -35,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/users", tag = "users", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]

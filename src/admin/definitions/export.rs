@@ -158,7 +158,7 @@ pub(in crate::admin) fn vhost_row(vhost: &Vhost) -> Value {
     if let Some(queue_type) = queue_type {
         metadata["default_queue_type"] = queue_type.into();
     }
-    if options.is_protected {
+    if options.protected_from_deletion {
         metadata["protected_from_deletion"] = true.into();
     }
     let mut row = json!({
@@ -169,9 +169,6 @@ pub(in crate::admin) fn vhost_row(vhost: &Vhost) -> Value {
     });
     if let Some(queue_type) = queue_type {
         row["default_queue_type"] = queue_type.into();
-    }
-    if options.is_protected {
-        row["protected_from_deletion"] = true.into();
     }
     row
 }

@@ -316,7 +316,8 @@ impl Import<'_> {
         item.description.clone_into_if(&mut options.description);
         item.tags.clone_into_if(&mut options.tags);
         options.default_queue_type = item.default_queue_type.or(options.default_queue_type);
-        options.is_protected = item.is_protected.unwrap_or(options.is_protected);
+        options.protected_from_deletion =
+            item.protected_from_deletion.unwrap_or(options.protected_from_deletion);
         self.broker.add_vhost(&item.name, options)?;
         self.undo.push(Undo::Vhost(item.name.clone(), before));
         match item.limits {
@@ -471,7 +472,10 @@ impl Import<'_> {
         let broker = self.broker;
         let vhost = |name: &VhostName| broker.vhost(name);
         match undo {
-            Undo::Vhost(name, None) => broker.delete_vhost(&name, &mut self.turn).map(drop),
+            Undo::Vhost(name, None) => {
+                broker.protect_vhost(&name, false)?;
+                broker.delete_vhost(&name, &mut self.turn).map(drop)
+            }
             Undo::Vhost(name, Some((options, limits))) => {
                 broker.add_vhost(&name, VhostOptions::clone(&options))?;
                 broker.set_vhost_limits(&name, limits).map(drop)

@@ -75,7 +75,7 @@ pub(in crate::admin) struct VhostItem {
     pub(in crate::admin) description: Option<String>,
     pub(in crate::admin) tags: Option<Vec<String>>,
     pub(in crate::admin) default_queue_type: Option<QueueType>,
-    pub(in crate::admin) is_protected: Option<bool>,
+    pub(in crate::admin) protected_from_deletion: Option<bool>,
     pub(in crate::admin) limits: Option<VhostLimits>,
 }
 
@@ -98,7 +98,7 @@ impl VhostItem {
             description: None,
             tags: None,
             default_queue_type: None,
-            is_protected: None,
+            protected_from_deletion: None,
             limits: None,
         };
         // Exports have the same both in the metadata and beside it.
@@ -132,7 +132,9 @@ impl VhostItem {
                 reader.fault("default_queue_type", problem);
             }
         }
-        self.is_protected = reader.flag("protected_from_deletion").or(self.is_protected);
+        if let Some(is_protected) = reader.flag("protected_from_deletion") {
+            self.protected_from_deletion = Some(is_protected);
+        }
     }
 }
 

@@ -49,7 +49,7 @@ fn users_permissions_vhosts_and_parameters_outlive_the_broker() {
             description: "orders".to_owned(),
             tags: vec!["a".to_owned()],
             default_queue_type: Some(QueueType::Quorum),
-            is_protected: true,
+            protected_from_deletion: true,
         };
         let limits = VhostLimits { max_connections: Some(7), max_queues: None };
         let user_limits = UserLimits { max_connections: Some(1), max_channels: Some(2) };

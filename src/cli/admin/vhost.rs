@@ -15,6 +15,7 @@ Examples:
   rialto vhost list
   rialto vhost add shop --description 'what the shop sends' --default-queue-type quorum
   rialto vhost set shop --limit max-queues=1000 --limit max-connections=none
+  rialto vhost set shop --protect true                  # delete refuses until it is --protect false
   rialto vhost show shop
   rialto vhost delete shop --yes                        # with all its queues and messages
 
@@ -53,6 +54,9 @@ struct About {
     /// The type of queues whose declaration names none: classic or quorum
     #[arg(long, value_name = "TYPE")]
     default_queue_type: Option<String>,
+    /// Whether deleting it is refused: true or false
+    #[arg(long, value_name = "YES")]
+    protect: Option<bool>,
     /// max-queues=N or max-connections=N; none takes the limit away. May be repeated
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit::parse)]
     limits: Vec<Limit>,
@@ -121,7 +125,9 @@ pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
             if let Some(limits) = limits.first().and_then(|row| row.get("value")) {
                 row["limits"] = limits.clone();
             }
-            let facts: Vec<Column> = [COLUMNS, &[("limits", "limits", Show::Plain)]].concat();
+            let more =
+                [("limits", "limits", Show::Plain), ("protected", "protected_from_deletion", Show::Plain)];
+            let facts: Vec<Column> = [COLUMNS, &more].concat();
             listing::one(&row, &facts, json)
         }
         Options::Add(Add { vhost, about, api }) => put(&vhost, &about, &api, true),
@@ -160,7 +166,10 @@ fn put(vhost: &str, about: &About, api: &ApiOptions, is_new: bool) -> Result<Exi
         Err(error) if is_new && error.is_not_found() => Value::Null,
         Err(error) => return Err(error.of(named(vhost))),
     };
-    let has_facts = about.description.is_some() || about.tags.is_some() || about.default_queue_type.is_some();
+    let has_facts = about.description.is_some()
+        || about.tags.is_some()
+        || about.default_queue_type.is_some()
+        || about.protect.is_some();
     if is_new || has_facts {
         let mut body = Map::new();
         // What is not said anew stays.
@@ -178,6 +187,9 @@ fn put(vhost: &str, about: &About, api: &ApiOptions, is_new: bool) -> Result<Exi
         if let Some(queue_type) = &about.default_queue_type {
             body.insert("default_queue_type".to_owned(), queue_type.as_str().into());
         }
+        if let Some(protect) = about.protect {
+            body.insert("protected_from_deletion".to_owned(), protect.into());
+        }
         let change = api.put(&path(vhost), &body.into())?;
         if change == Change::Created {
             let user = api.user();
@@ -187,7 +199,7 @@ fn put(vhost: &str, about: &About, api: &ApiOptions, is_new: bool) -> Result<Exi
         }
     } else if about.limits.is_empty() {
         return Err(Failure::usage("nothing to change")
-            .advise("give --description, --tags, --default-queue-type or --limit"));
+            .advise("give --description, --tags, --default-queue-type, --protect or --limit"));
     }
     for limit in &about.limits {
         limit.apply(&api, "vhost-limits", vhost)?;
