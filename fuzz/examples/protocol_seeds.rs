@@ -164,7 +164,7 @@ fn frames() -> Vec<(String, BytesMut)> {
             properties: FieldTable::new().with("product", "p"),
         }),
         Command::Challenge(Bytes::from_static(b"c")),
-        Command::ChallengeResponse(Bytes::from_static(b"r")),
+        Command::ChallengeResponse(Bytes::from_static(b"r").into()),
         Command::Welcome(Welcome {
             frame_max: FRAME_MAX_DEFAULT,
             channel_max: 100,

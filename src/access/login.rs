@@ -71,6 +71,9 @@ pub enum Refusal {
     /// The user has no password, or none that this mechanism can use.
     #[error("the user has no password for this mechanism")]
     NoPassword,
+    /// The user was deleted, or its password set anew, while the login went on.
+    #[error("the user was deleted or its password changed meanwhile")]
+    Changed,
     /// `guest` comes from elsewhere.
     #[error("this user can only connect via localhost")]
     NotLoopback,
@@ -191,6 +194,10 @@ impl Attempt {
     }
 
     fn accept(self, user: Arc<User>) -> Step {
+        // A hash takes long to check, and a client to answer: the user may be deleted by now, or another.
+        if !self.access.is_current(&user) {
+            return self.refuse(&user.name, Refusal::Changed);
+        }
         if !self.access.may_come(&user, &self.origin) {
             return self.refuse(&user.name, Refusal::NotLoopback);
         }
@@ -202,13 +209,17 @@ impl Attempt {
         if let Some(delay) = self.access.wait(name, &self.origin, self.now) {
             return self.refuse_unchecked(name, Refusal::Throttled, Some(delay));
         }
+        let slow = |refusal| Slow::Wrong { name: name.to_owned(), refusal, password: password.to_owned() };
         match self.access.user(name) {
             Some(user) if self.access.remembers(&user, password) => self.accept(user),
-            Some(user) if !user.credentials.is_slow() => self.decide(user, password),
-            // An unknown user takes as long as a known one.
-            user => {
-                self.verify(Slow::Password { name: name.to_owned(), user, password: password.to_owned() })
+            Some(user) if user.credentials.is_slow() => {
+                self.verify(Slow::Hash { user, password: password.to_owned() })
             }
+            Some(user) if user.credentials.check(password) => self.accept(user),
+            // What is wrong takes as long whoever it names, and however that password is kept.
+            Some(user) if user.credentials.has_password() => self.verify(slow(Refusal::WrongPassword)),
+            Some(_) => self.verify(slow(Refusal::NoPassword)),
+            None => self.verify(slow(Refusal::UnknownUser)),
         }
     }
 
@@ -216,14 +227,6 @@ impl Attempt {
         match self.access.gate.enter() {
             Some(place) => Step::Verify(Verification { attempt: self, slow, place }),
             None => self.refuse_unchecked(slow.name(), Refusal::Busy, None),
-        }
-    }
-
-    fn decide(self, user: Arc<User>, password: &str) -> Step {
-        match user.credentials.check(password) {
-            true => self.accept(user),
-            false if !user.credentials.has_password() => self.refuse(&user.name, Refusal::NoPassword),
-            false => self.refuse(&user.name, Refusal::WrongPassword),
         }
     }
 
@@ -265,7 +268,9 @@ impl Attempt {
 /// What takes long.
 enum Slow {
     /// To compare a password with a hash that is meant to be slow.
-    Password { name: String, user: Option<Arc<User>>, password: String },
+    Hash { user: Arc<User>, password: String },
+    /// To take as long, for a password that is wrong already.
+    Wrong { name: String, refusal: Refusal, password: String },
     /// To make what SCRAM needs of a password that stands in the file.
     Keys { first: ClientFirst, user: Arc<User> },
 }
@@ -273,8 +278,8 @@ enum Slow {
 impl Slow {
     fn name(&self) -> &str {
         match self {
-            Slow::Password { name, .. } => name,
-            Slow::Keys { user, .. } => &user.name,
+            Slow::Wrong { name, .. } => name,
+            Slow::Hash { user, .. } | Slow::Keys { user, .. } => &user.name,
         }
     }
 }
@@ -294,11 +299,11 @@ impl Verification {
         let Verification { attempt, slow, mut place } = self;
         place.wait_for_turn();
         match slow {
-            Slow::Password { name, user: None, password } => {
+            Slow::Wrong { name, refusal, password } => {
                 attempt.access.check_for_nobody(&password);
-                attempt.refuse(&name, Refusal::UnknownUser)
+                attempt.refuse(&name, refusal)
             }
-            Slow::Password { user: Some(user), password, .. } => {
+            Slow::Hash { user, password } => {
                 if user.credentials.check(&password) {
                     attempt.access.remember(&user, &password);
                     attempt.accept(user)

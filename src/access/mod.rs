@@ -53,6 +53,19 @@ use mechanism::Mechanism;
 use tables::Tables;
 use throttle::Throttle;
 
+/// Logins of one user from one address that failed, the ones after the last that succeeded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedLogins {
+    /// The user's name, as it was given.
+    pub user: String,
+    /// Where they came from.
+    pub address: IpAddr,
+    /// How many.
+    pub count: u32,
+    /// When the last was.
+    pub last: Timestamp,
+}
+
 /// The user that a new broker has.
 pub const GUEST: &str = "guest";
 
@@ -207,6 +220,24 @@ impl Access {
         (attempts.succeeded.load(Ordering::Relaxed), attempts.failed.load(Ordering::Relaxed))
     }
 
+    /// Failed logins that are remembered, to slow down the next: of which user, from where, how many, and when the last. At
+    /// most [`ThrottleLimits::entries_max`], the oldest first.
+    pub fn failures(&self) -> Vec<FailedLogins> {
+        let throttle = self.throttle.lock();
+        let told = throttle.failures().map(|(user, address, count, last)| FailedLogins {
+            user: user.to_owned(),
+            address,
+            count,
+            last,
+        });
+        told.collect()
+    }
+
+    /// Forgets failed logins: nobody is slowed down for one.
+    pub fn forget_failures(&self) {
+        *self.throttle.lock() = Throttle::default();
+    }
+
     /// Forgets how many logins there were.
     pub fn reset_attempts(&self) {
         for attempts in &self.attempts {
@@ -349,7 +380,12 @@ impl Access {
         let _ = user.remembered.set(self.password_mac(user, password));
     }
 
-    /// Takes as long as to check a password.
+    /// Whether this is how the user logs in still: neither deleted, nor made again, nor with another password.
+    fn is_current(&self, user: &User) -> bool {
+        self.user(&user.name).is_some_and(|now| now.credentials == user.credentials)
+    }
+
+    /// Takes as long as to check a new password.
     fn check_for_nobody(&self, password: &str) {
         let nobody = self.nobody.get_or_init(|| {
             let cost = HashCost { scram_rounds: 0, ..self.options.cost };

@@ -40,6 +40,11 @@ impl Principal {
         &self.user
     }
 
+    /// Whether the user is still who has logged in: neither deleted, nor made again, nor with another password.
+    pub fn is_current(&self) -> bool {
+        self.access.is_current(&self.user)
+    }
+
     /// Enters a vhost. Whether there is such a vhost, the broker knows.
     ///
     /// # Errors

@@ -180,7 +180,8 @@ fn a_certificate_logs_in_the_user_of_its_name() {
 #[test]
 fn failed_logins_wait_longer_each_time_and_are_not_heard_meanwhile() {
     let access = with_guest();
-    let try_at = |password: &str, millis| access.check_password("guest", password, &here(), at(millis));
+    let try_at =
+        |password: &str, millis| access.check_password("guest", password, &here(), at(millis)).run_in_place();
     for _ in 0..access.options().throttle.free_failures {
         assert!(matches!(try_at("wrong", 0), Step::Refused(_, None)));
     }
@@ -192,6 +193,49 @@ fn failed_logins_wait_longer_each_time_and_are_not_heard_meanwhile() {
     ));
     assert!(matches!(try_at("guest", 250), Step::Done(_)));
     assert!(matches!(try_at("wrong", 251), Step::Refused(_, None)), "all is forgotten");
+}
+
+#[test]
+fn a_wrong_login_takes_as_long_whoever_it_names() {
+    let access = with_guest();
+    access.put_user(User::new("file", Credentials::plain("p"), Tags::default()));
+    access.put_user(User::new("slow", Credentials::new("p", &options().cost).unwrap(), Tags::default()));
+    access.put_user(User::new("certificate", Credentials::none(), Tags::default()));
+    for user in ["guest", "file", "slow", "certificate", "nobody"] {
+        let step = access.check_password(user, "wrong", &here(), at(0));
+        assert!(matches!(step, Step::Verify(_)), "{user}: {step:?}");
+    }
+    assert!(matches!(access.check_password("guest", "guest", &here(), at(0)), Step::Done(_)));
+    assert!(matches!(access.check_password("file", "p", &here(), at(0)), Step::Done(_)));
+}
+
+#[test]
+fn whoever_is_deleted_or_changed_while_the_password_is_checked_is_not_let_in() {
+    let access = Access::new(options());
+    let user = |password: &str| {
+        User::new("u", Credentials::new(password, &options().cost).unwrap(), Tags::default())
+    };
+    let began = || {
+        access.put_user(user("p"));
+        match access.check_password("u", "p", &here(), at(0)) {
+            Step::Verify(verification) => verification,
+            other => panic!("{other:?}"),
+        }
+    };
+    let verification = began();
+    access.remove_user("u");
+    assert_eq!(refusal(verification.run()), Refusal::Changed);
+    let verification = began();
+    access.remove_user("u");
+    access.put_user(user("another"));
+    assert_eq!(refusal(verification.run()), Refusal::Changed);
+    let verification = began();
+    let known = access.user("u").unwrap();
+    access.put_user(User::clone(&known).with_tags(Tags::administrator()));
+    let Step::Done(principal) = verification.run() else { panic!("the password is the same") };
+    assert!(principal.is_current());
+    access.remove_user("u");
+    assert!(!principal.is_current());
 }
 
 #[test]

@@ -94,6 +94,14 @@ impl Throttle {
         }
     }
 
+    /// Who has failed from where, how often, and when last; the oldest first.
+    pub(super) fn failures(&self) -> impl Iterator<Item = (&str, IpAddr, u32, Timestamp)> {
+        self.by_age.iter().filter_map(|(last, key)| {
+            let failures = self.failures.get(key)?;
+            Some((key.0.as_str(), key.1, failures.count, *last))
+        })
+    }
+
     fn forget(&mut self, key: &Key) -> Option<Failures> {
         let failures = self.failures.remove(key)?;
         self.by_age.remove(&(failures.last, key.clone()));

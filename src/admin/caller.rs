@@ -12,7 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{AdminState, ApiError, Peer};
-use crate::access::{Denied, Operation, Origin, Principal, Protocol, Step, Tags};
+use crate::access::{Denied, Operation, Origin, Principal, Protocol, Step, Tags, VhostPass};
 use crate::broker::Vhost;
 
 /// What a user must be for a request besides having one of RabbitMQ's tags, which every caller has.
@@ -20,7 +20,7 @@ use crate::broker::Vhost;
 pub(super) enum Level {
     /// May set policies and parameters, too.
     Policymaker,
-    /// May see all vhosts and nodes.
+    /// May see nodes, all connections, and vhosts from outside.
     Monitoring,
     /// May do everything.
     Administrator,
@@ -68,32 +68,56 @@ impl Caller {
         }
     }
 
-    /// The vhost with this name, if the user may see it.
+    /// The vhost with this name, to see what is in it: an administrator may everywhere, others where they may enter.
     ///
     /// # Errors
-    /// 404: there is none. 401: it is none of the user's business.
+    /// 404: there is none, which a client that logs in is told, too. 401: it is none of the user's business.
     pub(super) fn vhost(&self, state: &AdminState, name: &str) -> Result<Arc<Vhost>, ApiError> {
-        let found = state.broker.vhost(name);
-        if self.sees_all() {
-            return found.ok_or_else(ApiError::not_found);
-        }
-        // Whoever may not see it is not told either whether it is there.
-        self.principal.enter(name)?;
-        found.ok_or_else(ApiError::not_found)
+        self.find_vhost(state, name, Level::Administrator)
     }
 
-    /// The vhosts that the user may see, by name.
+    /// The vhosts in which the user may see what is there, by name.
     pub(super) fn vhosts(&self, state: &AdminState) -> Vec<Arc<Vhost>> {
+        self.find_vhosts(state, Level::Administrator)
+    }
+
+    /// The vhost with this name, seen from outside: that it is there, its limits and figures, who is connected to it.
+    /// Whoever watches over the broker may see that of all.
+    ///
+    /// # Errors
+    /// As [`Caller::vhost`].
+    pub(super) fn vhost_outside(&self, state: &AdminState, name: &str) -> Result<Arc<Vhost>, ApiError> {
+        self.find_vhost(state, name, Level::Monitoring)
+    }
+
+    /// The vhosts that the user may see from outside, by name.
+    pub(super) fn vhosts_outside(&self, state: &AdminState) -> Vec<Arc<Vhost>> {
+        self.find_vhosts(state, Level::Monitoring)
+    }
+
+    fn find_vhost(&self, state: &AdminState, name: &str, sees_all: Level) -> Result<Arc<Vhost>, ApiError> {
+        let found = state.broker.vhost(name).ok_or_else(ApiError::not_found)?;
+        if self.require(sees_all).is_err() {
+            self.principal.enter(name)?;
+        }
+        Ok(found)
+    }
+
+    fn find_vhosts(&self, state: &AdminState, sees_all: Level) -> Vec<Arc<Vhost>> {
         let mut vhosts = state.broker.vhosts();
-        if !self.sees_all() {
+        if self.require(sees_all).is_err() {
             vhosts.retain(|vhost| self.principal.enter(vhost.name()).is_ok());
         }
         vhosts.sort_by(|a, b| a.name().as_str().cmp(b.name().as_str()));
         vhosts
     }
 
-    fn sees_all(&self) -> bool {
-        self.require(Level::Monitoring).is_ok()
+    /// What the user may do in a vhost, as somebody who logs in there.
+    ///
+    /// # Errors
+    /// 401: it may not enter.
+    pub(super) fn pass(&self, vhost: &Vhost) -> Result<VhostPass, ApiError> {
+        Ok(self.principal.enter(vhost.name())?)
     }
 
     /// Asks whether the user may do something in a vhost.
@@ -101,7 +125,7 @@ impl Caller {
     /// # Errors
     /// 401, with the words that a channel would be closed with.
     pub(super) fn check(&self, vhost: &Vhost, operation: &Operation<'_>) -> Result<(), ApiError> {
-        Ok(self.principal.enter(vhost.name())?.check(operation)?)
+        Ok(self.pass(vhost)?.check(operation)?)
     }
 }
 
@@ -116,11 +140,36 @@ impl FromRequestParts<AdminState> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AdminState) -> Result<Self, ApiError> {
-        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let address = parts.extensions.get::<Peer>().map_or(local, |peer| peer.0);
+        let Peer(address) = Peer::from_request_parts(parts, state).await?;
         let (user, password) = credentials(parts).ok_or_else(ApiError::login_failed)?;
+        Caller::log_in(state, address, &user, &password).await
+    }
+}
+
+impl FromRequestParts<AdminState> for Peer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &AdminState) -> Result<Self, ApiError> {
+        // Without a socket, as in tests, it comes from this machine.
+        let local = Peer(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        Ok(parts.extensions.get::<Peer>().copied().unwrap_or(local))
+    }
+}
+
+impl Caller {
+    /// Whoever has this password, if that is somebody who may use the API. A refusal of who tries again and again takes
+    /// a while.
+    ///
+    /// # Errors
+    /// 401.
+    pub(super) async fn log_in(
+        state: &AdminState,
+        address: SocketAddr,
+        user: &str,
+        password: &str,
+    ) -> Result<Self, ApiError> {
         let origin = Origin::plain(address, Protocol::Http);
-        let mut step = state.broker.access().check_password(&user, &password, &origin, state.broker.now());
+        let mut step = state.broker.access().check_password(user, password, &origin, state.broker.now());
         loop {
             step = match step {
                 Step::Done(principal) if principal.tags().may_use_api() => {

@@ -80,6 +80,9 @@ impl ApiError {
 /// As RabbitMQ's plugin turns what a channel was closed for into an answer.
 impl From<BrokerError> for ApiError {
     fn from(error: BrokerError) -> Self {
+        if let BrokerError::VhostProtected { .. } = error {
+            return Self::new(StatusCode::PRECONDITION_FAILED, "precondition_failed", error.to_string());
+        }
         match error.reply_code() {
             ReplyCode::NotFound => Self::new(StatusCode::NOT_FOUND, "not_found", error.to_string()),
             ReplyCode::AccessRefused => Self::not_authorised(error.to_string()),

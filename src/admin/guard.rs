@@ -1,6 +1,7 @@
 //! What holds for every request: no cross-site acts, no request without end, no answer that a browser keeps or guesses
 //! the type of.
 
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -22,7 +23,13 @@ pub(super) async fn guard(State(state): State<AdminState>, request: Request, nex
         return with_headers(ApiError::body_too_large().into_response(), allowed);
     }
     let limit = state.settings.management.request_timeout;
-    let response = match tokio::time::timeout(limit, next.run(request)).await {
+    let answer = async {
+        match with_small_body(request).await {
+            Ok(request) => next.run(request).await,
+            Err(error) => error.into_response(),
+        }
+    };
+    let response = match tokio::time::timeout(limit, answer).await {
         Ok(response) => response,
         Err(_) => {
             let reason = "the request took longer than management.request_timeout";
@@ -53,11 +60,29 @@ fn cross_site(state: &AdminState, request: &Request) -> Result<Option<HeaderValu
     ))
 }
 
+/// A body of at most so many bytes is read before anything is asked of its request.
+const SMALL_BODY: usize = 64 << 10;
+
+/// Has a small body read, whatever the request comes to: a connection on which a refused one is left unread is closed, and
+/// its client may never see why it was refused.
+async fn with_small_body(request: Request) -> Result<Request, ApiError> {
+    if length(request.headers()).is_none_or(|length| length > SMALL_BODY as u64) {
+        return Ok(request);
+    }
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, SMALL_BODY).await;
+    let body = body.map_err(|error| ApiError::bad_request(format!("the body cannot be read: {error}")))?;
+    Ok(Request::from_parts(parts, Body::from(body)))
+}
+
+/// How long a request says that its body is, in bytes.
+fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
 /// Whether a request says that its body is longer than bodies may be.
 fn is_too_long(state: &AdminState, headers: &HeaderMap) -> bool {
-    let length =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    length.is_some_and(|length| length > state.settings.management.body_max.bytes())
+    length(headers).is_some_and(|length| length > state.settings.management.body_max.bytes())
 }
 
 fn is_own(origin: &str, headers: &HeaderMap) -> bool {

@@ -19,6 +19,7 @@ mod metrics;
 mod node;
 mod page;
 mod permission;
+mod process;
 mod routes;
 mod serve;
 mod shown;
@@ -35,8 +36,9 @@ use axum::http::StatusCode;
 pub use definitions::{LoadError, load_definitions};
 pub use error::ApiError;
 pub use node::{Listener, Node};
+pub use process::{machine_memory, resident_memory};
 pub use routes::{document, router};
-pub use serve::{Peer, bind, serve, serve_metrics};
+pub use serve::{Peer, Sockets, bind, serve, serve_metrics};
 
 use crate::access::{Origin, Protocol};
 use crate::broker::{Alarm, Broker, Commit, Outbox};
@@ -45,6 +47,9 @@ use crate::model::ConnectionId;
 use crate::tls::Acceptor;
 use jobs::Jobs;
 use stats::Stats;
+
+/// The global parameter that names the cluster, in RabbitMQ and here.
+const CLUSTER_NAME: &str = "cluster_name";
 
 /// What every handler has. Clones are the same.
 #[derive(Clone)]
@@ -87,9 +92,21 @@ impl AdminState {
         AdminState { tls, ..self }
     }
 
+    /// Bytes of memory that the process may take: `memory.process_percent`, or else all that there are.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        Some(self.broker.limits().process_limit).filter(|limit| *limit != u64::MAX).or_else(machine_memory)
+    }
+
     /// The alarms that hold publishers back: `memory`, `disk`.
     pub(super) fn alarms(&self) -> Vec<&'static str> {
         self.broker.alarms().iter().map(Alarm::resource).collect()
+    }
+
+    /// What the cluster is called: as somebody has called it (`PUT /api/cluster-name`), or as its one node is.
+    pub(super) fn cluster_name(&self) -> String {
+        let given = self.broker.global_parameter(CLUSTER_NAME);
+        let given = given.and_then(|value| serde_json::from_str(&value).ok());
+        given.unwrap_or_else(|| self.node.name().to_owned())
     }
 
     /// The SASL mechanisms that clients may log in by.

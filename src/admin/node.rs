@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 /// A socket that accepts connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    /// As RabbitMQ calls it: `amqp`, `amqp/ssl`, `http`, `http/prometheus`.
+    /// As RabbitMQ calls it: `amqp`, `amqp/ssl`, `http`, `https`, `http/prometheus`.
     pub protocol: &'static str,
     /// Where.
     pub address: SocketAddr,

@@ -26,22 +26,28 @@ const REGEX_BYTES: usize = 1 << 20;
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// The number of a page, from 1. Without it the whole list is answered, as an array.
+    #[param(value_type = Option<u32>, minimum = 1)]
     pub(super) page: Option<String>,
     /// Rows of a page: 100 if it is not said, and at most `management.page_max`.
+    #[param(value_type = Option<u32>, minimum = 1)]
     pub(super) page_size: Option<String>,
     /// Only what has this in its name, upper or lower case.
     pub(super) name: Option<String>,
     /// `true`: the name is a regular expression.
+    #[param(value_type = Option<bool>)]
     pub(super) use_regex: Option<String>,
     /// The field to sort by, like `messages` or `message_stats.publish_details.rate`.
     pub(super) sort: Option<String>,
     /// `true`: the largest first.
+    #[param(value_type = Option<bool>)]
     pub(super) sort_reverse: Option<String>,
     /// Fields to answer, with commas between them. Without it: all.
     pub(super) columns: Option<String>,
     /// `true`: no figures, for lists of queues.
+    #[param(value_type = Option<bool>)]
     pub(super) disable_stats: Option<String>,
     /// `true`: with `disable_stats`, the numbers of messages all the same.
+    #[param(value_type = Option<bool>)]
     pub(super) enable_queue_totals: Option<String>,
 }
 
@@ -61,6 +67,7 @@ pub(super) struct Page {
     /// How many pages there are.
     pub(super) page_count: usize,
     /// The rows.
+    #[schema(value_type = Vec<Object>)]
     pub(super) items: Vec<Value>,
 }
 
@@ -93,9 +100,12 @@ impl Row for Value {
     }
 }
 
-/// What a list is answered with.
+/// What a list is answered with: all rows in an array, or if `page` was asked for, an object with a page of them.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
 pub(super) enum Listing {
     /// All rows.
+    #[schema(value_type = Vec<Object>)]
     All(Vec<Value>),
     /// A page of them.
     Page(Page),
@@ -103,10 +113,7 @@ pub(super) enum Listing {
 
 impl IntoResponse for Listing {
     fn into_response(self) -> Response {
-        match self {
-            Listing::All(rows) => axum::Json(rows).into_response(),
-            Listing::Page(page) => axum::Json(page).into_response(),
-        }
+        axum::Json(self).into_response()
     }
 }
 

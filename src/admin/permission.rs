@@ -4,7 +4,6 @@ use super::ApiError;
 use super::caller::Caller;
 use crate::access::Operation;
 use crate::broker::Vhost;
-use crate::model::ExchangeKind;
 
 impl Caller {
     /// Whether the caller may get messages of this queue, and so look at them, delete them and send them elsewhere.
@@ -20,9 +19,15 @@ impl Caller {
     /// # Errors
     /// 401: it may not.
     pub(super) fn may_write(&self, vhost: &Vhost, exchange: &str, routing_key: &str) -> Result<(), ApiError> {
-        let found = vhost.exchange(exchange);
-        let is_topic = found.is_some_and(|found| found.options.routes_as() == ExchangeKind::Topic);
-        self.check(vhost, &Operation::Publish { exchange, routing_key, is_topic })
+        Ok(vhost.may_publish(&self.pass(vhost)?, exchange, routing_key)?)
+    }
+
+    /// Whether the caller may publish to this exchange with some key: which keys those are is asked for each message.
+    ///
+    /// # Errors
+    /// 401: it may not.
+    pub(super) fn may_write_some(&self, vhost: &Vhost, exchange: &str) -> Result<(), ApiError> {
+        self.check(vhost, &Operation::Publish { exchange, routing_key: "", is_topic: false })
     }
 
     /// Whether the caller may hold up and let go the deliveries of this queue.

@@ -4,8 +4,14 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
+use tower::Layer;
+use tower_http::normalize_path::NormalizePathLayer;
+use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{Components, ContactBuilder, InfoBuilder, OpenApi, OpenApiBuilder};
+
+use utoipa::openapi::{
+    Components, ContactBuilder, Content, InfoBuilder, OpenApi, OpenApiBuilder, Ref, ResponseBuilder,
+};
 use utoipa_axum::router::OpenApiRouter;
 
 use super::error::ErrorBody;
@@ -14,13 +20,15 @@ use super::{AdminState, ApiError, api, guard, metrics, trace};
 /// The HTTP API of a broker, as a service.
 pub fn router(state: AdminState) -> Router {
     let (router, _) = all().split_for_parts();
-    router
+    let router = router
         .fallback(nothing_there)
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(state.settings.management.body_max.as_usize()))
         .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .layer(middleware::from_fn(trace::trace))
-        .with_state(state)
+        .with_state(state);
+    // RabbitMQ overlooks a slash at the end, and Flower writes one. Around the router: inside, the route is chosen already.
+    Router::new().fallback_service(NormalizePathLayer::trim_trailing_slash().layer(router))
 }
 
 /// The OpenAPI document of all routes.
@@ -37,10 +45,30 @@ pub fn document() -> OpenApi {
         for (method, operation) in operations {
             if let Some(operation) = operation {
                 operation.operation_id = Some(format!("{method} {path}"));
+                add_refusals(operation);
             }
         }
     }
     document
+}
+
+/// What every request may be refused with, whatever it asks for: nobody has to write it down for each route.
+const REFUSALS: [(StatusCode, &str); 4] = [
+    (StatusCode::BAD_REQUEST, "A name or a parameter cannot be read"),
+    (StatusCode::UNAUTHORIZED, "Nobody is logged in, or whoever is may not do this"),
+    (StatusCode::FORBIDDEN, "It comes from a page of another site"),
+    (StatusCode::REQUEST_TIMEOUT, "It took longer than `management.request_timeout`"),
+];
+
+fn add_refusals(operation: &mut Operation) {
+    let body = operation.request_body.as_ref();
+    let body = body.map(|_| (StatusCode::PAYLOAD_TOO_LARGE, "Its body is longer than `management.body_max`"));
+    for (status, description) in REFUSALS.into_iter().chain(body) {
+        let told = ResponseBuilder::new().description(description);
+        let told = told.content("application/json", Content::new(Some(Ref::from_schema_name("ErrorBody"))));
+        let responses = &mut operation.responses.responses;
+        responses.entry(status.as_str().to_owned()).or_insert_with(|| told.build().into());
+    }
 }
 
 fn all() -> OpenApiRouter<AdminState> {

@@ -1,7 +1,8 @@
 //! The driver of the HTTP API: sockets and connections around the router.
 //!
-//! Invariant: a client that is slow, or silent, holds a connection for a limited time; a broker that stops waits for no
-//! client of the API longer than for others.
+//! Invariants: a client that is slow, or silent, holds a connection for a limited time; a broker that stops waits for no
+//! client of the API longer than for others. Encrypted connections are the same behind their handshake, which takes the
+//! certificates of the moment and asks for none of clients: whoever calls logs in with a password.
 
 use std::convert::Infallible;
 use std::io;
@@ -14,14 +15,17 @@ use axum::extract::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::{TlsAcceptor, rustls};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use super::AdminState;
 use crate::config::Settings;
+use crate::tls::{Acceptor, explain};
 
 /// Headers of one request.
 const HEADERS_MAX: usize = 64;
@@ -48,10 +52,33 @@ pub async fn bind(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
+/// The sockets of the HTTP API.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Those in clear text.
+    pub plain: Vec<TcpListener>,
+    /// Those that speak TLS and nothing else, by the state's certificates.
+    pub tls: Vec<TcpListener>,
+}
+
+impl Sockets {
+    /// Whether there is none at all.
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.tls.is_empty()
+    }
+}
+
+/// Those in clear text alone.
+impl From<Vec<TcpListener>> for Sockets {
+    fn from(plain: Vec<TcpListener>) -> Self {
+        Sockets { plain, tls: Vec::new() }
+    }
+}
+
 /// Answers requests until `stop` is cancelled: then no new ones, and those that run get `server.shutdown_grace`.
-pub async fn serve(state: AdminState, listeners: Vec<TcpListener>, stop: CancellationToken) {
-    let (settings, jobs) = (state.settings.clone(), state.jobs.clone());
-    answer_all(&settings, || super::router(state), listeners, stop).await;
+pub async fn serve(state: AdminState, sockets: impl Into<Sockets>, stop: CancellationToken) {
+    let (settings, jobs, tls) = (state.settings.clone(), state.jobs.clone(), state.tls.clone());
+    answer_all(&settings, || super::router(state), sockets.into(), tls, stop).await;
     if tokio::time::timeout(settings.server.shutdown_grace, jobs.stop()).await.is_err() {
         tracing::warn!("some jobs did not end within server.shutdown_grace");
     }
@@ -59,28 +86,31 @@ pub async fn serve(state: AdminState, listeners: Vec<TcpListener>, stop: Cancell
 
 /// Answers scrapes as [`serve`] answers requests, on sockets of their own.
 pub async fn serve_metrics(state: AdminState, listeners: Vec<TcpListener>, stop: CancellationToken) {
-    answer_all(&state.settings.clone(), || super::metrics::router(state), listeners, stop).await;
+    answer_all(&state.settings.clone(), || super::metrics::router(state), listeners.into(), None, stop).await;
 }
 
 async fn answer_all(
     settings: &Settings,
     router: impl FnOnce() -> Router,
-    listeners: Vec<TcpListener>,
+    sockets: Sockets,
+    tls: Option<Arc<Acceptor>>,
     stop: CancellationToken,
 ) {
-    if listeners.is_empty() {
+    if sockets.is_empty() {
         // The routes and their document are megabytes that nobody asks for.
         return stop.cancelled().await;
     }
-    let router = router();
     let grace = settings.server.shutdown_grace;
     let room = Arc::new(Semaphore::new(settings.management.connections_max as usize));
     let times =
         Times { header: settings.management.header_timeout, connection: settings.management.request_timeout };
+    let answering = Answering { router: router(), times, stop: stop.clone() };
     let tasks = TaskTracker::new();
-    for listener in listeners {
-        let accepting = accept(listener, router.clone(), times, room.clone(), tasks.clone(), stop.clone());
-        tasks.spawn(accepting);
+    let plain = sockets.plain.into_iter().map(|listener| (listener, None));
+    // Nobody opens a socket for TLS without a certificate.
+    let encrypted = sockets.tls.into_iter().filter_map(|listener| Some((listener, Some(tls.clone()?))));
+    for (listener, tls) in plain.chain(encrypted) {
+        tasks.spawn(accept(listener, tls, answering.clone(), room.clone(), tasks.clone()));
     }
     stop.cancelled().await;
     tasks.close();
@@ -95,13 +125,20 @@ struct Times {
     connection: Duration,
 }
 
-async fn accept(
-    listener: TcpListener,
+/// What all connections share.
+#[derive(Clone)]
+struct Answering {
     router: Router,
     times: Times,
+    stop: CancellationToken,
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: Option<Arc<Acceptor>>,
+    answering: Answering,
     room: Arc<Semaphore>,
     tasks: TaskTracker,
-    stop: CancellationToken,
 ) {
     loop {
         let accepted = async {
@@ -109,14 +146,14 @@ async fn accept(
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
-            () = stop.cancelled() => return,
+            () = answering.stop.cancelled() => return,
             accepted = accepted => accepted,
         };
         match accepted {
             Ok((stream, peer)) => {
-                let serving = converse(stream, peer, router.clone(), times, stop.clone());
+                let (answering, tls) = (answering.clone(), tls.clone());
                 tasks.spawn(async move {
-                    serving.await;
+                    answering.converse(stream, tls, peer).await;
                     drop(place);
                 });
             }
@@ -129,37 +166,59 @@ async fn accept(
     }
 }
 
-/// One connection, request after request.
-async fn converse(
-    stream: TcpStream,
-    peer: SocketAddr,
-    router: Router,
-    times: Times,
-    stop: CancellationToken,
-) {
-    // Without it small answers wait for the acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
-    let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(Peer(peer));
-        let router = router.clone();
-        async move { answer(router, request.map(axum::body::Body::new)).await }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(times.header)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_MAX)
-        .serve_connection(TokioIo::new(super::slow::Patient::new(stream, times.connection)), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+impl Answering {
+    /// One connection, encrypted or not.
+    async fn converse(self, stream: TcpStream, tls: Option<Arc<Acceptor>>, peer: SocketAddr) {
+        // Without it small answers wait for the acknowledgement of the one before.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else { return self.answer_all(stream, peer).await };
+        let handshake = TlsAcceptor::from(tls.without_client_certificates()).accept(stream);
+        let encrypted = tokio::select! {
+            // A client has as long for it as for the head of a request.
+            encrypted = tokio::time::timeout(self.times.header, handshake) => encrypted,
+            () = self.stop.cancelled() => return,
+        };
+        match encrypted {
+            Ok(Ok(stream)) => self.answer_all(stream, peer).await,
+            Ok(Err(error)) => match error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+                Some(error) => {
+                    tracing::info!(%peer, "TLS handshake with the HTTP API failed: {}", explain(error))
+                }
+                None => tracing::debug!(%peer, %error, "a connection of the HTTP API ended before it began"),
+            },
+            Err(_) => tracing::debug!(%peer, "a TLS handshake with the HTTP API took too long"),
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a connection of the HTTP API ended early");
+    }
+
+    /// Request after request.
+    async fn answer_all(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        peer: SocketAddr,
+    ) {
+        let Answering { router, times, stop } = self;
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            let router = router.clone();
+            async move { answer(router, request.map(axum::body::Body::new)).await }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(times.header)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HEAD_MAX)
+            .serve_connection(TokioIo::new(super::slow::Patient::new(stream, times.connection)), service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%peer, %error, "a connection of the HTTP API ended early");
+        }
     }
 }
 

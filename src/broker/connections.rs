@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use super::counters::Event;
 use super::{Broker, ChannelInfo, ChannelList, Link, Notice, Outbox};
+use crate::access::Principal;
 use crate::model::{ChannelId, ConnectionId, Timestamp, VhostName};
 
 /// A connection that has logged in.
@@ -84,7 +85,7 @@ struct ConnectionLimits {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ConnectionRefused {
     /// The user has as many connections as it may have.
-    #[error("Connection refused for user '{user}': user connection limit ({max}) is reached")]
+    #[error("connection refused for user '{user}': user connection limit ({max}) is reached")]
     UserConnections {
         /// Who.
         user: String,
@@ -100,6 +101,14 @@ pub enum ConnectionRefused {
         vhost: VhostName,
         /// The limit.
         max: u32,
+    },
+    /// The user, its permission or the vhost was deleted while the client logged in.
+    #[error("access to vhost '{vhost}' refused for user '{user}'")]
+    Gone {
+        /// Who.
+        user: String,
+        /// Where.
+        vhost: VhostName,
     },
     /// The user has as many channels as it may have.
     #[error(
@@ -257,15 +266,29 @@ impl Broker {
     /// Lists a connection until the guard is dropped.
     ///
     /// # Errors
-    /// Its user or its vhost has as many as it may have.
-    pub fn register(&self, info: ConnectionInfo) -> Result<ConnectionGuard, ConnectionRefused> {
+    /// Its user or its vhost has as many as it may have, or has gone since `principal` logged in.
+    pub fn register(
+        &self,
+        info: ConnectionInfo,
+        principal: &Principal,
+    ) -> Result<ConnectionGuard, ConnectionRefused> {
         let connections = &self.0.core.connections;
         let limits = self.connection_limits(&info.user, &info.vhost);
         let of_user = connections.count(&info.user, &info.vhost, limits)?;
         let info = Arc::new(info);
         self.counters().count(Event::ConnectionOpened, 1);
         connections.listed.insert(info.id, info.clone());
-        Ok(ConnectionGuard { info, of_user, broker: self.clone() })
+        let guard = ConnectionGuard { info, of_user, broker: self.clone() };
+        // Only now: whoever deletes the user or the vhost from here on finds the connection, and closes it.
+        let info = &guard.info;
+        if !principal.is_current()
+            || principal.enter(&info.vhost).is_err()
+            || self.vhost(&info.vhost).is_none()
+        {
+            let (user, vhost) = (info.user.clone(), info.vhost.clone());
+            return Err(ConnectionRefused::Gone { user, vhost });
+        }
+        Ok(guard)
     }
 
     fn connection_limits(&self, user: &str, vhost: &VhostName) -> ConnectionLimits {

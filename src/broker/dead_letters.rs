@@ -12,7 +12,7 @@ use super::journalling::stored_run;
 use super::purpose::Purpose;
 use super::{Broker, QueueCell, Turn};
 use crate::model::{Message, MessageRoute, Priority, Publication};
-use crate::queue::{DeadLetter, death};
+use crate::queue::{Admission, DeadLetter, death};
 use crate::routing::delay::delay_ms;
 use crate::routing::{CopyKeys, RouteInput};
 
@@ -112,7 +112,8 @@ impl Broker {
         // A queue that is full refuses it; there is no publisher who would be told.
         let mut rejected = Vec::new();
         for queue in queues {
-            queue.publish(iter::once((0, publication.clone())), None, &mut rejected, turn);
+            let one = iter::once((0, publication.clone()));
+            queue.publish(one, Admission::Published, None, &mut rejected, turn);
         }
     }
 }

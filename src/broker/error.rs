@@ -98,6 +98,15 @@ pub enum BrokerError {
         /// The limit.
         max: usize,
     },
+    /// An operator has protected the vhost.
+    #[error(
+        "refusing to delete vhost '{vhost}' because it is protected from deletion; lift the protection first: DELETE \
+         /api/vhosts/{{vhost}}/deletion/protection, or `rialto vhost set NAME --protect false`"
+    )]
+    VhostProtected {
+        /// The vhost.
+        vhost: VhostName,
+    },
     /// Refused by the rules of exchanges, bindings or queue arguments, which word it themselves.
     #[error("{text}")]
     Refused {
@@ -117,6 +126,7 @@ impl BrokerError {
             BrokerError::QueueLocked { .. } | BrokerError::QueueInternal { .. } => ReplyCode::ResourceLocked,
             BrokerError::QueueInUse { .. }
             | BrokerError::QueueNotEmpty { .. }
+            | BrokerError::VhostProtected { .. }
             | BrokerError::TooManyQueues { .. } => ReplyCode::PreconditionFailed,
             BrokerError::QueueNameReserved { .. }
             | BrokerError::QueueInExclusiveUse { .. }

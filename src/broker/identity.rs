@@ -52,9 +52,17 @@ impl Broker {
     }
 
     fn of_file(name: &str) -> BrokerError {
-        let text =
-            format!("user '{name}' is set in the broker's settings file, and can be changed there only");
-        precondition(text)
+        precondition(format!(
+            "user '{name}' is set in the broker's settings file: change it there (auth.users), and start the broker \
+             again"
+        ))
+    }
+
+    fn permission_of_file(user: &str, vhost: &str) -> BrokerError {
+        precondition(format!(
+            "the permissions of user '{user}' in vhost '{vhost}' are set in the broker's settings file: change them \
+             there (auth.users), and start the broker again"
+        ))
     }
 
     pub(super) fn kept(&self, change: Change) -> Commit {
@@ -122,7 +130,7 @@ impl Broker {
         let Permission { user, vhost, configure, write, read } = &permission;
         self.check_may_be_set(user, vhost)?;
         if self.access().has_file_permission(user, vhost) {
-            return Err(Self::of_file(user));
+            return Err(Self::permission_of_file(user, vhost));
         }
         self.0.core.check_catalog()?;
         let commit = self.kept(Change::PutPermission(PermissionRow {
@@ -144,7 +152,7 @@ impl Broker {
         let _one_after_the_other = self.0.core.identity.lock();
         let name = self.existing(vhost)?;
         if self.access().has_file_permission(user, &name) {
-            return Err(Self::of_file(user));
+            return Err(Self::permission_of_file(user, &name));
         }
         self.0.core.check_catalog()?;
         if !self.access().remove_permission(user, &name) {

@@ -18,10 +18,17 @@ pub type Exported = (Vec<Arc<QueueCell>>, Vec<(ExchangeName, ExchangeOptions)>, 
 const NOBODY: ConnectionId = ConnectionId(0);
 
 impl Broker {
-    /// While the answer is kept, what is changed in the catalog is not committed; then it is, all together. None: there
-    /// is no catalog.
-    pub fn hold_catalog(&self) -> Option<CatalogHold> {
-        self.0.core.catalog.as_ref().map(|catalog| catalog.hold())
+    /// While the answer is kept, what is changed in the catalog is not committed; then it is, all together. There is room
+    /// for so many changes. None: there is no catalog.
+    ///
+    /// # Errors
+    /// There is no such room, or nothing durable can be changed.
+    pub fn hold_catalog(&self, changes: usize) -> Result<Option<CatalogHold>, BrokerError> {
+        let held = self.0.core.catalog.as_ref().map(|catalog| catalog.hold(changes)).transpose();
+        held.map_err(|error| {
+            let text = format!("nothing durable can be changed: {error}");
+            BrokerError::refused(ReplyCode::ResourceError, text)
+        })
     }
 }
 
@@ -150,10 +157,13 @@ impl Vhost {
         key: &RoutingKey,
         arguments: &FieldTable,
     ) {
-        if let Ok(destination) = self.imported_end(destination) {
-            // The exchange may be gone, and the binding with it.
-            let _ = self.unbind(source, &destination, key, arguments);
-        }
+        // A queue may be gone, and the binding with it.
+        let Ok(destination) = self.imported_end(destination) else { return };
+        let mut topology = self.topology.write();
+        // No unbind: an exchange that had no bindings before, and goes with its last one, is to be there again.
+        topology.routing.take_back(source, &destination, key, arguments);
+        self.keep_binding(&topology, source, &destination, key, arguments, false);
+        self.publish_generation(&topology);
     }
 
     fn imported_end(&self, destination: &ImportedEnd<'_>) -> Result<Destination, BrokerError> {

@@ -15,6 +15,7 @@ mod dead_letters;
 mod deduplication;
 mod delayed;
 mod error;
+mod exchanges;
 mod explaining;
 mod figure;
 mod identity;

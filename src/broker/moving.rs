@@ -1,7 +1,9 @@
 //! Single messages that an operator deletes, or moves to other queues.
 //!
 //! Invariants: for the journal, leaving the one queue and entering the others is one record, so that a crash loses nothing and
-//! doubles nothing; a message is not taken out for a queue that would refuse it, nor for one that a crash could take along.
+//! doubles nothing; a message is not taken out for a queue that would refuse it, nor for one that a crash could take along. If
+//! one turns out to have no room after all (how long a message is shows when it is read; or somebody was quicker), the message
+//! goes back to its own queue, which takes it over its limits: so it is never lost.
 //! Not here: which messages, and where to (`admin`).
 
 use std::sync::Arc;
@@ -9,12 +11,11 @@ use std::sync::Arc;
 use ahash::AHashMap;
 use bytes::Bytes;
 use rialto_protocol::types::RawProperties;
-use tracing::error;
 
 use super::publish::Targets;
 use super::{Broker, BrokerError, Commit, Outbox, PublishBatch, QueueCell, Turn, Vhost};
 use crate::model::{ExchangeName, Lsn, Message, MessageRoute, QueueId, RoutingKey};
-use crate::queue::BrowsePlace;
+use crate::queue::{Admission, BrowsePlace, RejectReason};
 use crate::routing::{CopyKeys, RouteInput, Routed};
 
 /// A message that is to go elsewhere.
@@ -37,7 +38,9 @@ pub enum Moved {
     Moved,
     /// It is not in its queue any more, or is with a consumer.
     Gone,
-    /// A queue that it was to go to has no room, and refuses what exceeds its limit: the message is where it was.
+    /// A queue that it was to go to has no room, and refuses what exceeds its limit: the message is in its queue, where it
+    /// was, or at the end if that showed late. (Of several queues, those that took it before somebody filled the other
+    /// have it, too.)
     Full,
     /// A queue that it was to go to is so new that a crash could take it along: the message is where it was, and it can be
     /// moved in a moment. Also if it has no queue to go to.
@@ -77,8 +80,12 @@ impl Broker {
         let mut outcomes = self.which_may(from, moves);
         let may: Vec<_> = (0..moves.len()).filter(|at| outcomes[*at] == Moved::Moved).collect();
         let places: Vec<_> = may.iter().map(|at| moves[*at].place).collect();
-        let mut batch = PublishBatch::default();
-        let mut going: Vec<(usize, Message)> = Vec::new();
+        let (mut going, mut staying) =
+            (PublishBatch::coming(Admission::Moved), PublishBatch::coming(Admission::Returned));
+        let back = Arc::new(Targets::new(vec![from.clone()], None));
+        let mut gone: Vec<(usize, Message)> = Vec::new();
+        let mut stayed = Vec::new();
+        let mut room = Room::default();
         for (at, taken) in may.into_iter().zip(from.take_out(&places, turn)) {
             let Some(message) = taken else {
                 outcomes[at] = Moved::Gone;
@@ -87,67 +94,82 @@ impl Broker {
             let Move { route, properties, to, .. } = &moves[at];
             let properties = properties.as_deref().unwrap_or(message.properties_bytes());
             let targets = Arc::new(Targets::new(to.clone(), None));
-            // Whatever it says of its time to live was checked when it was published.
-            if batch.push_content(route, &targets, properties, message.body()).is_ok() {
-                going.push((at, message));
+            // Only now it is known how long it is. Whatever it says of its time to live was checked when it was published.
+            if room.take(to, message.body().len() as u64)
+                && going.push_content(route, &targets, properties, message.body()).is_ok()
+            {
+                gone.push((at, message));
             } else {
-                debug_assert!(false, "an expiration that was checked is no number");
-                self.put_back(from, &message, mover, turn);
                 outcomes[at] = Moved::Full;
+                stayed.push(at);
+                push_back(&mut staying, &message, &back);
             }
         }
         let mut rejected = Vec::new();
-        let commit = self.publish_together(vec![batch], mover, &mut rejected, turn);
-        let stopped = self.log_stopped().is_some();
-        for (position, _) in rejected {
-            let Some((at, message)) = going.get(position as usize) else { continue };
-            outcomes[*at] = if stopped { Moved::Stopped } else { Moved::Full };
-            if !stopped {
-                self.put_back(from, message, mover, turn);
-            }
+        let mut commit = self.publish_together(vec![going, staying], mover, &mut rejected, turn);
+        if rejected.iter().any(|(_, reason)| *reason == RejectReason::JournalStopped) {
+            // All of it was one record, so it is all of them.
+            gone.iter().map(|(at, _)| *at).chain(stayed).for_each(|at| outcomes[at] = Moved::Stopped);
+            return (outcomes, commit);
+        }
+        // Somebody was quicker, in this moment. What goes back is never refused, so it is those that were to go.
+        let mut back_again = PublishBatch::coming(Admission::Returned);
+        for (position, _) in rejected.drain(..) {
+            let Some((at, message)) = gone.get(position as usize) else { continue };
+            outcomes[*at] = Moved::Full;
+            push_back(&mut back_again, message, &back);
+        }
+        if !back_again.is_empty() {
+            // One record again: they have left the queue that refused them, and are in their own.
+            commit = commit.join(self.publish_together(vec![back_again], mover, &mut rejected, turn));
         }
         (outcomes, commit)
     }
 
     /// Which messages may be taken out: those whose queues would take them now, each together with those before it.
     fn which_may(&self, from: &QueueCell, moves: &[Move]) -> Vec<Moved> {
-        let mut wanted: AHashMap<QueueId, (u64, u64)> = AHashMap::new();
-        let mut may = Vec::with_capacity(moves.len());
-        for Move { to, .. } in moves {
-            let core = &self.0.core;
+        let core = &self.0.core;
+        let mut room = Room::default();
+        let may = moves.iter().map(|Move { to, .. }| {
             if to.is_empty() || from.is_journalled() && to.iter().any(|queue| core.is_young(queue)) {
-                may.push(Moved::NotYet);
-                continue;
+                Moved::NotYet
+            } else if room.take(to, 0) {
+                Moved::Moved
+            } else {
+                Moved::Full
             }
-            // How long bodies are is not known before they are taken: queues limited by bytes have room for one more, or not.
-            let has_room = to.iter().filter(|queue| queue.may_refuse()).all(|queue| {
-                let (messages, _) = wanted.get(&queue.id()).copied().unwrap_or_default();
-                queue.has_room_for(messages + 1, 0)
-            });
-            if !has_room {
-                may.push(Moved::Full);
-                continue;
-            }
-            to.iter().for_each(|queue| wanted.entry(queue.id()).or_default().0 += 1);
-            may.push(Moved::Moved);
-        }
-        may
+        });
+        may.collect()
     }
+}
 
-    /// A queue got full in this moment: the message goes back, as a new one.
-    fn put_back(&self, from: &Arc<QueueCell>, message: &Message, mover: &Arc<Outbox>, turn: &mut Turn) {
-        let mut batch = PublishBatch::default();
-        let targets = Arc::new(Targets::new(vec![from.clone()], None));
-        let mut rejected = Vec::new();
-        let pushed =
-            batch.push_content(message.route(), &targets, message.properties_bytes(), message.body());
-        if pushed.is_ok() {
-            self.publish(&mut batch, mover, &mut rejected, turn);
+/// What is to go to queues that may refuse it: messages and bytes of bodies.
+#[derive(Default)]
+struct Room(AHashMap<QueueId, (u64, u64)>);
+
+impl Room {
+    /// Whether all these queues would take one more message, with a body so long, after those before it.
+    fn take(&mut self, queues: &[Arc<QueueCell>], body_len: u64) -> bool {
+        let limited = || queues.iter().filter(|queue| queue.may_refuse());
+        let has_room = limited().all(|queue| {
+            let (messages, bytes) = self.0.get(&queue.id()).copied().unwrap_or_default();
+            queue.has_room_for(messages + 1, bytes + body_len)
+        });
+        if has_room {
+            for queue in limited() {
+                let (messages, bytes) = self.0.entry(queue.id()).or_default();
+                *messages += 1;
+                *bytes += body_len;
+            }
         }
-        if !rejected.is_empty() || pushed.is_err() {
-            error!(queue = %from.name(), "a message that could not be moved finds no room where it was, and is dropped");
-        }
+        has_room
     }
+}
+
+/// Has a message go to the end of its own queue, as a new one.
+fn push_back(batch: &mut PublishBatch, message: &Message, own: &Arc<Targets>) {
+    let pushed = batch.push_content(message.route(), own, message.properties_bytes(), message.body());
+    debug_assert!(pushed.is_ok(), "an expiration that was checked is no number");
 }
 
 impl Vhost {

@@ -127,7 +127,9 @@ impl Policies {
 }
 
 fn of_file(name: &str) -> String {
-    format!("policy '{name}' is set in the broker's settings file, and can be changed there only")
+    format!(
+        "policy '{name}' is set in the broker's settings file: change it there ([[policies]]), and start the broker again"
+    )
 }
 
 impl Vhost {
@@ -137,6 +139,15 @@ impl Vhost {
     /// The vhost has as many as it may have, the file has one of this name, or nothing durable can be changed.
     pub fn set_policy(&self, policy: Policy, turn: &mut Turn) -> Result<(), BrokerError> {
         self.set_policies(vec![policy], turn)
+    }
+
+    /// Whether [`Vhost::set_policies`] would set them.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn check_policies(&self, policies: &[Policy]) -> Result<(), BrokerError> {
+        self.check_keeps(true)?;
+        self.topology.read().policies.check_set(policies, Source::Catalog)
     }
 
     /// Sets policies, all of them or none. They are applied once.

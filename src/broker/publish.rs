@@ -18,7 +18,7 @@ use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::model::{
     BadExpiration, BatchBuilder, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId, expiration,
 };
-use crate::queue::RejectReason;
+use crate::queue::{Admission, RejectReason};
 use crate::routing::delay::delay_ms;
 use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
 use crate::store::{LogError, Position};
@@ -70,6 +70,8 @@ pub struct PublishBatch {
     grouped: Vec<Group>,
     /// Whether something was left out because it came before.
     left_out: bool,
+    /// On which way all of it comes.
+    admission: Admission,
     /// What is counted when it is published.
     tally: PublishTally,
 }
@@ -95,6 +97,11 @@ struct TargetRun {
 }
 
 impl PublishBatch {
+    /// A batch of messages that do not come from a publisher.
+    pub(super) fn coming(admission: Admission) -> Self {
+        PublishBatch { admission, ..PublishBatch::default() }
+    }
+
     /// Adds a message whose entry has been checked.
     ///
     /// # Errors
@@ -393,14 +400,16 @@ impl PublishBatch {
     /// Gives the messages, which are numbered and in the journal as far as they must, to their queues.
     fn enter(&mut self, publisher: &Arc<Outbox>, rejected: &mut Vec<(u32, RejectReason)>, turn: &mut Turn) {
         self.entering.clear();
+        let admission = self.admission;
         match &self.runs[..] {
             [run] => {
                 let (last, others) =
                     run.targets.queues.split_last().expect("unroutable messages are not in a batch");
                 for queue in others {
-                    queue.publish(self.publications.iter().cloned(), Some(publisher), rejected, turn);
+                    let publications = self.publications.iter().cloned();
+                    queue.publish(publications, admission, Some(publisher), rejected, turn);
                 }
-                last.publish(self.publications.drain(..), Some(publisher), rejected, turn);
+                last.publish(self.publications.drain(..), admission, Some(publisher), rejected, turn);
             }
             _ => self.publish_grouped(publisher, rejected, turn),
         }
@@ -478,12 +487,13 @@ impl PublishBatch {
         for (queue, ranges) in self.grouped.drain(..) {
             if self.groups.len() == 1 && ranges == [(0, end)] {
                 // Many keys, one queue: nobody else wants the messages.
-                queue.publish(self.publications.drain(..), Some(publisher), rejected, turn);
+                let publications = self.publications.drain(..);
+                queue.publish(publications, self.admission, Some(publisher), rejected, turn);
                 break;
             }
             let publications =
                 ranges.iter().flat_map(|&(from, to)| &self.publications[from as usize..to as usize]).cloned();
-            queue.publish(publications, Some(publisher), rejected, turn);
+            queue.publish(publications, self.admission, Some(publisher), rejected, turn);
         }
         self.groups.clear();
         self.publications.clear();

@@ -3,7 +3,8 @@
 //! Names of queues are in a concurrent map. Exchanges and bindings are in one table behind a read-write lock:
 //! publishers read it once for a route they have not seen in this generation, declares write it. (A table that
 //! is changed in place, rather than copied for each change, keeps a bind cheap among a million bindings.)
-//! Lock order: topology, then at most one queue. Not here: publishing (`publish`), the routing rule (`routing`).
+//! Lock order: topology, then at most one queue. Not here: exchanges and bindings as they come and go
+//! (`exchanges`), publishing (`publish`), the routing rule (`routing`).
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -22,12 +23,11 @@ use super::purpose::Purpose;
 use super::reply_queues::is_reply_queue;
 use super::{BrokerError, Core, QueueCell, Turn};
 use crate::model::{
-    ConnectionId, ExchangeFlags, ExchangeName, ExchangeOptions, ExchangeOptionsError, Inequivalent,
-    InvalidArgument, QueueFlags, QueueId, QueueName, QueueOptions, RoutingKey, VhostLimits, VhostName,
-    VhostOptions,
+    ConnectionId, ExchangeName, Inequivalent, InvalidArgument, QueueFlags, QueueId, QueueName, QueueOptions,
+    VhostLimits, VhostName, VhostOptions,
 };
 use crate::queue::Queue;
-use crate::routing::{BindError, Declared, Destination, RoutingTable};
+use crate::routing::RoutingTable;
 
 /// See the module.
 #[derive(Debug)]
@@ -345,6 +345,7 @@ impl Vhost {
             None => {}
         }
         self.check_queue_count(&name)?;
+        self.check_queue_limit(&name)?;
         self.check_keeps(options.durable && !options.exclusive)?;
         self.core.counters.count(Event::QueueCreated, 1);
         let owner = options.exclusive.then_some(by);
@@ -399,13 +400,27 @@ impl Vhost {
             let (queue, vhost) = (name.clone(), self.name.clone());
             return Err(BrokerError::TooManyQueues { queue, vhost, max });
         }
-        if let Some(max) = self.limits().max_queues.filter(|max| self.queues.len() >= *max as usize) {
+        Ok(())
+    }
+
+    /// Refuses a queue that a client declares when the vhost has as many as it may have.
+    fn check_queue_limit(&self, name: &QueueName) -> Result<(), BrokerError> {
+        let Some(max) = self.limits().max_queues else { return Ok(()) };
+        // All of them are seldom looked at: only where the limit is near.
+        if self.queues.len() >= max as usize && self.declared_queue_count() >= max as usize {
             let vhost = &self.name;
             let text =
                 format!("cannot declare queue '{name}': queue limit in vhost '{vhost}' ({max}) is reached");
             return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
         }
         Ok(())
+    }
+
+    /// How many queues clients have declared. The others are of channels and of delayed exchanges, and nobody chose to
+    /// have them: no limit of the vhost counts them.
+    pub fn declared_queue_count(&self) -> usize {
+        let is_declared = |queue: &QueueCell| queue.purpose() == Purpose::Ordinary && !queue.is_closed();
+        self.queues.iter().filter(|entry| is_declared(entry.value())).count()
     }
 
     /// Deletes a queue and says how many ready messages went with it. A queue that does not exist is fine.
@@ -475,217 +490,6 @@ impl Vhost {
         }
         self.forget_name(queue);
         self.publish_generation(topology);
-    }
-
-    /// Declares an exchange.
-    ///
-    /// # Errors
-    /// It exists with other options, or its name is reserved.
-    pub fn declare_exchange(
-        &self,
-        name: &ExchangeName,
-        options: ExchangeOptions,
-    ) -> Result<Declared, BrokerError> {
-        let mut topology = self.topology.write();
-        if topology.routing.exchange(name).is_none() {
-            self.check_delays(name, &options)?;
-            self.check_keeps(options.durable)?;
-        }
-        let declared = topology
-            .routing
-            .declare_exchange(name.clone(), options.clone())
-            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
-        if declared == Declared::Created {
-            self.keep_exchange(&mut topology, name, &options);
-            self.begin_delays(&mut topology, name, &options, None);
-            self.begin_exchange(&mut topology, name, &options);
-        }
-        self.publish_generation(&topology);
-        Ok(declared)
-    }
-
-    /// Gives a new exchange what it has besides bindings.
-    pub(super) fn begin_exchange(
-        &self,
-        topology: &mut Topology,
-        name: &ExchangeName,
-        options: &ExchangeOptions,
-    ) {
-        topology.exchanges.insert(name.clone(), ExchangeCounts::new(self.message_counts()));
-        topology.begin_window(name, options);
-        let alternate = topology.policies.alternate(name, options);
-        topology.routing.set_alternate(name, alternate);
-    }
-
-    /// Declares an exchange as a client words it. What exists is only compared with the declare, and a name that nobody
-    /// may take is refused, before its alternate exchange is read: as RabbitMQ does it.
-    ///
-    /// # Errors
-    /// It exists with other options, its name is reserved, or an argument is invalid.
-    pub fn declare_exchange_from(
-        &self,
-        name: &ExchangeName,
-        kind: &str,
-        flags: ExchangeFlags,
-        arguments: FieldTable,
-    ) -> Result<Declared, BrokerError> {
-        let invalid = |error: ExchangeOptionsError| {
-            BrokerError::refused(error.reply_code(), error.text(name, &self.name))
-        };
-        let read = |arguments| {
-            let ExchangeFlags { durable, auto_delete, internal } = flags;
-            ExchangeOptions::from_arguments(kind, durable, auto_delete, internal, arguments)
-        };
-        match read(arguments.clone()) {
-            Ok(options) => self.declare_exchange(name, options),
-            Err(error) if error.is_alternate() => {
-                let plain = read(ExchangeOptions::without_alternate(arguments.clone())).map_err(invalid)?;
-                let refused = self.topology.read().routing.refuses_declare(name, &plain, &arguments);
-                Err(match refused {
-                    Some(refused) => BrokerError::refused(refused.reply_code(), refused.text(&self.name)),
-                    None => invalid(error),
-                })
-            }
-            Err(error) => Err(invalid(error)),
-        }
-    }
-
-    /// Ends what exchanges had besides their bindings.
-    fn exchanges_gone<'a>(
-        &self,
-        topology: &mut Topology,
-        gone: impl IntoIterator<Item = &'a ExchangeName, IntoIter: Clone>,
-    ) {
-        let gone = gone.into_iter();
-        topology.end_windows(gone.clone());
-        gone.clone().for_each(|name| drop(topology.exchanges.remove(name)));
-        gone.clone().for_each(|name| self.forget_kept_exchange(topology, name));
-        self.end_delays(topology, gone);
-    }
-
-    /// Checks that an exchange exists.
-    ///
-    /// # Errors
-    /// It does not.
-    pub fn check_exchange(&self, name: &ExchangeName) -> Result<(), BrokerError> {
-        match self.topology.read().routing.exchange(name) {
-            Some(_) => Ok(()),
-            None => Err(self.no_exchange(name)),
-        }
-    }
-
-    /// Deletes an exchange. One that does not exist is fine.
-    ///
-    /// # Errors
-    /// It has bindings and that was to be respected, or it is predeclared.
-    pub fn delete_exchange(&self, name: &ExchangeName, if_unused: bool) -> Result<(), BrokerError> {
-        let mut topology = self.topology.write();
-        let deleted = topology
-            .routing
-            .delete_exchange(name, if_unused)
-            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
-        self.exchanges_gone(&mut topology, deleted.removed.exchanges.iter().chain([name]));
-        self.publish_generation(&topology);
-        Ok(())
-    }
-
-    /// Binds a queue to an exchange. Binding again changes nothing.
-    ///
-    /// # Errors
-    /// One of them does not exist or is not this connection's, or the arguments are invalid.
-    pub fn bind_queue(
-        &self,
-        exchange: &ExchangeName,
-        queue: &str,
-        key: RoutingKey,
-        arguments: FieldTable,
-        by: ConnectionId,
-    ) -> Result<(), BrokerError> {
-        self.check_bindable(exchange)?;
-        let destination = Destination::Queue(self.queue(queue, by)?.id());
-        self.bind(exchange, &destination, key, &arguments)
-    }
-
-    /// Undoes a binding. One that does not exist is fine.
-    ///
-    /// # Errors
-    /// The default exchange is meant, or the binding exists and its queue is not this connection's.
-    pub fn unbind_queue(
-        &self,
-        exchange: &ExchangeName,
-        queue: &str,
-        key: &RoutingKey,
-        arguments: &FieldTable,
-        by: ConnectionId,
-    ) -> Result<(), BrokerError> {
-        let Ok(found) = self.find_queue(queue) else { return self.check_not_default(exchange) };
-        let destination = Destination::Queue(found.id());
-        if let Err(locked) = self.queue(queue, by) {
-            // Who may not touch the queue may still undo what there is not.
-            let exists = self.topology.read().routing.has_binding(exchange, &destination, key, arguments);
-            return if exists { Err(locked) } else { self.check_not_default(exchange) };
-        }
-        self.unbind(exchange, &destination, key, arguments)
-    }
-
-    /// Checks that clients may bind to an exchange, before the queue is looked at.
-    fn check_bindable(&self, exchange: &ExchangeName) -> Result<(), BrokerError> {
-        self.check_not_default(exchange)?;
-        self.check_exchange(exchange)
-    }
-
-    fn check_not_default(&self, exchange: &ExchangeName) -> Result<(), BrokerError> {
-        match exchange.is_empty() {
-            true => {
-                let error = BindError::DefaultExchange;
-                Err(BrokerError::refused(error.reply_code(), error.text(&self.name)))
-            }
-            false => Ok(()),
-        }
-    }
-
-    /// Routes from one exchange into another.
-    ///
-    /// # Errors
-    /// One of them does not exist, or the arguments are invalid.
-    pub fn bind(
-        &self,
-        source: &ExchangeName,
-        destination: &Destination,
-        key: RoutingKey,
-        arguments: &FieldTable,
-    ) -> Result<(), BrokerError> {
-        let mut topology = self.topology.write();
-        self.check_keeps(topology.is_durable(source))?;
-        topology
-            .routing
-            .bind(source, destination, key.clone(), arguments)
-            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
-        self.keep_binding(&topology, source, destination, &key, arguments, true);
-        self.publish_generation(&topology);
-        Ok(())
-    }
-
-    /// Undoes a binding. One that does not exist is fine.
-    ///
-    /// # Errors
-    /// The default exchange is meant.
-    pub fn unbind(
-        &self,
-        source: &ExchangeName,
-        destination: &Destination,
-        key: &RoutingKey,
-        arguments: &FieldTable,
-    ) -> Result<(), BrokerError> {
-        let mut topology = self.topology.write();
-        let unbound = topology
-            .routing
-            .unbind(source, destination, key, arguments)
-            .map_err(|error| BrokerError::refused(error.reply_code(), error.text(&self.name)))?;
-        self.keep_binding(&topology, source, destination, key, arguments, false);
-        self.exchanges_gone(&mut topology, &unbound.removed.exchanges);
-        self.publish_generation(&topology);
-        Ok(())
     }
 
     pub(super) fn no_exchange(&self, name: &str) -> BrokerError {

@@ -61,6 +61,20 @@ impl Broker {
         Ok(self.kept(Change::PutVhost(vhost.row())))
     }
 
+    /// Protects a vhost from being deleted, or lifts the protection.
+    ///
+    /// # Errors
+    /// There is no such vhost, or nothing durable can be changed.
+    pub fn protect_vhost(&self, name: &str, is_protected: bool) -> Result<Commit, BrokerError> {
+        let _one_after_the_other = self.0.core.identity.lock();
+        self.existing(name)?;
+        self.0.core.check_catalog()?;
+        let vhost = self.vhost(name).expect("vhosts go under the same lock");
+        let options = VhostOptions { protected_from_deletion: is_protected, ..(*vhost.options()).clone() };
+        vhost.notes.write().0 = Arc::new(options);
+        Ok(self.kept(Change::PutVhost(vhost.row())))
+    }
+
     /// Sets how much may be in a vhost. What is there stays.
     ///
     /// # Errors
@@ -78,10 +92,13 @@ impl Broker {
     /// connections. One that the file names is there again, and empty, after the next start.
     ///
     /// # Errors
-    /// There is none, or nothing durable can be changed.
+    /// There is none, it is protected, or nothing durable can be changed.
     pub fn delete_vhost(&self, name: &str, turn: &mut Turn) -> Result<Commit, BrokerError> {
         let changes = self.0.core.identity.lock();
         let name = self.existing(name)?;
+        if self.vhost(&name).is_some_and(|vhost| vhost.options().protected_from_deletion) {
+            return Err(BrokerError::VhostProtected { vhost: name });
+        }
         self.0.core.check_catalog()?;
         let Some((_, vhost)) = self.0.vhosts.remove(&name) else {
             unreachable!("vhosts go under the same lock")

@@ -116,7 +116,7 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
             .advise("`rialto cert dev` makes certificates for trying out")),
         Err(error) => Err(Failure::new(ExitCode::Failure, error)
             .at(listed(&settings.server.listen))
-            .advise("if another broker runs there, stop it, or choose another address with --listen (for the HTTP API: management.listen)")),
+            .advise("if another broker runs there, stop it, or choose another address with --listen (for the HTTP API: management.listen, management.tls_listen)")),
     }
 }
 
@@ -130,6 +130,9 @@ fn ready(addresses: &Addresses, in_memory: bool) {
     }
     for address in &addresses.management {
         tracing::info!("the HTTP API answers on http://{address}/api/");
+    }
+    for address in &addresses.management_tls {
+        tracing::info!("the HTTP API answers on https://{address}/api/");
     }
     for address in &addresses.metrics {
         tracing::info!("scrapes are answered on http://{address}/metrics");

@@ -28,7 +28,8 @@ const USERS: [&str; 2] = ["auth", "users"];
 const PERMISSIONS: &str = "permissions";
 
 /// Lists that are empty by default: the `config` crate leaves those out when it takes settings apart.
-const EMPTY_LISTS: [&[&str]; 3] = [&["policies"], &["management", "origins"], &["tls", "sni"]];
+const EMPTY_LISTS: [&[&str]; 4] =
+    [&["policies"], &["management", "origins"], &["management", "tls_listen"], &["tls", "sni"]];
 
 /// Stands for a name that the operator makes up.
 const ANY_NAME: &str = "NAME";

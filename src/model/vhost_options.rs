@@ -21,6 +21,8 @@ pub struct VhostOptions {
     pub tags: Vec<String>,
     /// The type of queues that are declared without one, if they can be of it.
     pub default_queue_type: Option<QueueType>,
+    /// Whether it is refused to delete it.
+    pub protected_from_deletion: bool,
 }
 
 /// How much may be in a vhost at once. None: as much as in any.
@@ -35,6 +37,7 @@ pub struct VhostLimits {
 const DESCRIPTION: &str = "description";
 const TAGS: &str = "tags";
 const DEFAULT_QUEUE_TYPE: &str = "default_queue_type";
+const PROTECTED: &str = "protected_from_deletion";
 const MAX_CONNECTIONS: &str = "max-connections";
 const MAX_QUEUES: &str = "max-queues";
 
@@ -51,6 +54,9 @@ impl VhostOptions {
         }
         if let Some(queue_type) = self.default_queue_type {
             table = table.with(DEFAULT_QUEUE_TYPE, queue_type.name());
+        }
+        if self.protected_from_deletion {
+            table = table.with(PROTECTED, true);
         }
         for (name, limit) in [(MAX_CONNECTIONS, limits.max_connections), (MAX_QUEUES, limits.max_queues)] {
             if let Some(limit) = limit {
@@ -73,6 +79,7 @@ impl VhostOptions {
             description: text(DESCRIPTION).to_owned(),
             tags,
             default_queue_type: QueueType::from_name(text(DEFAULT_QUEUE_TYPE)),
+            protected_from_deletion: table.get(PROTECTED).and_then(FieldValue::as_bool).unwrap_or(false),
         };
         let limit = |name| table.get(name).and_then(FieldValue::as_int).and_then(|n| u32::try_from(n).ok());
         let limits = VhostLimits { max_connections: limit(MAX_CONNECTIONS), max_queues: limit(MAX_QUEUES) };
@@ -113,6 +120,7 @@ mod tests {
             description: "for tests".repeat(100),
             tags: vec!["a".into(), "é".into()],
             default_queue_type: Some(QueueType::Quorum),
+            protected_from_deletion: true,
         };
         let limits = VhostLimits { max_connections: Some(0), max_queues: Some(u32::MAX) };
         assert_eq!(VhostOptions::from_metadata(&options.to_metadata(&limits)), (options, limits));

@@ -2,7 +2,8 @@
 //!
 //! Invariants: only queues with the option look into headers; a duplicate is accepted and not kept; the key of a
 //! message that is refused is not remembered, so its publisher can try again. A message that died here and comes
-//! back from its dead-letter exchange is the same message, not a duplicate: retries over a waiting queue go on.
+//! back from its dead-letter exchange is the same message, not a duplicate: retries over a waiting queue go on. So is one
+//! that an operator moves here: it is somewhere once, and would be nowhere if it were left out.
 //! Not here: the keys seen lately (`model`).
 
 use rialto_protocol::types::{FieldTable, FieldValue};
@@ -10,7 +11,7 @@ use rialto_protocol::types::{FieldTable, FieldValue};
 use crate::model::{Deduplication, Message, Publication, Timestamp};
 
 use super::death::X_DEATH;
-use super::effects::{Effects, Verdict};
+use super::effects::{Admission, Effects, Verdict};
 use super::{Queue, QueueOptions};
 
 /// An empty window for a queue that looks for duplicates.
@@ -21,21 +22,25 @@ pub(super) fn window(options: &QueueOptions) -> Option<Box<Deduplication>> {
 
 impl Queue {
     /// Takes a message, refuses it, or finds that it came before.
-    pub(super) fn publish_once(
+    pub(super) fn admit_once(
         &mut self,
         publication: Publication,
+        admission: Admission,
         now: Timestamp,
         out: &mut Effects,
     ) -> Verdict {
         let headers = publication.message.properties().headers().unwrap_or_default();
         let key = self.options.deduplication.as_ref().and_then(|options| options.key_of(&headers));
-        let (Some(key), Some(window)) = (key, &self.seen) else { return self.take(publication, now, out) };
-        if window.contains(&key.key, now) && !has_died_in(&headers, &self.name) {
+        let (Some(key), Some(window)) = (key, &self.seen) else {
+            return self.take(publication, admission, now, out);
+        };
+        let may_be_duplicate = admission == Admission::Published && !has_died_in(&headers, &self.name);
+        if may_be_duplicate && window.contains(&key.key, now) {
             self.totals.duplicates += 1;
             self.note_not_taken(&publication, out);
             return Verdict::Duplicate;
         }
-        let verdict = self.take(publication, now, out);
+        let verdict = self.take(publication, admission, now, out);
         if verdict == Verdict::Accepted
             && let Some(window) = &mut self.seen
         {

@@ -36,6 +36,19 @@ pub struct Got {
     pub remaining: u64,
 }
 
+/// On which way a message comes to a queue, and so what it is not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Admission {
+    /// It was published, or sent on by the broker.
+    #[default]
+    Published,
+    /// An operator moves it here from another queue: it is no duplicate of what came before, for it is nowhere else. If
+    /// there is no room it stays with who moves it, and is no dead letter.
+    Moved,
+    /// It was taken out of this very queue, and finds no other place: it has a right to one here, whatever the limits say.
+    Returned,
+}
+
 /// What became of a published message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {

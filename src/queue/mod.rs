@@ -90,8 +90,8 @@ pub use channel_window::ChannelWindow;
 pub use consumer::{ConsumerSpec, Credit, PauseReason, Readiness};
 pub use durations::Durations;
 pub use effects::{
-    ConsumeError, DeadLetter, DeathReason, DeleteReason, Delivery, Effects, Got, RejectReason, RemoveMode,
-    Settle, SettleError, Verdict,
+    Admission, ConsumeError, DeadLetter, DeathReason, DeleteReason, Delivery, Effects, Got, RejectReason,
+    RemoveMode, Settle, SettleError, Verdict,
 };
 pub use paged::{PagedRun, RUN_OVERHEAD};
 pub use paging::RUNS_TOGETHER_MAX;
@@ -185,14 +185,31 @@ impl Queue {
     /// message, has been told before: of what the queue does not take it hears in [`Effects::settled`]. A message that
     /// was read back from an overflow file must come as a new one, with bytes of its own.
     pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
+        self.admit(publication, Admission::Published, now, out)
+    }
+
+    /// Takes a message as [`Queue::publish`] does, but for what its way here exempts it from.
+    pub fn admit(
+        &mut self,
+        publication: Publication,
+        admission: Admission,
+        now: Timestamp,
+        out: &mut Effects,
+    ) -> Verdict {
         match self.seen {
-            None => self.take(publication, now, out),
-            Some(_) => self.publish_once(publication, now, out),
+            None => self.take(publication, admission, now, out),
+            Some(_) => self.admit_once(publication, admission, now, out),
         }
     }
 
     /// Takes a message that is no duplicate, or refuses it.
-    fn take(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
+    fn take(
+        &mut self,
+        publication: Publication,
+        admission: Admission,
+        now: Timestamp,
+        out: &mut Effects,
+    ) -> Verdict {
         self.pass_time(now, out);
         if !self.ready.is_empty() && self.consumers.has_room() {
             // Those that came first go first, also when the caller has not dispatched since there is room.
@@ -201,7 +218,7 @@ impl Queue {
         // As in RabbitMQ, a queue that refuses what exceeds its limits looks at those before it looks for a consumer:
         // what is longer than the queue may be is refused even if somebody waits for it.
         if self.ready.is_empty()
-            && !self.refuses(&publication.message)
+            && !self.refuses(&publication.message, admission)
             && let Some(slot) = self.consumers.next()
         {
             self.totals.published += 1;
@@ -209,17 +226,24 @@ impl Queue {
             self.give(slot, entry, now, out);
             return Verdict::Accepted;
         }
-        self.enqueue(publication, now, out)
+        self.enqueue(publication, admission, now, out)
     }
 
     /// Takes a message that has to wait.
-    fn enqueue(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
-        let refused = self.refuses(&publication.message);
+    fn enqueue(
+        &mut self,
+        publication: Publication,
+        admission: Admission,
+        now: Timestamp,
+        out: &mut Effects,
+    ) -> Verdict {
+        let refused = self.refuses(&publication.message, admission);
         let entry = Entry::new(publication, &self.options, now);
         if refused {
             self.totals.refused += 1;
             match self.options.overflow {
-                OverflowRule::RejectPublishDeadLetter => {
+                // Whoever moves it still has it: as a dead letter there would be two of it.
+                OverflowRule::RejectPublishDeadLetter if admission == Admission::Published => {
                     self.bury(entry, DeathReason::MaxLength, None, out);
                 }
                 // The journal was told that it came, before the queue was asked.
@@ -531,6 +555,7 @@ impl Queue {
             exclusive: consumer.exclusive,
             priority: consumer.priority,
             prefetch: consumer.prefetch,
+            timeout: consumer.hold.as_ref().map(|hold| hold.timeout()),
             unacked: consumer.unacked.len() as u64,
             held_since: consumer.unacked.first_tag().and_then(|first| consumer.given.at(first)),
             readiness: consumer.readiness,

@@ -7,13 +7,16 @@
 use crate::model::{Message, OverflowRule};
 
 use super::Queue;
-use super::effects::{DeathReason, Effects};
+use super::effects::{Admission, DeathReason, Effects};
 use super::paged::Item;
 
 impl Queue {
     /// Whether the queue refuses this message because it is full.
-    pub(super) fn refuses(&self, message: &Message) -> bool {
+    pub(super) fn refuses(&self, message: &Message, admission: Admission) -> bool {
         if self.options.overflow == OverflowRule::DropHead || !self.options.has_max_length() {
+            return false;
+        }
+        if admission == Admission::Returned {
             return false;
         }
         let (messages, body_bytes) = self.length();

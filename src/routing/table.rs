@@ -326,18 +326,44 @@ impl RoutingTable {
         routing_key: &RoutingKey,
         arguments: &FieldTable,
     ) -> Result<Unbound, BindError> {
+        match self.unbound(source, destination, routing_key, arguments)? {
+            Some(removal) => Ok(Unbound { existed: true, removed: self.finish(removal) }),
+            None => Ok(Unbound::default()),
+        }
+    }
+
+    /// Undoes a binding as if it had never been: an exchange that is left without any stays, even if it would go with its
+    /// last one.
+    pub fn take_back(
+        &mut self,
+        source: &ExchangeName,
+        destination: &Destination,
+        routing_key: &RoutingKey,
+        arguments: &FieldTable,
+    ) {
+        // It is there, or it is gone: both are fine.
+        let _ = self.unbound(source, destination, routing_key, arguments);
+    }
+
+    fn unbound(
+        &mut self,
+        source: &ExchangeName,
+        destination: &Destination,
+        routing_key: &RoutingKey,
+        arguments: &FieldTable,
+    ) -> Result<Option<Removal>, BindError> {
         let (source, target) = match self.ends(source, destination) {
             Ok(ends) => ends,
-            Err(BindError::NoExchange(_) | BindError::NoQueue(_)) => return Ok(Unbound::default()),
+            Err(BindError::NoExchange(_) | BindError::NoQueue(_)) => return Ok(None),
             Err(error) => return Err(error),
         };
         let arguments = BindingArguments::new(arguments);
         let identity =
             BindingIdentity { source, target: target.pack(), routing_key, arguments: arguments.as_deref() };
-        let Some(row) = self.bindings.find(identity) else { return Ok(Unbound::default()) };
+        let Some(row) = self.bindings.find(identity) else { return Ok(None) };
         let mut removal = Removal::default();
         self.remove_binding(row, &mut removal);
-        Ok(Unbound { existed: true, removed: self.finish(removal) })
+        Ok(Some(removal))
     }
 
     fn name_of(&self, target: Target) -> &ShortStr {

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::memory_watch::watch_memory;
 use super::storage::{self, Storage};
 use super::{Server, ServerOptions};
 use crate::access::{Access, AccessOptions, Credentials, HashCost, Permission, Tags, ThrottleLimits, User};
@@ -67,6 +68,8 @@ pub struct Addresses {
     pub tls: Vec<SocketAddr>,
     /// The HTTP API.
     pub management: Vec<SocketAddr>,
+    /// The HTTP API, encrypted.
+    pub management_tls: Vec<SocketAddr>,
     /// Scrapes.
     pub metrics: Vec<SocketAddr>,
 }
@@ -85,6 +88,11 @@ pub async fn serve(
     let tls = Acceptor::load(&settings.tls)?;
     let addresses = resolve(&settings.server.listen).await?;
     let management = resolve(&settings.management.listen).await?;
+    let management_tls = match &tls {
+        Some(_) => resolve(&settings.management.tls_listen).await?,
+        None => Vec::new(),
+    };
+    let management = (&*management, &*management_tls);
     let (broker, storage) = broker(settings)?;
     if let Err(error) = load_definitions(settings, &broker) {
         if let Some(storage) = storage {
@@ -96,7 +104,7 @@ pub async fn serve(
     let control = storage.as_ref();
     let control = control.and_then(|storage| storage.control(&settings.store.data_dir, control_stop.clone()));
     let control = control.map(|control| tokio::spawn(control.run()));
-    let served = serve_broker(settings, broker, tls, &addresses, &management, stop, ready).await;
+    let served = serve_broker(settings, broker, tls, &addresses, management, stop, ready).await;
     control_stop.cancel();
     if let Some(control) = control {
         // A backup that was being made has been given up.
@@ -118,6 +126,11 @@ async fn resolve(listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError
         addresses.extend(resolved);
     }
     Ok(addresses)
+}
+
+/// Where sockets listen.
+fn bound(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
+    listeners.iter().map(TcpListener::local_addr).collect()
 }
 
 /// The sockets for scrapes. A second broker on a machine, which nobody has told of another port, goes without.
@@ -142,7 +155,7 @@ async fn serve_broker(
     broker: Broker,
     tls: Option<Arc<Acceptor>>,
     messages: &[SocketAddr],
-    management: &[SocketAddr],
+    (management, management_tls): (&[SocketAddr], &[SocketAddr]),
     stop: CancellationToken,
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
@@ -151,30 +164,32 @@ async fn serve_broker(
     if settings.tls.is_on() {
         server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
     }
-    let http = admin::bind(management).await?;
+    let http =
+        admin::Sockets { plain: admin::bind(management).await?, tls: admin::bind(management_tls).await? };
     let scrapes = bind_metrics(settings).await?;
     let addresses = Addresses {
         messages: server.addresses()?,
         tls: server.tls_addresses()?,
-        management: http.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
-        metrics: scrapes.iter().map(TcpListener::local_addr).collect::<io::Result<_>>()?,
+        management: bound(&http.plain)?,
+        management_tls: bound(&http.tls)?,
+        metrics: bound(&scrapes)?,
     };
-    let listeners = addresses
-        .messages
-        .iter()
-        .map(|address| Listener { protocol: "amqp", address: *address })
-        .chain(addresses.tls.iter().map(|address| Listener { protocol: "amqp/ssl", address: *address }))
-        .chain(addresses.management.iter().map(|address| Listener { protocol: "http", address: *address }))
-        .chain(
-            addresses
-                .metrics
-                .iter()
-                .map(|address| Listener { protocol: "http/prometheus", address: *address }),
-        )
-        .collect();
+    let listeners = [
+        ("amqp", &addresses.messages),
+        ("amqp/ssl", &addresses.tls),
+        ("http", &addresses.management),
+        ("https", &addresses.management_tls),
+        ("http/prometheus", &addresses.metrics),
+    ];
+    let listeners = listeners.into_iter().flat_map(|(protocol, addresses)| {
+        addresses.iter().map(move |address| Listener { protocol, address: *address })
+    });
+    let listeners = listeners.collect();
     ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
+    let memory = (broker.limits().process_limit != u64::MAX)
+        .then(|| tokio::spawn(watch_memory(broker.clone(), stop.clone())));
     let state = AdminState::new(broker, Arc::new(settings.clone()), listeners).with_tls(tls);
     let sampling = (!http.is_empty())
         .then(|| tokio::spawn(state.stats.clone().run(settings.metrics.sample_interval, stop.clone())));
@@ -186,8 +201,8 @@ async fn serve_broker(
     // It ends with `stop`, and after its requests.
     let _ = admin.await;
     let _ = metrics.await;
-    if let Some(sampling) = sampling {
-        let _ = sampling.await;
+    for watching in [sampling, memory].into_iter().flatten() {
+        let _ = watching.await;
     }
     match ended {
         Ok(true) => Ok(()),
@@ -277,6 +292,7 @@ fn limits(settings: &Settings) -> Limits {
         queue_budget: memory.queue_budget.bytes(),
         queue_bodies: memory.bodies_kept().bytes(),
         low_water_percent: memory.low_water_percent.into(),
+        process_limit: process_limit(memory.process_percent),
         outbox_bytes: memory.outbox.bytes(),
         consumer_window: memory.consumer_window.bytes(),
         vhosts_max: topology.vhosts_max as usize,
@@ -290,6 +306,14 @@ fn limits(settings: &Settings) -> Limits {
             deaths_max: queues.deaths_max as usize,
             ..QueueLimits::default()
         },
+    }
+}
+
+/// A share of the machine's memory, in bytes.
+fn process_limit(percent: u8) -> u64 {
+    match (percent, admin::machine_memory()) {
+        (0, _) | (_, None) => u64::MAX,
+        (percent, Some(bytes)) => bytes / 100 * u64::from(percent),
     }
 }
 

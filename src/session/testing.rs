@@ -4,8 +4,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
+use crate::access::{Access, AccessOptions, Credentials, HashCost, Permission, Tags, ThrottleLimits, User};
 use crate::broker::{Broker, Commit, Link, Outbox};
+use crate::model::{ManualClock, VhostName};
 use crate::store::testing::HeldLog;
 use crate::store::{Catalog, CatalogPumped, Position, SimDisk};
 
@@ -14,6 +17,22 @@ pub(super) fn link() -> Arc<Link> {
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
     Arc::new(Link::new(address(5000), address(5672), None))
 }
+
+/// A broker whose clock stands still, where hashes cost nothing, one failed login is free and the next one waits for
+/// [`LOGIN_DELAY`]; besides the guest it has `slow`, whose password `pass` is hashed.
+pub(super) fn login_broker() -> Broker {
+    let cost = HashCost { memory_kib: 8, passes: 1, scram_rounds: 0 };
+    let throttle = ThrottleLimits { free_failures: 1, delay_min: LOGIN_DELAY, ..ThrottleLimits::default() };
+    let access = Access::new(AccessOptions { cost, throttle, ..AccessOptions::default() });
+    let vhost = VhostName::new("/").unwrap();
+    access.put_guest([&vhost]);
+    access.put_user(User::new("slow", Credentials::new("pass", &cost).unwrap(), Tags::default()));
+    access.put_permission(Permission::full("slow", vhost));
+    Broker::in_memory().access(access).clock(Arc::new(ManualClock::new())).build()
+}
+
+/// See [`login_broker`].
+pub(super) const LOGIN_DELAY: Duration = Duration::from_millis(250);
 
 /// A commit of the journal alone.
 pub(super) fn journal(position: u64) -> Commit {

@@ -115,7 +115,7 @@ async fn nothing_but_login_and_close_may_come_first() {
     for (channel, command, correlation) in [
         (0, Command::Heartbeat, 0),
         (0, Command::CloseOk, 0),
-        (0, Command::ChallengeResponse(Bytes::new()), 0),
+        (0, Command::ChallengeResponse(Bytes::new().into()), 0),
         (1, Command::OpenChannel { correlation: 5 }, 5),
         (1, Command::CloseChannel { correlation: 6 }, 6),
         (1, request, 9),

@@ -10,7 +10,10 @@ use crate::fixture::Broker;
 
 #[test]
 fn a_body_that_is_too_long_is_refused_before_it_is_read() {
-    let broker = Broker::with(|settings| settings.management.body_max = Size::kib(64));
+    let broker = Broker::with(|settings| {
+        settings.management.body_max = Size::kib(64);
+        settings.management.request_timeout = Duration::from_millis(500);
+    });
     let guest = Some(("guest", "guest"));
     let long = format!("{{\"a\": \"{}\"}}", "x".repeat(70_000));
     assert_eq!(broker.ask("PUT", "/queues/%2F/q", &long).status, 413);

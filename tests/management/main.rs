@@ -1,5 +1,6 @@
 //! The HTTP API, over real sockets: what it answers, what it refuses, and RabbitMQ's own tool against it.
 
+mod endpoints;
 mod fixture;
 mod limits;
 mod objects;

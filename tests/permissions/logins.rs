@@ -96,7 +96,7 @@ impl Sasl for OverNative {
     }
 
     fn respond(&mut self, response: &[u8]) -> Next {
-        self.say(&Command::ChallengeResponse(Bytes::copy_from_slice(response)))
+        self.say(&Command::ChallengeResponse(Bytes::copy_from_slice(response).into()))
     }
 }
 
@@ -231,6 +231,7 @@ fn a_password_is_not_shown_with_the_frame_that_carries_it() {
         format!("{:?}", Method::ConnectionSecureOk(secure_ok)),
         format!("{:?}", Method::ConnectionUpdateSecret(update)),
         format!("{:?}", Command::Login(native)),
+        format!("{:?}", Command::ChallengeResponse(response().into())),
     ] {
         assert!(shown.contains("(secret)") && !shown.contains("secret-1"), "{shown}");
     }

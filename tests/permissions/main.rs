@@ -1,5 +1,5 @@
-//! Who may do what, over both protocols and real sockets: the matrix of every operation and every right, and the ways
-//! to log in.
+//! Who may do what, over both protocols, HTTP and real sockets: the matrix of every operation and every right, that of
+//! every route and every tag, and the ways to log in.
 //!
 //! Not here: the rules one by one and what is kept of users (`access` and `broker` test those themselves).
 
@@ -10,9 +10,12 @@ mod amqp;
 mod support;
 
 mod connections;
+mod http;
 mod logins;
 mod matrix;
 mod over_amqp;
+mod over_http;
 mod over_native;
 mod publishers;
+mod routes;
 mod world;

@@ -1,16 +1,18 @@
 //! Every operation with every combination of rights: the table of RabbitMQ's documentation, cell by cell.
 
+use std::fmt::Debug;
+
 use crate::world::World;
 
 /// What is done, and which rights to which names it needs, in the order in which they are asked for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Row {
-    pub(crate) operation: Operation,
+pub(crate) struct Row<T> {
+    operation: T,
     needs: &'static [(Right, &'static str)],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Right {
+pub(crate) enum Right {
     Configure,
     Write,
     Read,
@@ -39,12 +41,13 @@ pub(crate) enum Operation {
     Get,
 }
 
-const ROWS: [Row; 18] = {
+pub(crate) const fn row<T>(operation: T, needs: &'static [(Right, &'static str)]) -> Row<T> {
+    Row { operation, needs }
+}
+
+const ROWS: [Row<Operation>; 18] = {
     use Operation::*;
     use Right::*;
-    const fn row(operation: Operation, needs: &'static [(Right, &'static str)]) -> Row {
-        Row { operation, needs }
-    }
     [
         row(DeclareExchange, &[(Configure, "exchange 'new'")]),
         row(
@@ -74,8 +77,17 @@ const ROWS: [Row; 18] = {
 };
 
 /// Does every operation with every combination of rights, on one connection: rights hold from when they are set.
-pub(crate) fn check(world: &World, mut act: impl FnMut(Operation) -> Result<(), (u16, String)>) {
-    for Row { operation, needs } in ROWS {
+pub(crate) fn check(world: &World, act: impl FnMut(Operation) -> Result<(), (u16, String)>) {
+    check_rows(world, &ROWS, act);
+}
+
+/// The same for other operations.
+pub(crate) fn check_rows<T: Copy + Debug>(
+    world: &World,
+    rows: &[Row<T>],
+    mut act: impl FnMut(T) -> Result<(), (u16, String)>,
+) {
+    for &Row { operation, needs } in rows {
         for rights in 0..8 {
             let has = |right: Right| rights & (1 << right as u8) != 0;
             let pattern = |right| if has(right) { ".*" } else { "" };

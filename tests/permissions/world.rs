@@ -10,6 +10,7 @@ use rialto::broker::{Broker, Turn, Vhost};
 use rialto::model::{
     ConnectionId, ExchangeFlags, ExchangeName, QueueFlags, QueueName, RoutingKey, VhostName,
 };
+use rialto::routing::Destination;
 use rialto::server::Embedded;
 use rialto_protocol::native::Login;
 use rialto_protocol::types::FieldTable;
@@ -33,15 +34,21 @@ pub(crate) struct World {
 impl World {
     /// The worker may do nothing in the vhost `/`, but may enter it; there is a vhost `other` that it may not enter.
     pub(crate) fn start() -> World {
+        Self::with(AccessOptions::default(), &[])
+    }
+
+    /// With other options, and more vhosts.
+    pub(crate) fn with(options: AccessOptions, more: &[&str]) -> World {
         let cost = HashCost { memory_kib: 64, passes: 1, scram_rounds: 4096 };
-        let access = Access::new(AccessOptions { cost, ..AccessOptions::default() });
+        let access = Access::new(AccessOptions { cost, ..options });
         access.put_user(User::new(WORKER, weak(PASSWORD), Tags::default()));
         access.put_user(User::new(
             "slow",
             Credentials::new(PASSWORD, &cost).expect("short"),
             Tags::default(),
         ));
-        let vhosts = ["/", "other"].map(|name| VhostName::new(name).expect("short"));
+        let names = ["/", "other"].iter().chain(more);
+        let vhosts: Vec<_> = names.map(|name| VhostName::new(*name).expect("short")).collect();
         access.put_permission(Permission::full("slow", vhosts[0].clone()));
         let broker = Broker::in_memory().access(access).vhosts(vhosts).build();
         let runtime = Runtime::new().expect("a runtime");
@@ -69,6 +76,11 @@ impl World {
     /// Sets the worker anew.
     pub(crate) fn set_worker(&self, tags: Tags, limits: UserLimits) {
         self.access().put_user(User::new(WORKER, weak(PASSWORD), tags).with_limits(limits));
+    }
+
+    /// Sets another user, with the worker's password.
+    pub(crate) fn put_user(&self, name: &str, tags: Tags) {
+        self.access().put_user(User::new(name, weak(PASSWORD), tags));
     }
 
     /// The worker over AMQP, with channel 1 open.
@@ -116,6 +128,8 @@ impl World {
                 .expect("it");
         }
         let (x, key) = (ExchangeName::from(name("x")), RoutingKey::from(name("k")));
+        let y = ExchangeName::from(name("y"));
+        vhost.bind(&y, &Destination::Exchange(x.clone()), key.clone(), &plain).expect("a binding");
         vhost.bind_queue(&x, "q", key, plain, NOBODY).expect("a binding");
         turn.finish(self.embedded.broker());
     }

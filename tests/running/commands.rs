@@ -116,6 +116,71 @@ fn users_are_added_changed_shown_and_deleted() {
 }
 
 #[test]
+fn what_the_settings_file_says_is_changed_there_and_every_refusal_says_so() {
+    let settings = "[auth.users.boss]\npassword = \"secret\"\ntags = [\"administrator\"]\n\
+        [auth.users.boss.permissions.\"/\"]\nconfigure = \".*\"\nwrite = \".*\"\nread = \".*\"\n\
+        [[policies]]\nname = \"short\"\npattern = \"^s\"\ndefinition = { max-length = 5 }\n";
+    let broker = Broker::with_settings(settings);
+    let run = |arguments: &[&str]| {
+        let mut command = broker.command(arguments);
+        command.env("RIALTO_USER", "boss").env("RIALTO_PASSWORD", "secret").output().unwrap()
+    };
+    let refused: [&[&str]; 6] = [
+        &["user", "set", "boss", "--tags", ""],
+        &["user", "set", "boss", "--limit", "max-channels=1"],
+        &["user", "delete", "boss"],
+        &["permission", "set", "boss", "--write", "^$"],
+        &["policy", "add", "short", "^t", "max-length=6"],
+        &["policy", "rm", "short"],
+    ];
+    for arguments in refused {
+        let output = run(arguments);
+        let told = stderr(&output);
+        assert_eq!(code(&output), Some(5), "{arguments:?}: {told}");
+        assert!(told.contains("settings file: change") && told.contains("start the broker again"), "{told}");
+    }
+    let there = run(&["user", "add", "boss", "--generate"]);
+    assert!(stderr(&there).contains("change it there"), "{}", stderr(&there));
+    let listed = stdout(&run(&["user", "list"]));
+    assert!(listed.contains("settings-file"), "{listed}");
+    // An import passes them over, and says so.
+    let definitions = broker.path("definitions.json");
+    let text = r#"{"users": [{"name": "boss", "tags": "", "password_hash": ""}],
+        "permissions": [{"user": "boss", "vhost": "/", "configure": "", "write": "", "read": ""}],
+        "policies": [{"vhost": "/", "name": "short", "pattern": "", "definition": {"max-length": 6}}]}"#;
+    std::fs::write(&definitions, text).unwrap();
+    let imported = run(&["import", definitions.to_str().unwrap()]);
+    let told = stderr(&imported);
+    assert_eq!((code(&imported), told.matches("settings file").count()), (Some(0), 3), "{told}");
+    assert!(stdout(&run(&["policy", "show", "short"])).contains("max-length=5"));
+}
+
+#[test]
+fn words_of_other_tools_are_understood() {
+    let broker = Broker::start();
+    broker.run(&["vhost", "create", "shop"]);
+    broker.run(&["permission", "add", "guest", "--vhost", "shop"]);
+    broker.run(&["permission", "delete", "guest", "--vhost", "shop"]);
+    broker.run(&["policy", "add", "p", "^x", "max-length=2", "--vhost", "shop"]);
+    assert!(broker.run(&["policy", "show", "p", "--vhost", "shop"]).contains("max-length=2"));
+    let one: serde_json::Value =
+        serde_json::from_str(&broker.run(&["policy", "show", "p", "--vhost", "shop", "--json"])).unwrap();
+    assert_eq!(one["pattern"], "^x");
+    broker.run(&["policy", "clear", "p", "--vhost", "shop"]);
+    assert!(broker.refused(&["policy", "show", "p", "--vhost", "shop"], 5).contains("there is no policy"));
+    broker.run(&["queue", "create", "q"]);
+    broker.run(&["queue", "rm", "q"]);
+    broker.run(&["vhost", "remove", "shop", "--yes"]);
+    for noun in ["user", "vhost", "queue", "exchange", "connection", "channel", "policy", "job"] {
+        let help = broker.run(&[noun, "show", "--help"]);
+        assert!(
+            help.contains("Show one ") && help.contains("Examples:") && help.contains("--json"),
+            "{help}"
+        );
+    }
+}
+
+#[test]
 fn vhosts_are_added_limited_and_deleted() {
     let broker = Broker::start();
     broker.run(&["vhost", "add", "shop", "--description", "of the shop", "--limit", "max-queues=1"]);
@@ -178,6 +243,9 @@ fn what_one_broker_exports_another_imports() {
     assert_eq!(code(&output), Some(0), "{}", stderr(&output));
     assert!(stderr(&output).contains("2 queues"), "{}", stderr(&output));
     assert_eq!(new.run(&["queue", "list", "--columns", "name"]), "name\nfailed\ntasks\n");
+    let again = new.run_with(&["import", "-", "--json"], &definitions);
+    let answer: serde_json::Value = serde_json::from_str(&stdout(&again)).unwrap();
+    assert!(answer["items"].as_u64() > Some(2) && answer["notices"].is_array(), "{answer}");
     assert!(new.run(&["binding", "list", "--queue", "tasks"]).contains("order.new"));
     assert!(new.run(&["policy", "list"]).contains("short"));
 

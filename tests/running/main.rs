@@ -7,3 +7,4 @@ mod broker;
 mod commands;
 mod logging;
 mod secrets;
+mod starting;

@@ -27,7 +27,7 @@ pub enum Command {
     /// Server: the SASL mechanism wants more.
     Challenge(Bytes),
     /// Client: the answer to a challenge.
-    ChallengeResponse(Bytes),
+    ChallengeResponse(SaslResponse),
     /// Server: logged in; these limits hold.
     Welcome(Welcome),
     /// Either: the connection ends, for this reason.
@@ -137,6 +137,23 @@ pub struct Login {
     pub heartbeat_ms: u32,
     /// Who is calling: `product`, `version`, `connection_name`, …
     pub properties: FieldTable,
+}
+
+/// What a client answers to a challenge of its SASL mechanism. `Debug` does not show it: with the rest of the exchange,
+/// passwords can be tried against it.
+#[derive(Clone, PartialEq)]
+pub struct SaslResponse(pub Bytes);
+
+impl From<Bytes> for SaslResponse {
+    fn from(bytes: Bytes) -> Self {
+        SaslResponse(bytes)
+    }
+}
+
+impl fmt::Debug for SaslResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(secret)")
+    }
 }
 
 impl fmt::Debug for Login {

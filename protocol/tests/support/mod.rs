@@ -262,7 +262,7 @@ fn of_the_connection() -> impl Strategy<Value = Command> {
             }
         ),
         bytes(40).prop_map(Command::Challenge),
-        bytes(40).prop_map(Command::ChallengeResponse),
+        bytes(40).prop_map(|bytes| Command::ChallengeResponse(bytes.into())),
         (any::<(u32, u16, u32, u32, u32, u32)>(), table()).prop_map(|(numbers, properties)| {
             let (frame_max, channel_max, route_max, heartbeat_ms, publish_window, message_size_max) = numbers;
             Command::Welcome(Welcome {

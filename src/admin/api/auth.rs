@@ -1,22 +1,27 @@
 //! Logins that there were, and hashes of passwords.
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Form, State};
 use axum::http::StatusCode;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{Credentials, PASSWORD_LEN_MAX, Protocol, RabbitHashing};
+use crate::access::{Credentials, FailedLogins, PASSWORD_LEN_MAX, Protocol, RabbitHashing};
 use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::Path;
-use crate::admin::{AdminState, ApiError};
+use crate::admin::{AdminState, ApiError, Peer};
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
-    OpenApiRouter::new().routes(routes!(hash_password)).routes(routes!(attempts, reset))
+    OpenApiRouter::new()
+        .routes(routes!(hash_password))
+        .routes(routes!(attempts, reset))
+        .routes(routes!(sources, forget))
+        .routes(routes!(login))
 }
 
 /// A hash.
@@ -63,7 +68,7 @@ fn check_node(state: &AdminState, node: &str) -> Result<(), ApiError> {
     if node == state.node.name() { Ok(()) } else { Err(ApiError::not_found()) }
 }
 
-/// How many logins there were, by protocol
+/// How many logins there were, by protocol: those that somebody has tried
 #[utoipa::path(
     get, path = "/api/auth/attempts/{node}", tag = "auth", params(("node" = String, Path)),
     responses(
@@ -87,7 +92,9 @@ async fn attempts(
             auth_attempts_succeeded: succeeded,
         }
     };
-    Ok(Json(Protocol::ALL.into_iter().map(of).collect()))
+    // As RabbitMQ does; besides, strict clients cannot read a row of a protocol that RabbitMQ has not.
+    let used = Protocol::ALL.into_iter().map(of).filter(|attempts| attempts.auth_attempts > 0);
+    Ok(Json(used.collect()))
 }
 
 /// Forgets how many logins there were
@@ -102,9 +109,96 @@ async fn reset(
     State(state): State<AdminState>,
     Path(node): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
+    caller.require(Level::Monitoring)?;
     check_node(&state, &node)?;
     state.broker.access().reset_attempts();
     audit(&caller, "auth.attempts.reset", &node, &Ok(()));
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Failed logins of a user from an address.
+#[derive(Serialize, ToSchema)]
+struct Source {
+    /// Where they came from.
+    remote_address: String,
+    /// The user's name, as it was given.
+    username: String,
+    /// As those that failed: what succeeds ends the row.
+    auth_attempts: u32,
+    /// How many failed, since the last that did not.
+    auth_attempts_failed: u32,
+    /// None.
+    auth_attempts_succeeded: u32,
+    /// When the last was, in milliseconds since 1970.
+    last_attempt_at: u64,
+}
+
+/// Failed logins that slow down the next ones, by user and address
+#[utoipa::path(
+    get, path = "/api/auth/attempts/{node}/source", tag = "auth", params(("node" = String, Path)),
+    responses((status = OK, body = Vec<Source>), (status = NOT_FOUND, body = ErrorBody))
+)]
+async fn sources(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(node): Path<String>,
+) -> Result<Json<Vec<Source>>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    check_node(&state, &node)?;
+    let row = |failed: FailedLogins| Source {
+        remote_address: failed.address.to_string(),
+        username: failed.user,
+        auth_attempts: failed.count,
+        auth_attempts_failed: failed.count,
+        auth_attempts_succeeded: 0,
+        last_attempt_at: failed.last.as_micros() / 1000,
+    };
+    Ok(Json(state.broker.access().failures().into_iter().map(row).collect()))
+}
+
+/// Forgets failed logins: whoever was slowed down is so no more
+#[utoipa::path(
+    delete, path = "/api/auth/attempts/{node}/source", tag = "auth", params(("node" = String, Path)),
+    responses((status = NO_CONTENT), (status = NOT_FOUND, body = ErrorBody))
+)]
+async fn forget(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(node): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    check_node(&state, &node)?;
+    state.broker.access().forget_failures();
+    audit(&caller, "auth.failures.reset", &format!("{node:?}"), &Ok(()));
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A login of a page's form.
+#[derive(Deserialize, ToSchema)]
+struct Login {
+    /// The user's name.
+    username: String,
+    /// The password.
+    password: String,
+}
+
+/// Whether a login is right
+///
+/// Nothing is remembered of it, in a cookie or elsewhere: each request carries user and password.
+#[utoipa::path(
+    post, path = "/api/login", tag = "auth", security(()),
+    request_body(content = Login, content_type = "application/x-www-form-urlencoded"),
+    responses((status = OK, body = String, content_type = "application/json"), (status = UNAUTHORIZED, body = ErrorBody))
+)]
+async fn login(
+    State(state): State<AdminState>,
+    Peer(address): Peer,
+    form: Result<Form<Login>, FormRejection>,
+) -> Result<Json<&'static str>, ApiError> {
+    let Form(Login { username, password }) = form.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::body_too_large(),
+        _ => ApiError::bad_request("a form with username and password is expected"),
+    })?;
+    Caller::log_in(&state, address, &username, &password).await?;
+    Ok(Json("ok"))
 }

@@ -14,15 +14,14 @@ use utoipa_axum::routes;
 
 use super::names::{self, exchange_in_path};
 use super::outcome;
-use crate::access::{Operation, Resource};
+use crate::access::Resource;
 use crate::admin::audit::audit;
 use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page, Row};
+use crate::admin::page::{ListQuery, Listing, Row};
 use crate::admin::{AdminState, ApiError, json as tables};
 use crate::broker::Vhost;
-use crate::model::ExchangeKind;
 use crate::routing::{Binding, BindingTarget, Destination};
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
@@ -39,7 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/bindings", tag = "bindings", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -60,7 +59,7 @@ async fn list_all(
 #[utoipa::path(
     get, path = "/api/bindings/{vhost}", tag = "bindings", params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -80,7 +79,7 @@ async fn list_of_vhost(
     get, path = "/api/queues/{vhost}/{queue}/bindings", tag = "bindings",
     params(("vhost" = String, Path), ("queue" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -104,7 +103,7 @@ async fn list_of_queue(
         ("side" = String, Path, description = "`source` or `destination`: what the exchange is"), ListQuery
     ),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -133,7 +132,7 @@ async fn list_of_exchange(
         ("destination" = String, Path), ListQuery
     ),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -192,11 +191,7 @@ fn bind_as(
     let source = names::exchange(exchange_in_path(source))?;
     let routing_key = names::routing_key(body.text("routing_key")?.unwrap_or_default())?;
     let arguments = tables::to_table(body.object("arguments")?.unwrap_or(&Map::new()))?;
-    let is_topic = is_topic(vhost, &source);
-    let resource = destination.resource();
-    let operation =
-        Operation::Bind { source: &source, destination: resource, routing_key: &routing_key, is_topic };
-    caller.check(vhost, &operation)?;
+    vhost.may_bind(&caller.pass(vhost)?, &source, destination.resource(), &routing_key)?;
     match destination {
         End::Queue(queue) => {
             vhost.bind_queue(&source, queue, routing_key.clone(), arguments.clone(), state.connection)?;
@@ -257,11 +252,7 @@ async fn unbind(
         let end = End::of(&kind, &destination)?;
         let Binding { source, routing_key, arguments, .. } =
             find(&vhost, &source, &kind, &destination, &properties)?;
-        let is_topic = is_topic(&vhost, &source);
-        let resource = end.resource();
-        let operation =
-            Operation::Unbind { source: &source, destination: resource, routing_key: &routing_key, is_topic };
-        caller.check(&vhost, &operation)?;
+        vhost.may_unbind(&caller.pass(&vhost)?, &source, end.resource(), &routing_key)?;
         match end {
             End::Queue(queue) => {
                 vhost.unbind_queue(&source, queue, &routing_key, &arguments, state.connection)?;
@@ -276,10 +267,6 @@ async fn unbind(
     unbound?;
     state.committed().await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn is_topic(vhost: &Vhost, exchange: &str) -> bool {
-    vhost.exchange(exchange).is_some_and(|found| found.options.routes_as() == ExchangeKind::Topic)
 }
 
 /// Where a binding of a path leads.

@@ -13,7 +13,7 @@ use super::connections::{self, connection_details, connection_name};
 use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page, Row};
+use crate::admin::page::{ListQuery, Listing, Row};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::{ChannelInfo, ChannelMode, ConnectionInfo};
 
@@ -29,7 +29,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/channels", tag = "channels", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -47,7 +47,7 @@ async fn list_all(
 #[utoipa::path(
     get, path = "/api/vhosts/{vhost}/channels", tag = "channels", params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -58,7 +58,7 @@ async fn list_of_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Listing, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
+    let vhost = caller.vhost_outside(&state, &vhost)?;
     let list = move |state: &AdminState| {
         let mut connections = connections::visible(&caller, state);
         connections.retain(|info| info.vhost == *vhost.name());
@@ -72,7 +72,7 @@ async fn list_of_vhost(
     get, path = "/api/connections/{connection}/channels", tag = "channels",
     params(("connection" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )

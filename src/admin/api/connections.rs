@@ -16,7 +16,7 @@ use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page, Row};
+use crate::admin::page::{ListQuery, Listing, Row};
 use crate::admin::{AdminState, ApiError, json as tables};
 use crate::broker::ConnectionInfo;
 use crate::model::{ChannelId, ConnectionId, TlsFacts};
@@ -36,7 +36,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/connections", tag = "connections", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -53,7 +53,7 @@ async fn list_all(
     get, path = "/api/vhosts/{vhost}/connections", tag = "connections",
     params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -64,7 +64,7 @@ async fn list_of_vhost(
     Path(vhost): Path<String>,
     Query(query): Query<ListQuery>,
 ) -> Result<Listing, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
+    let vhost = caller.vhost_outside(&state, &vhost)?;
     let rows = move |state: &AdminState| rows(&caller, state, |info| info.vhost == *vhost.name());
     state.blocking(move |state| query.select(state, rows(state))).await
 }
@@ -74,7 +74,7 @@ async fn list_of_vhost(
     get, path = "/api/connections/username/{user}", tag = "connections",
     params(("user" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -101,6 +101,7 @@ async fn close_of_user(
     Path(user): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
+    may_close(&caller, &user)?;
     let reason = reason(&headers);
     for info in visible(&caller, &state).into_iter().filter(|info| info.user == user) {
         info.close(&reason);
@@ -141,11 +142,21 @@ async fn close(
     Path(name): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    let found = find(&caller, &state, &name);
-    let closed = found.map(|info| info.close(&reason(&headers)));
+    let close = || {
+        let info = find(&caller, &state, &name)?;
+        may_close(&caller, &info.user)?;
+        info.close(&reason(&headers));
+        Ok(())
+    };
+    let closed = close();
     audit(&caller, "connection.close", &name, &closed);
     closed?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whoever watches over connections sees those of others, and closes their own.
+fn may_close(caller: &Caller, user: &str) -> Result<(), ApiError> {
+    if user == caller.user() { Ok(()) } else { caller.require(Level::Administrator) }
 }
 
 fn reason(headers: &HeaderMap) -> String {

@@ -14,7 +14,7 @@ use crate::admin::ApiError;
 use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page};
+use crate::admin::page::{ListQuery, Listing};
 use crate::broker::{ConnectionInfo, LocalConsumer, Outbox, QueueCell, Vhost};
 use crate::queue::{ConsumerInfo, PauseReason, Readiness};
 
@@ -26,7 +26,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/consumers", tag = "consumers", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -42,7 +42,7 @@ async fn list_all(
 #[utoipa::path(
     get, path = "/api/consumers/{vhost}", tag = "consumers", params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -122,6 +122,8 @@ impl Owners {
             "active": active,
             "activity_status": if active { "up" } else { "waiting" },
             "messages_unacknowledged": info.unacked,
+            // Strict clients want a number; 0: it may hold messages for ever.
+            "consumer_timeout": info.timeout.map_or(0, |timeout| timeout.as_millis() as u64),
             "arguments": if info.priority == 0 { json!({}) } else { json!({"x-priority": info.priority}) },
         })
     }

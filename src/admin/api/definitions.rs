@@ -62,7 +62,7 @@ struct NotImported {
 async fn export_all(caller: Caller, State(state): State<AdminState>) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Administrator)?;
     let all = |state: &AdminState| {
-        export::export(&state.broker, &state.settings.management.announce_version, state.node.name())
+        export::export(&state.broker, &state.settings.management.announce_version, &state.cluster_name())
     };
     let all = state.blocking(all).await;
     audit(&caller, "definitions.export", "all", &Ok(()));
@@ -82,7 +82,7 @@ async fn export_vhost(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Policymaker)?;
+    caller.require(Level::Administrator)?;
     let vhost = caller.vhost(&state, &vhost)?;
     let name = vhost.name().to_string();
     let version = state.settings.management.announce_version.clone();

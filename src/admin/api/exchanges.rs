@@ -15,7 +15,7 @@ use crate::admin::audit::audit;
 use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page, is_yes};
+use crate::admin::page::{ListQuery, Listing, is_yes};
 use crate::admin::{AdminState, ApiError, json as tables};
 use crate::broker::{ExchangeView, Vhost};
 use crate::model::ExchangeFlags;
@@ -32,7 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/exchanges", tag = "exchanges", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -52,7 +52,7 @@ async fn list_all(
 #[utoipa::path(
     get, path = "/api/exchanges/{vhost}", tag = "exchanges", params(("vhost" = String, Path), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -75,7 +75,6 @@ fn rows(state: &AdminState, vhost: &Vhost) -> Vec<Value> {
 
 fn render(state: &AdminState, vhost: &Vhost, exchange: &ExchangeView) -> Value {
     let options = &exchange.options;
-    let policy = exchange.policies.policy.as_ref();
     let mut row = json!({
         "name": exchange.name.as_str(),
         "vhost": vhost.name().as_str(),
@@ -86,8 +85,12 @@ fn render(state: &AdminState, vhost: &Vhost, exchange: &ExchangeView) -> Value {
         "arguments": tables::from_table(&options.arguments),
         "user_who_performed_action": "rmq-internal",
     });
-    if let Some(policy) = policy {
-        row["policy"] = policy.name().into();
+    for (key, policy) in
+        [("policy", &exchange.policies.policy), ("operator_policy", &exchange.policies.operator)]
+    {
+        if let Some(policy) = policy {
+            row[key] = policy.name().into();
+        }
     }
     if let Some(counts) = vhost.exchange_counts(&exchange.name) {
         row["message_stats"] = as_json(&state.stats.exchange(vhost, &exchange.name, &counts));
@@ -161,8 +164,7 @@ fn declare_as(
     };
     let kind = body.text("type")?.unwrap_or("direct");
     let arguments = tables::to_table(body.object("arguments")?.unwrap_or(&Map::new()))?;
-    let alternate = arguments.get("alternate-exchange").and_then(|name| name.as_str());
-    caller.check(vhost, &Operation::DeclareExchange { exchange: &name, alternate })?;
+    vhost.may_declare_exchange(&caller.pass(vhost)?, &name, &arguments)?;
     Ok(vhost.declare_exchange_from(&name, kind, flags, arguments)?)
 }
 

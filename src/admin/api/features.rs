@@ -7,11 +7,15 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::admin::AdminState;
-use crate::admin::ApiError;
+use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
-use crate::admin::input::Path;
+use crate::admin::input::{Fields, Object, Path};
+use crate::admin::{AdminState, ApiError, CLUSTER_NAME};
+use crate::store::ParameterRow;
+
+/// Longest name of a cluster, in bytes.
+const CLUSTER_NAME_LEN_MAX: usize = 255;
 
 /// RabbitMQ's feature flags that what we do amounts to. Tools ask for some of them.
 const FLAGS: [(&str, &str); 7] = [
@@ -27,7 +31,11 @@ const FLAGS: [(&str, &str); 7] = [
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(version))
-        .routes(routes!(cluster_name))
+        .routes(routes!(cluster_name, set_cluster_name))
+        .routes(routes!(shovels))
+        .routes(routes!(shovels_of))
+        .routes(routes!(links))
+        .routes(routes!(links_of))
         .routes(routes!(extensions))
         .routes(routes!(auth))
         .routes(routes!(feature_flags))
@@ -44,12 +52,80 @@ async fn version(_caller: Caller, State(state): State<AdminState>) -> String {
     state.settings.management.announce_version.clone()
 }
 
-/// The name of the cluster, which is that of its one node
-#[utoipa::path(get, path = "/api/cluster-name", tag = "overview", responses(
-    (status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody)
-))]
+/// The name of the cluster: that of its one node, until it is given another
+#[utoipa::path(get, path = "/api/cluster-name", tag = "overview", responses((status = OK, body = Object)))]
 async fn cluster_name(_caller: Caller, State(state): State<AdminState>) -> Json<Value> {
-    Json(json!({"name": state.node.name()}))
+    Json(json!({"name": state.cluster_name()}))
+}
+
+/// Gives the cluster a name, by which people tell it from others
+///
+/// It is the global parameter `cluster_name`.
+#[utoipa::path(put, path = "/api/cluster-name", tag = "overview",
+    request_body(content = Object, example = json!({"name": "shop"})), responses((status = NO_CONTENT))
+)]
+async fn set_cluster_name(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Object(body): Object,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    let set = || -> Result<_, ApiError> {
+        let name = body.needed_text("name")?;
+        if name.is_empty() || name.len() > CLUSTER_NAME_LEN_MAX || name.chars().any(char::is_control) {
+            let reason = format!("a name has 1 to {CLUSTER_NAME_LEN_MAX} bytes and no control characters");
+            return Err(ApiError::bad_request(reason));
+        }
+        let (component, value) = (String::new(), Value::from(name).to_string());
+        let row = ParameterRow { vhost: None, component, name: CLUSTER_NAME.to_owned(), value };
+        Ok(state.broker.set_parameter(row)?)
+    };
+    let set = set();
+    audit(&caller, "cluster_name.put", CLUSTER_NAME, &set);
+    state.wait_for(set?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Shovels: none run here
+#[utoipa::path(get, path = "/api/shovels", tag = "parameters", responses((status = OK, body = Vec<Object>)))]
+async fn shovels(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    Ok(Json(json!([])))
+}
+
+/// Shovels of a vhost: none run here
+#[utoipa::path(get, path = "/api/shovels/{vhost}", tag = "parameters", params(("vhost" = String, Path)),
+    responses((status = OK, body = Vec<Object>), (status = NOT_FOUND, body = ErrorBody))
+)]
+async fn shovels_of(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(vhost): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
+    Ok(Json(json!([])))
+}
+
+/// Links to federation upstreams: none run here
+#[utoipa::path(get, path = "/api/federation-links", tag = "parameters", responses((status = OK, body = Vec<Object>)))]
+async fn links(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    Ok(Json(json!([])))
+}
+
+/// Links to federation upstreams of a vhost: none run here
+#[utoipa::path(get, path = "/api/federation-links/{vhost}", tag = "parameters", params(("vhost" = String, Path)),
+    responses((status = OK, body = Vec<Object>), (status = NOT_FOUND, body = ErrorBody))
+)]
+async fn links_of(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(vhost): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Monitoring)?;
+    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
+    Ok(Json(json!([])))
 }
 
 /// Extensions of RabbitMQ's pages: none
@@ -70,14 +146,15 @@ async fn auth() -> Json<Value> {
 #[utoipa::path(get, path = "/api/feature-flags", tag = "overview", responses(
     (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
 ))]
-async fn feature_flags(_caller: Caller) -> Json<Value> {
+async fn feature_flags(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Administrator)?;
     let flag = |(name, description): &(&str, &str)| {
         json!({
             "name": name, "desc": description, "doc_url": "", "state": "enabled", "stability": "required",
             "provided_by": "rabbit",
         })
     };
-    Json(FLAGS.iter().map(flag).collect())
+    Ok(Json(FLAGS.iter().map(flag).collect()))
 }
 
 /// Enables a feature flag, which it is
@@ -97,14 +174,16 @@ async fn enable(caller: Caller, Path(flag): Path<String>) -> Result<StatusCode, 
 #[utoipa::path(get, path = "/api/deprecated-features", tag = "overview", responses(
     (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
 ))]
-async fn deprecated(_caller: Caller) -> Json<Value> {
-    Json(json!([]))
+async fn deprecated(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Administrator)?;
+    Ok(Json(json!([])))
 }
 
 /// Features that are to go and are in use: none
 #[utoipa::path(get, path = "/api/deprecated-features/used", tag = "overview", responses(
     (status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody)
 ))]
-async fn deprecated_used(_caller: Caller) -> Json<Value> {
-    Json(json!([]))
+async fn deprecated_used(caller: Caller) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Administrator)?;
+    Ok(Json(json!([])))
 }

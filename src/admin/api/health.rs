@@ -110,7 +110,7 @@ async fn port_listener(_caller: Caller, State(state): State<AdminState>, Path(po
 
 /// 503 if nothing listens for a protocol
 #[utoipa::path(get, path = "/api/health/checks/protocol-listener/{protocol}", tag = "health",
-    params(("protocol" = String, Path, description = "`amqp`, `amqps`, `http` or another of RabbitMQ's names")),
+    params(("protocol" = String, Path, description = "`amqp`, `amqps`, `http`, `https` or another of RabbitMQ's names")),
     responses(
         (status = OK, body = Object), (status = SERVICE_UNAVAILABLE, body = Object),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
@@ -126,6 +126,7 @@ async fn protocol_listener(
         "amqp" | "amqp091" | "amqp0.9.1" | "amqp0-9-1" => "amqp",
         "amqps" | "amqp/ssl" | "amqp091s" => "amqp/ssl",
         "http" | "management" => "http",
+        "https" | "management/ssl" => "https",
         "prometheus" | "http/prometheus" => "http/prometheus",
         _ => protocol.as_str(),
     }

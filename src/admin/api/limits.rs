@@ -59,7 +59,7 @@ fn user_row(user: &User) -> Option<Value> {
     responses((status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody))
 )]
 async fn vhosts(caller: Caller, State(state): State<AdminState>) -> Json<Vec<Value>> {
-    Json(caller.vhosts(&state).iter().filter_map(|vhost| vhost_row(vhost)).collect())
+    Json(caller.vhosts_outside(&state).iter().filter_map(|vhost| vhost_row(vhost)).collect())
 }
 
 /// The limits of a vhost
@@ -75,7 +75,7 @@ async fn vhost(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
+    let vhost = caller.vhost_outside(&state, &vhost)?;
     Ok(Json(vhost_row(&vhost).into_iter().collect()))
 }
 
@@ -143,13 +143,21 @@ async fn delete_vhost(
 }
 
 /// The limits of every user who has some
+///
+/// Whoever is no administrator sees their own.
 #[utoipa::path(
     get, path = "/api/user-limits", tag = "limits",
     responses((status = OK, body = Vec<Object>), (status = UNAUTHORIZED, body = ErrorBody))
 )]
-async fn users(caller: Caller, State(state): State<AdminState>) -> Result<Json<Vec<Value>>, ApiError> {
-    caller.require(Level::Administrator)?;
-    Ok(Json(state.broker.access().users().iter().filter_map(|user| user_row(user)).collect()))
+async fn users(caller: Caller, State(state): State<AdminState>) -> Json<Vec<Value>> {
+    let mut users = state.broker.access().users();
+    users.retain(|user| may_see(&caller, &user.name).is_ok());
+    Json(users.iter().filter_map(|user| user_row(user)).collect())
+}
+
+/// Names of other users are for administrators only, whatever RabbitMQ tells with their limits.
+fn may_see(caller: &Caller, user: &str) -> Result<(), ApiError> {
+    if user == caller.user() { Ok(()) } else { caller.require(Level::Administrator) }
 }
 
 /// The limits of a user
@@ -165,7 +173,7 @@ async fn user(
     State(state): State<AdminState>,
     Path(user): Path<String>,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    caller.require(Level::Administrator)?;
+    may_see(&caller, &user)?;
     let user = state.broker.access().user(&user).ok_or_else(ApiError::not_found)?;
     Ok(Json(user_row(&user).into_iter().collect()))
 }

@@ -21,7 +21,7 @@ use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path};
 use crate::admin::{AdminState, ApiError, json as tables};
 use crate::broker::{Commit, Outbox, PublishBatch, Settled, Turn, Vhost};
-use crate::model::{ExchangeKind, Message, MessageRoute};
+use crate::model::{Message, MessageRoute};
 use crate::queue::{Delivery, Settle};
 use crate::routing::Routed;
 
@@ -82,10 +82,7 @@ fn publish_as(
     let raw = RawProperties::check(&properties)
         .map_err(|error| ApiError::bad_request(format!("the properties cannot be sent: {error}")))?;
     let exchange = names::exchange(exchange)?;
-    let found = vhost.exchange(&exchange);
-    let is_topic = found.is_some_and(|found| found.options.routes_as() == ExchangeKind::Topic);
-    let operation = Operation::Publish { exchange: &exchange, routing_key: &routing_key, is_topic };
-    caller.check(vhost, &operation)?;
+    vhost.may_publish(&caller.pass(vhost)?, &exchange, &routing_key)?;
     // A client that stays would be held back; whoever asks once is told.
     if let Some(alarm) = state.broker.alarms().first() {
         let reason = format!("the broker takes no messages for now: {alarm}");

@@ -1,5 +1,6 @@
 //! What the API answers, one file per noun. Each has its `routes()`.
 
+mod absent;
 mod auth;
 mod bindings;
 mod channels;
@@ -25,6 +26,7 @@ mod permissions;
 mod policies;
 mod queue_row;
 mod queues;
+mod quorum;
 mod users;
 mod vhosts;
 mod whoami;
@@ -53,6 +55,8 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
         .merge(overview::routes())
         .merge(pausing::routes())
         .merge(queues::routes())
+        .merge(quorum::routes())
+        .merge(absent::routes())
         .merge(auth::routes())
         .merge(definitions::routes())
         .merge(limits::routes())

@@ -29,7 +29,7 @@ fn render(caller: &Caller, state: &AdminState) -> Value {
     let version = &state.settings.management.announce_version;
     let (mut queues, mut exchanges) = (0usize, 0usize);
     let (mut ready, mut unacked, mut consumers) = (0u64, 0u64, 0u64);
-    for vhost in caller.vhosts(state) {
+    for vhost in caller.vhosts_outside(state) {
         exchanges += vhost.exchange_count();
         for queue in vhost.listed_queues() {
             let stats = queue_row::figures(&queue);
@@ -46,7 +46,7 @@ fn render(caller: &Caller, state: &AdminState) -> Value {
         "rabbitmq_version": version,
         "product_name": "Rialto",
         "product_version": env!("CARGO_PKG_VERSION"),
-        "cluster_name": state.node.name(),
+        "cluster_name": state.cluster_name(),
         "node": state.node.name(),
         // Tools that look for the platform find what it is.
         "erlang_version": "none",
@@ -114,11 +114,13 @@ pub(super) fn exchange_types() -> Value {
 
 /// Where the API answers.
 pub(super) fn contexts(state: &AdminState) -> Value {
-    let listeners = state.node.listeners().iter().filter(|listener| listener.protocol == "http");
+    let listeners = state.node.listeners().iter();
+    let listeners = listeners.filter(|listener| matches!(listener.protocol, "http" | "https"));
     let row = |listener: &crate::admin::Listener| {
         json!({
             "node": state.node.name(), "description": "Rialto HTTP API", "path": "/",
             "ip": listener.address.ip().to_string(), "port": listener.address.port().to_string(),
+            "ssl": listener.protocol == "https",
         })
     };
     listeners.map(row).collect()

@@ -228,7 +228,7 @@ async fn global_put(
     Path(name): Path<String>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
+    caller.require(Level::Policymaker)?;
     let set = || -> Result<_, ApiError> {
         let item = read_body(&body, |reader| GlobalParameter::read_fields(reader, &name))?;
         let is_new = !global(&state).iter().any(|row| row.name == name);
@@ -256,7 +256,7 @@ async fn global_delete(
     State(state): State<AdminState>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
+    caller.require(Level::Policymaker)?;
     let done = state.broker.clear_parameter(None, "", &name).map_err(ApiError::from);
     audit(&caller, "global_parameter.delete", &format!("{name:?}"), &done);
     state.wait_for(done?).await?;

@@ -11,10 +11,10 @@ use super::queue_row::{self, Detail, QueueRow};
 use super::{existing, names, outcome};
 use crate::access::Operation;
 use crate::admin::audit::audit;
-use crate::admin::caller::Caller;
+use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page, is_yes};
+use crate::admin::page::{ListQuery, Listing, is_yes};
 use crate::admin::{AdminState, ApiError, json};
 use crate::broker::{Turn, Vhost};
 use crate::model::QueueFlags;
@@ -34,7 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/queues", tag = "queues", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -51,7 +51,7 @@ async fn list_all(
 #[utoipa::path(
     get, path = "/api/queues/detailed", tag = "queues", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -68,7 +68,7 @@ async fn list_all_detailed(
     get, path = "/api/queues/{vhost}", tag = "queues",
     params(("vhost" = String, Path, description = "A vhost's name; `/` is `%2F`"), ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody),
         (status = NOT_FOUND, body = ErrorBody)
     )
@@ -161,11 +161,10 @@ fn declare_as(
         exclusive: false,
     };
     let arguments = json::to_table(body.object("arguments")?.unwrap_or(&serde_json::Map::new()))?;
-    let dead_letter_exchange = arguments.get("x-dead-letter-exchange").and_then(|name| name.as_str());
-    caller.check(vhost, &Operation::DeclareQueue { queue, dead_letter_exchange })?;
+    let pass = caller.pass(vhost)?;
     let mut turn = Turn::new();
     turn.begin(state.broker.now());
-    let declared = vhost.declare_queue_from(&name, flags, &arguments, state.connection, &mut turn);
+    let declared = vhost.declare_queue_as(&pass, &name, flags, &arguments, state.connection, &mut turn);
     turn.finish(&state.broker);
     Ok(declared?.created)
 }
@@ -262,6 +261,7 @@ async fn act(
     Path((vhost, queue)): Path<(String, String)>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
     let vhost = caller.vhost(&state, &vhost)?;
     existing(vhost.listed_queue(&queue))?;
     match body.needed_text("action")? {
@@ -278,6 +278,6 @@ async fn act(
     responses((status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody))
 )]
 async fn rebalance(caller: Caller) -> Result<StatusCode, ApiError> {
-    caller.require(crate::admin::caller::Level::Administrator)?;
+    caller.require(Level::Administrator)?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::access::{RabbitHashing, User};
+use crate::access::{RabbitHashing, User, UserSource};
 use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::definitions::export::{permission_row, topic_permission_row, user_row};
@@ -17,7 +17,7 @@ use crate::admin::definitions::items::{PasswordItem, UserItem};
 use crate::admin::definitions::read_body;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{self, Object, Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page};
+use crate::admin::page::{ListQuery, Listing};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::Commit;
 
@@ -35,7 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
 #[utoipa::path(
     get, path = "/api/users", tag = "users", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -46,7 +46,16 @@ async fn list(
 ) -> Result<Listing, ApiError> {
     caller.require(Level::Administrator)?;
     let users = state.broker.access().users();
-    query.select(&state, users.iter().map(|user| user_row(user)).collect())
+    query.select(&state, users.iter().map(|user| shown(user)).collect())
+}
+
+/// A user as definitions have it, and whether it can be changed here.
+fn shown(user: &User) -> Value {
+    let mut row = user_row(user);
+    if user.source == UserSource::File {
+        row["in_settings_file"] = true.into();
+    }
+    row
 }
 
 /// The users who may enter no vhost
@@ -63,7 +72,7 @@ async fn without_permissions(
     let mut users = access.users();
     let vhosts = state.broker.vhosts();
     users.retain(|user| vhosts.iter().all(|vhost| access.permission(&user.name, vhost.name()).is_none()));
-    Ok(Json(users.iter().map(|user| user_row(user)).collect()))
+    Ok(Json(users.iter().map(|user| shown(user)).collect()))
 }
 
 /// Names of users.
@@ -88,6 +97,13 @@ async fn bulk_delete(
     caller.require(Level::Administrator)?;
     if let Some(unknown) = users.iter().find(|name| state.broker.access().user(name).is_none()) {
         return Err(ApiError::bad_request(format!("no such user: {unknown:?}; none was deleted")));
+    }
+    let is_of_file =
+        |name: &&String| state.broker.access().user(name).is_some_and(|user| user.source == UserSource::File);
+    if let Some(of_file) = users.iter().find(is_of_file) {
+        return Err(ApiError::bad_request(format!(
+            "user {of_file:?} is set in the broker's settings file: delete it there; none was deleted"
+        )));
     }
     for name in &users {
         // One that is named twice is gone by now.
@@ -118,11 +134,9 @@ async fn show(
     State(state): State<AdminState>,
     Path(user): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    if user != caller.user() {
-        caller.require(Level::Administrator)?;
-    }
+    caller.require(Level::Administrator)?;
     let user = state.broker.access().user(&user).ok_or_else(ApiError::not_found)?;
-    Ok(Json(user_row(&user)))
+    Ok(Json(shown(&user)))
 }
 
 /// Sets a user

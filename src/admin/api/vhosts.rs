@@ -14,7 +14,7 @@ use crate::admin::definitions::items::VhostItem;
 use crate::admin::definitions::read_body;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Object, Path, Query};
-use crate::admin::page::{ListQuery, Listing, Page};
+use crate::admin::page::{ListQuery, Listing};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::{Turn, Vhost};
 use crate::model::{VhostName, VhostOptions};
@@ -23,6 +23,7 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(show, put, delete))
+        .routes(routes!(protect, lift_protection))
         .routes(routes!(permissions))
         .routes(routes!(topic_permissions))
 }
@@ -35,6 +36,7 @@ fn row(state: &AdminState, vhost: &Vhost) -> Value {
         (ready + figures.ready + figures.delayed, unacked + figures.unacked)
     });
     row["tracing"] = false.into();
+    row["protected_from_deletion"] = vhost.options().protected_from_deletion.into();
     row["cluster_state"] = json!({ state.node.name(): "running" });
     row["limits"] = limits(&vhost.limits());
     row["messages_ready"] = figures.0.into();
@@ -50,7 +52,7 @@ fn row(state: &AdminState, vhost: &Vhost) -> Value {
 #[utoipa::path(
     get, path = "/api/vhosts", tag = "vhosts", params(ListQuery),
     responses(
-        (status = OK, description = "An array, or with `page` an object", body = Page),
+        (status = OK, body = Listing),
         (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
     )
 )]
@@ -60,7 +62,7 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Listing, ApiError> {
     let list = move |state: &AdminState| {
-        let rows: Vec<_> = caller.vhosts(state).iter().map(|vhost| row(state, vhost)).collect();
+        let rows: Vec<_> = caller.vhosts_outside(state).iter().map(|vhost| row(state, vhost)).collect();
         query.select(state, rows)
     };
     state.blocking(list).await
@@ -79,6 +81,7 @@ async fn show(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
+    caller.require(Level::Administrator)?;
     let vhost = caller.vhost(&state, &vhost)?;
     Ok(Json(row(&state, &vhost)))
 }
@@ -111,6 +114,7 @@ async fn put(
             description: item.description.unwrap_or(before.description),
             tags: item.tags.unwrap_or(before.tags),
             default_queue_type: item.default_queue_type.or(before.default_queue_type),
+            protected_from_deletion: item.protected_from_deletion.unwrap_or(before.protected_from_deletion),
         };
         state.broker.add_vhost(&vhost, options)?;
         if let Some(limits) = item.limits {
@@ -133,7 +137,8 @@ async fn put(
 #[utoipa::path(
     delete, path = "/api/vhosts/{vhost}", tag = "vhosts", params(("vhost" = String, Path)),
     responses(
-        (status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+        (status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody),
+        (status = PRECONDITION_FAILED, description = "It is protected from deletion", body = ErrorBody)
     )
 )]
 async fn delete(
@@ -147,6 +152,49 @@ async fn delete(
     let deleted = state.blocking(move |state| Ok(state.broker.delete_vhost(&name, &mut Turn::new())?)).await;
     audit(&caller, "vhost.delete", &format!("{vhost:?}"), &deleted);
     state.wait_for(deleted?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Protects a vhost from being deleted
+///
+/// Whoever means to delete it has to lift the protection first.
+#[utoipa::path(
+    post, path = "/api/vhosts/{vhost}/deletion/protection", tag = "vhosts", params(("vhost" = String, Path)),
+    responses((status = NO_CONTENT), (status = NOT_FOUND, body = ErrorBody))
+)]
+async fn protect(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(vhost): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    set_protection(&caller, &state, &vhost, true).await
+}
+
+/// Lets a vhost be deleted again
+#[utoipa::path(
+    delete, path = "/api/vhosts/{vhost}/deletion/protection", tag = "vhosts", params(("vhost" = String, Path)),
+    responses((status = NO_CONTENT), (status = NOT_FOUND, body = ErrorBody))
+)]
+async fn lift_protection(
+    caller: Caller,
+    State(state): State<AdminState>,
+    Path(vhost): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    set_protection(&caller, &state, &vhost, false).await
+}
+
+async fn set_protection(
+    caller: &Caller,
+    state: &AdminState,
+    vhost: &str,
+    is_protected: bool,
+) -> Result<StatusCode, ApiError> {
+    caller.require(Level::Administrator)?;
+    caller.vhost(state, vhost)?;
+    let act = if is_protected { "vhost.protect" } else { "vhost.unprotect" };
+    let set = state.broker.protect_vhost(vhost, is_protected).map_err(ApiError::from);
+    audit(caller, act, &format!("{vhost:?}"), &set);
+    state.wait_for(set?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

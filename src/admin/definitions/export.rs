@@ -158,6 +158,9 @@ pub(in crate::admin) fn vhost_row(vhost: &Vhost) -> Value {
     if let Some(queue_type) = queue_type {
         metadata["default_queue_type"] = queue_type.into();
     }
+    if options.protected_from_deletion {
+        metadata["protected_from_deletion"] = true.into();
+    }
     let mut row = json!({
         "name": vhost.name().as_str(),
         "description": options.description,

@@ -1,8 +1,8 @@
 //! Makes a document so: all of it, or nothing.
 //!
 //! First all of it is compared with what is there; then it is made, and what still goes wrong (somebody else was
-//! quicker, a limit is reached) is told and everything undone. The catalog commits nothing meanwhile, so after a crash,
-//! too, there is all of it or nothing. What is there already, and the same, is left alone; what can be set again, is.
+//! quicker, a limit is reached) is told and everything undone; so it is if the import itself fails. The catalog commits
+//! nothing meanwhile, so after a crash, too, there is all of it or nothing. What is there already, and the same, is left alone; what can be set again, is.
 //! Invariant: one import at a time (whoever calls sees to it). Not here: reading the document (`document`).
 
 use std::collections::BTreeSet;
@@ -16,7 +16,10 @@ use super::items::{BindingEnd, BindingItem, PasswordItem, UserItem, VhostItem};
 use crate::access::{Credentials, Permission, TopicPermission, User, UserSource};
 use crate::broker::{Broker, BrokerError, Commit, ImportedEnd, Turn, Vhost};
 use crate::model::{ExchangeName, Policy, PolicyKind, QueueName, VhostLimits, VhostName, VhostOptions};
-use crate::store::ParameterRow;
+use crate::store::{BACKLOG_MAX, CatalogHold, ParameterRow};
+
+/// Most items of one import: twice as many changes, should it have to be undone, wait in the catalog at once.
+const ITEMS_MAX: usize = BACKLOG_MAX / 4;
 
 /// Items after which the turn is finished: what it collects is bounded.
 const TURN_ITEMS: usize = 100;
@@ -44,22 +47,42 @@ pub(in crate::admin) fn import(
     document: &Document,
     findings: &mut Findings,
 ) -> Result<Commit, Refused> {
-    let mut import = Import { broker, findings, undo: Vec::new(), turn: Turn::new(), items: 0 };
+    if document.len() > ITEMS_MAX {
+        let items = document.len();
+        findings.fault(
+            "",
+            format!("there are {items} items, and at most {ITEMS_MAX} are taken at a time: split them"),
+        );
+        return Err(Refused);
+    }
+    let mut import = Import {
+        broker,
+        findings: &mut *findings,
+        undo: Vec::new(),
+        turn: Turn::new(),
+        items: 0,
+        hold: None,
+        is_kept: true,
+    };
     import.check(document);
     let users = import.users(document);
     if !import.findings.is_sound() {
         return Err(Refused);
     }
-    let hold = broker.hold_catalog();
-    import.turn.begin(broker.now());
-    import.make(document, users);
-    let is_sound = import.findings.is_sound();
-    if !is_sound {
-        import.undo_all();
+    // Vhosts are told of twice: with their limits.
+    match broker.hold_catalog(2 * (document.len() + document.vhosts.len())) {
+        Ok(hold) => import.hold = hold,
+        Err(error) => {
+            import.findings.fault("", error.to_string());
+            return Err(Refused);
+        }
     }
-    import.turn.finish(broker);
-    drop(hold);
-    if is_sound { Ok(broker.catalog_commit()) } else { Err(Refused) }
+    import.turn.begin(broker.now());
+    import.is_kept = false;
+    import.make(document, users);
+    import.is_kept = import.findings.is_sound();
+    drop(import);
+    if findings.is_sound() { Ok(broker.catalog_commit()) } else { Err(Refused) }
 }
 
 /// Nothing was imported; the findings say why.
@@ -72,6 +95,21 @@ struct Import<'a> {
     undo: Vec<Undo>,
     turn: Turn,
     items: usize,
+    /// Ends last: until then nothing is committed.
+    hold: Option<CatalogHold>,
+    /// Whether what was made stays.
+    is_kept: bool,
+}
+
+impl Drop for Import<'_> {
+    /// Also when it panics: half an import must not be committed.
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.undo_all();
+        }
+        self.turn.finish(self.broker);
+        drop(self.hold.take());
+    }
 }
 
 impl Import<'_> {
@@ -173,7 +211,7 @@ impl Import<'_> {
             let set = set.map(|placed| placed.item.1);
             let here = || vhost.as_ref().map(|vhost| vhost.limits());
             let limit = set.or_else(here).and_then(|limits| limits.max_queues);
-            let known = vhost.as_ref().map_or(0, |vhost| vhost.queues().len());
+            let known = vhost.as_ref().map_or(0, |vhost| vhost.declared_queue_count());
             if let Some(limit) = limit
                 && known + added > limit as usize
             {
@@ -238,6 +276,13 @@ impl Import<'_> {
             permissions.into_iter().map(|known| ((known.user.clone(), known.vhost.clone()), known)).collect();
         for Placed { at, item } in &document.permissions {
             let (user, vhost) = (item.user.clone(), item.vhost.clone());
+            if self.broker.access().has_file_permission(&user, &vhost) {
+                let notice = format!(
+                    "permissions of user '{user}' are set in the broker's settings file, and stay so"
+                );
+                self.findings.notice(at, notice);
+                continue;
+            }
             let before = permissions.get(&(user.clone(), vhost.clone())).cloned();
             let undo = Undo::Permission(user, vhost, before);
             let done = self.broker.set_permission(item.clone());
@@ -271,6 +316,8 @@ impl Import<'_> {
         item.description.clone_into_if(&mut options.description);
         item.tags.clone_into_if(&mut options.tags);
         options.default_queue_type = item.default_queue_type.or(options.default_queue_type);
+        options.protected_from_deletion =
+            item.protected_from_deletion.unwrap_or(options.protected_from_deletion);
         self.broker.add_vhost(&item.name, options)?;
         self.undo.push(Undo::Vhost(item.name.clone(), before));
         match item.limits {
@@ -359,6 +406,16 @@ impl Import<'_> {
             of_vhosts.entry(&item.vhost).or_default().push(item.policy.clone());
             first_at.entry(&item.vhost).or_insert(at);
         }
+        // Of all vhosts before those of any: what a policy drops from a queue, no undoing brings back.
+        for (name, policies) in &of_vhosts {
+            let refused = self.broker.vhost(name).map(|vhost| vhost.check_policies(policies));
+            if let Some(Err(error)) = refused {
+                self.findings.fault(first_at[name], error.to_string());
+            }
+        }
+        if !self.findings.is_sound() {
+            return;
+        }
         for (name, policies) in of_vhosts {
             let Some(vhost) = self.broker.vhost(name) else { continue };
             let before = |policy: &Policy| {
@@ -415,7 +472,10 @@ impl Import<'_> {
         let broker = self.broker;
         let vhost = |name: &VhostName| broker.vhost(name);
         match undo {
-            Undo::Vhost(name, None) => broker.delete_vhost(&name, &mut self.turn).map(drop),
+            Undo::Vhost(name, None) => {
+                broker.protect_vhost(&name, false)?;
+                broker.delete_vhost(&name, &mut self.turn).map(drop)
+            }
             Undo::Vhost(name, Some((options, limits))) => {
                 broker.add_vhost(&name, VhostOptions::clone(&options))?;
                 broker.set_vhost_limits(&name, limits).map(drop)

@@ -12,9 +12,9 @@ use crate::access::{
     USER_NAME_LEN_MAX, UserLimits,
 };
 use crate::model::{
-    ExchangeFlags, ExchangeName, ExchangeOptions, Pattern, Policy, PolicyKind, PolicyTarget, QueueName,
-    QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName, field_from_json,
-    table_from_json,
+    ExchangeFlags, ExchangeName, ExchangeOptions, Pattern, Policy, PolicyError, PolicyKind, PolicyTarget,
+    QueueName, QueueOptions, QueueType, RoutingKey, VHOST_TEXT_LEN_MAX, VhostLimits, VhostName,
+    field_from_json, table_from_json,
 };
 
 /// Longest name of a parameter or a component, in bytes.
@@ -75,6 +75,7 @@ pub(in crate::admin) struct VhostItem {
     pub(in crate::admin) description: Option<String>,
     pub(in crate::admin) tags: Option<Vec<String>>,
     pub(in crate::admin) default_queue_type: Option<QueueType>,
+    pub(in crate::admin) protected_from_deletion: Option<bool>,
     pub(in crate::admin) limits: Option<VhostLimits>,
 }
 
@@ -92,8 +93,14 @@ impl VhostItem {
 
     /// Reads what is said of a vhost with this name.
     pub(in crate::admin) fn read_fields(reader: &mut Reader<'_>, name: VhostName) -> Self {
-        let mut item =
-            VhostItem { name, description: None, tags: None, default_queue_type: None, limits: None };
+        let mut item = VhostItem {
+            name,
+            description: None,
+            tags: None,
+            default_queue_type: None,
+            protected_from_deletion: None,
+            limits: None,
+        };
         // Exports have the same both in the metadata and beside it.
         reader.inside("metadata", |metadata| item.read_metadata(metadata));
         item.read_metadata(reader);
@@ -125,9 +132,8 @@ impl VhostItem {
                 reader.fault("default_queue_type", problem);
             }
         }
-        if reader.flag("protected_from_deletion") == Some(true) {
-            let notice = "protection of vhosts from deletion is not there; it has no effect";
-            reader.notice("protected_from_deletion", notice);
+        if let Some(is_protected) = reader.flag("protected_from_deletion") {
+            self.protected_from_deletion = Some(is_protected);
         }
     }
 }
@@ -389,18 +395,19 @@ impl PolicyItem {
                 target
             }
         };
-        let definition = Self::definition(reader, kind);
-        let (pattern, target, definition) = (pattern?, target?, definition?);
-        match Policy::of_kind(kind, name, pattern, target, priority, &definition) {
+        let definition = Self::definition(reader, kind).unwrap_or_default();
+        match Policy::of_kind(kind, name, pattern?, target.unwrap_or_default(), priority, &definition) {
             Ok(policy) => {
+                target?;
                 for key in policy.ignored_keys() {
                     reader.notice("definition", format!("'{key}' is kept and has no effect"));
                 }
                 is_named?;
                 Some(PolicyItem { vhost, policy })
             }
+            // Told already, as are the keys of the definition, one by one.
+            Err(PolicyError::Name | PolicyError::Empty) => None,
             Err(error) => {
-                // The keys were looked at one by one: it is the pattern.
                 reader.fault("pattern", error.to_string());
                 None
             }

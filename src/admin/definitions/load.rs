@@ -38,6 +38,8 @@ pub fn load_definitions(broker: &Broker, file: &Path) -> Result<(), LoadError> {
         tracing::info!("the definitions in {} are those of the last start", file.display());
         return Ok(());
     }
+    // With the note that they were taken over: a crash between the two would have them taken over once more.
+    let hold = broker.hold_catalog(0).map_err(|error| failed(error.to_string()))?;
     let mut findings = Findings::default();
     let taken = super::take(broker, &text, None, &mut findings);
     for Notice { notice, count, at } in findings.notices() {
@@ -46,6 +48,7 @@ pub fn load_definitions(broker: &Broker, file: &Path) -> Result<(), LoadError> {
     let (items, _) = taken.map_err(|_| failed(format!("nothing was taken over\n{}", findings.text())))?;
     let row = ParameterRow { vhost: None, component: String::new(), name: LOADED.to_owned(), value };
     broker.set_parameter(row).map_err(|error| failed(error.to_string()))?;
+    drop(hold);
     tracing::info!(items, "took over the definitions in {}", file.display());
     Ok(())
 }

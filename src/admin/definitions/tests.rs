@@ -1,5 +1,7 @@
 //! Reading definitions: what is taken, what is told.
 
+mod whole;
+
 use serde_json::{Value, json};
 
 use super::findings::Findings;
@@ -102,6 +104,7 @@ fn every_error_is_told_with_its_place() {
         "parameters[0].definition.dead-letter-exchange: 'dead-letter-exchange' is not a setting of operator",
         "parameters[1].max-queues: must be a whole number, and is a text",
         "policies[0].apply-to: 'nothing'",
+        "policies[0].pattern: pattern '(' is not a valid",
         "policies[1].definition.max-lenght: 'max-lenght' is not a recognised policy setting",
         "policies[1].definition.max-length: 'max-length' has an invalid value",
         "policies[2].definition: is empty",

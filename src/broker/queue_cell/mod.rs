@@ -27,8 +27,8 @@ use crate::model::{
     StoredRun, Timestamp,
 };
 use crate::queue::{
-    ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats, RejectReason,
-    RemoveMode, Settle, SettleError, Verdict,
+    Admission, ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats,
+    RejectReason, RemoveMode, Settle, SettleError, Verdict,
 };
 use crate::store::RestoredQueue;
 use figures::Figures;
@@ -273,6 +273,7 @@ impl QueueCell {
     pub(in crate::broker) fn publish(
         self: &Arc<Self>,
         publications: impl Iterator<Item = (u32, Publication)>,
+        admission: Admission,
         publisher: Option<&Arc<Outbox>>,
         rejected: &mut Vec<(u32, RejectReason)>,
         turn: &mut Turn,
@@ -293,7 +294,7 @@ impl QueueCell {
                 // Its own time to live begins when it goes on.
                 publication.ttl_ms = publication.delay_ms;
             }
-            match hosted.queue.publish(publication, turn.now, &mut turn.effects) {
+            match hosted.queue.admit(publication, admission, turn.now, &mut turn.effects) {
                 Verdict::Accepted | Verdict::Duplicate => {}
                 Verdict::Rejected(reason) => rejected.push((position, reason)),
             }

@@ -49,6 +49,7 @@ fn users_permissions_vhosts_and_parameters_outlive_the_broker() {
             description: "orders".to_owned(),
             tags: vec!["a".to_owned()],
             default_queue_type: Some(QueueType::Quorum),
+            protected_from_deletion: true,
         };
         let limits = VhostLimits { max_connections: Some(7), max_queues: None };
         let user_limits = UserLimits { max_connections: Some(1), max_channels: Some(2) };
@@ -170,8 +171,20 @@ fn limits_of_users_and_vhosts_hold() {
     world.broker.set_vhost_limits("/", VhostLimits { max_queues: Some(1), ..Default::default() }).unwrap();
     world.queue("one");
     let options = QueueOptions::from_declare(true, false, false, &FieldTable::new()).unwrap();
-    let refused = world.declare("two", options).unwrap_err().to_string();
+    let refused = world.declare("two", options.clone()).unwrap_err().to_string();
     assert_eq!(refused, "cannot declare queue 'two': queue limit in vhost '/' (1) is reached");
+    // Queues that nobody declares do not count, and are not refused.
+    let delayed = FieldTable::new().with("x-delayed-type", "direct");
+    let flags = crate::model::ExchangeFlags::default();
+    let declare = |name: &str| {
+        world.vhost.declare_exchange_from(&exchange(name), "x-delayed-message", flags, delayed.clone())
+    };
+    declare("later").unwrap();
+    assert_eq!((world.vhost.queues().len(), world.vhost.declared_queue_count()), (2, 1));
+    world.broker.set_vhost_limits("/", VhostLimits { max_queues: Some(2), ..Default::default() }).unwrap();
+    world.queue("two");
+    let refused = world.declare("three", options).unwrap_err().to_string();
+    assert!(refused.ends_with("(2) is reached"), "{refused}");
 }
 
 #[test]

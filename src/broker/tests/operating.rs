@@ -175,6 +175,110 @@ fn a_message_that_is_longer_than_a_queue_may_be_comes_back() {
 }
 
 #[test]
+fn what_finds_no_room_elsewhere_has_its_place_at_home_whatever_the_limits_say() {
+    let mut world = World::new();
+    let deduplicates = FieldTable::new().with("x-message-deduplication", true);
+    world.queue_with("from", deduplicates);
+    let short = FieldTable::new().with("x-max-length-bytes", 3).with("x-overflow", "reject-publish-dlx");
+    let short = short.with("x-dead-letter-exchange", "").with("x-dead-letter-routing-key", "dead");
+    world.queue_with("to", short);
+    world.queue("dead");
+    // It came before, but it is no duplicate: it was there itself.
+    let keyed = headers(FieldTable::new().with("x-deduplication-header", "key"));
+    world.publish("", "from", &keyed, "too long").unwrap();
+    world.publish("", "from", &Properties::default(), "m").unwrap();
+    assert_eq!(move_to(&mut world, "from", "to", 2), [Moved::Full, Moved::Moved]);
+    // Nor is it a dead letter: there would be two.
+    assert_eq!(world.drain("dead").len(), 0);
+    assert_eq!((world.drain("to"), world.drain("from")), (vec!["m".to_owned()], vec!["too long".to_owned()]));
+}
+
+#[test]
+fn what_comes_back_to_where_it_was_published_is_no_duplicate() {
+    let mut world = World::new();
+    world.queue_with("live", FieldTable::new().with("x-message-deduplication", true));
+    world.queue("aside");
+    let keyed = headers(FieldTable::new().with("x-deduplication-header", "key"));
+    world.publish("", "live", &keyed, "m").unwrap();
+    assert_eq!(move_to(&mut world, "live", "aside", 1), [Moved::Moved]);
+    assert_eq!(move_to(&mut world, "aside", "live", 1), [Moved::Moved]);
+    // Another with its key is one.
+    world.publish("", "live", &keyed, "again").unwrap();
+    assert_eq!(world.drain("live"), ["m"]);
+}
+
+#[test]
+fn no_message_is_lost_or_doubled_while_publishers_fill_both_queues() {
+    const EACH: usize = 400;
+    let mut world = World::new();
+    let tight = || FieldTable::new().with("x-max-length", 3).with("x-overflow", "reject-publish");
+    world.queue_with("a", tight());
+    world.queue_with("b", tight());
+    let (a, b) = (cell(&world, "a"), cell(&world, "b"));
+    let broker = world.broker.clone();
+    let route =
+        MessageRoute { exchange: exchange(""), routing_key: RoutingKey::new("").expect("a short key") };
+    let taken: Vec<String> = std::thread::scope(|threads| {
+        let publish = |to: &'static str, cell: Arc<QueueCell>| {
+            let (broker, route) = (broker.clone(), route.clone());
+            move || {
+                let (outbox, mut turn, mut accepted) = (Arc::<Outbox>::default(), Turn::new(), Vec::new());
+                let targets = Arc::new(Targets::new(vec![cell], None));
+                for n in 0..EACH {
+                    let (mut batch, mut rejected) = (PublishBatch::default(), Vec::new());
+                    let body = format!("{to}{n}");
+                    batch.push_content(&route, &targets, &[0, 0], body.as_bytes()).unwrap();
+                    turn.begin(broker.now());
+                    broker.publish(&mut batch, &outbox, &mut rejected, &mut turn);
+                    turn.finish(&broker);
+                    if rejected.is_empty() {
+                        accepted.push(body);
+                    }
+                }
+                accepted
+            }
+        };
+        let publishers = [threads.spawn(publish("a", a.clone())), threads.spawn(publish("b", b.clone()))];
+        let (outbox, mut turn) = (Arc::<Outbox>::default(), Turn::new());
+        let (mut taken, mut from) = (Vec::new(), [&a, &b]);
+        while publishers.iter().any(|publisher| !publisher.is_finished()) {
+            turn.begin(broker.now());
+            let page = from[0].browse(None, 4);
+            let moves: Vec<_> = page
+                .messages
+                .iter()
+                .map(|browsed| Move {
+                    place: browsed.place,
+                    route: route.clone(),
+                    properties: None,
+                    to: vec![from[1].clone()],
+                })
+                .collect();
+            broker.move_messages(from[0], &moves, &outbox, &mut turn);
+            // Makes room: else all would soon be still.
+            let first = from[1].browse(None, 1).messages;
+            let first: Vec<_> = first.into_iter().map(|browsed| (browsed.place, browsed.message)).collect();
+            for (place, message) in first {
+                if broker.delete_messages(from[1], &[place], &mut turn) == [true] {
+                    taken.push(String::from_utf8(message.body().to_vec()).unwrap());
+                }
+            }
+            turn.finish(&broker);
+            from.reverse();
+        }
+        let accepted = publishers.into_iter().flat_map(|publisher| publisher.join().unwrap());
+        let mut accepted: Vec<_> = accepted.collect();
+        accepted.sort();
+        taken.extend(world.drain("a"));
+        taken.extend(world.drain("b"));
+        taken.sort();
+        assert_eq!(taken, accepted);
+        taken
+    });
+    assert!(!taken.is_empty());
+}
+
+#[test]
 fn nothing_is_moved_to_a_queue_that_a_crash_could_take_along() {
     let mut durable = Durable::new();
     durable.world.queue("from");

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 
 use super::api::{ApiOptions, Path};
-use super::listing::{self, FilterOptions, ShowOptions};
+use super::listing::{self, LongList, One, ShowOptions};
 use super::rows::{Column, Show};
 use crate::cli::output::{counted, note};
 use crate::cli::{ExitCode, Failure};
@@ -34,38 +34,15 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the connections
-    List(List),
+    #[command(after_help = EXAMPLES)]
+    List(LongList),
     /// Show one connection
+    #[command(after_help = EXAMPLES)]
     Show(One),
     /// Close a connection, or all of a user
     // RabbitMQ's tools say delete.
     #[command(alias = "delete")]
     Close(Close),
-}
-
-/// Show the connections
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    filter: FilterOptions,
-    #[command(flatten)]
-    show: ShowOptions,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Show one connection
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct One {
-    /// Its name, as the list shows it
-    connection: String,
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    api: ApiOptions,
 }
 
 /// Close a connection, or all of a user
@@ -90,34 +67,11 @@ pub(in crate::cli) struct Close {
 #[command(after_help = CHANNEL_EXAMPLES)]
 pub(in crate::cli) enum ChannelOptions {
     /// Show the channels
-    List(ChannelList),
+    #[command(after_help = CHANNEL_EXAMPLES)]
+    List(LongList),
     /// Show one channel
-    Show(ChannelOne),
-}
-
-/// Show the channels
-#[derive(Debug, Args)]
-#[command(after_help = CHANNEL_EXAMPLES)]
-pub(in crate::cli) struct ChannelList {
-    #[command(flatten)]
-    filter: FilterOptions,
-    #[command(flatten)]
-    show: ShowOptions,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Show one channel
-#[derive(Debug, Args)]
-#[command(after_help = CHANNEL_EXAMPLES)]
-pub(in crate::cli) struct ChannelOne {
-    /// Its name, as the list shows it
-    channel: String,
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    api: ApiOptions,
+    #[command(after_help = CHANNEL_EXAMPLES)]
+    Show(One),
 }
 
 /// Who consumes from which queue
@@ -205,11 +159,11 @@ const CONSUMERS: &[Column] = &[
 
 pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
     match options {
-        Options::List(List { filter, show, api }) => {
+        Options::List(LongList { filter, show, api }) => {
             // By vhost, the API has them elsewhere.
             filter.list_of_vhosts(&api.api()?, "connections", &show, COLUMNS)
         }
-        Options::Show(One { connection, json, api }) => {
+        Options::Show(One { name: connection, json, api }) => {
             let row = api.api()?.get(&Path::new(&["connections", &connection]));
             listing::one(&row.map_err(|error| error.of(named(&connection)))?, FACTS, json)
         }
@@ -236,10 +190,10 @@ fn named(connection: &str) -> String {
 
 pub(in crate::cli) fn run_channel(options: ChannelOptions) -> Result<ExitCode, Failure> {
     match options {
-        ChannelOptions::List(ChannelList { filter, show, api }) => {
+        ChannelOptions::List(LongList { filter, show, api }) => {
             filter.list_of_vhosts(&api.api()?, "channels", &show, CHANNELS)
         }
-        ChannelOptions::Show(ChannelOne { channel, json, api }) => {
+        ChannelOptions::Show(One { name: channel, json, api }) => {
             let row = api.api()?.get(&Path::new(&["channels", &channel]));
             listing::one(&row.map_err(|error| error.of(format_args!("channel {channel:?}")))?, CHANNELS, json)
         }

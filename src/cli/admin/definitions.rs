@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::api::{ApiOptions, Path};
+use super::listing;
 use super::rows::plain;
 use crate::cli::output::{counted, note, written};
 use crate::cli::{ExitCode, Failure};
@@ -56,6 +57,9 @@ pub(in crate::cli) struct Import {
     /// Into this vhost: a file that was exported from one
     #[arg(long, value_name = "NAME")]
     vhost: Option<String>,
+    /// What came of it as one JSON object, for scripts
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     api: ApiOptions,
 }
@@ -109,15 +113,17 @@ fn write_private(file: &FilePath, bytes: &[u8]) -> io::Result<()> {
 
 pub(in crate::cli) fn run_import(options: &Import) -> Result<ExitCode, Failure> {
     let file = &options.file;
-    let told = |error: io::Error| Failure::usage(error).at(file.display());
+    let is_stdin = file == FilePath::new("-");
+    let place = if is_stdin { "stdin".to_owned() } else { file.display().to_string() };
+    let told = |error: io::Error| Failure::usage(error).at(&place);
     let mut text = Vec::new();
-    match file == FilePath::new("-") {
+    match is_stdin {
         true => io::stdin().lock().read_to_end(&mut text).map_err(told)?,
         false => fs::File::open(file).and_then(|mut file| file.read_to_end(&mut text)).map_err(told)?,
     };
     let definitions: Value = serde_json::from_slice(&text).map_err(|error| {
         Failure::usage(format_args!("this is no JSON: {error}"))
-            .at(file.display())
+            .at(&place)
             .advise("definitions are what `rialto export` or RabbitMQ's management writes")
     })?;
     let api = options.api.api()?;
@@ -125,10 +131,13 @@ pub(in crate::cli) fn run_import(options: &Import) -> Result<ExitCode, Failure> 
     let answer = api.post(&path(vhost), &definitions);
     let answer = answer.map_err(|error| match error.is_not_found() {
         true => error.of(format_args!("vhost {:?}", vhost.unwrap_or_default())),
-        false => Failure::from(error)
-            .at(file.display())
-            .advise("nothing was changed; mend the file and import it again"),
+        false => {
+            Failure::from(error).at(&place).advise("nothing was changed; mend the file and import it again")
+        }
     })?;
+    if options.json {
+        return listing::json_lines(std::slice::from_ref(&answer)).map(|_| ExitCode::Success);
+    }
     for notice in answer["notices"].as_array().into_iter().flatten() {
         note(format_args!("note: {}", noticed(notice)));
     }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::api::{ApiOptions, Path};
-use super::listing::{self, FilterOptions, ShowOptions};
+use super::listing::{self, InVhost, LongList, OneInVhost, ShowOptions};
 use super::rows::{Column, Show};
 use crate::cli::{ExitCode, Failure, bind, declare, delete, table};
 
@@ -30,44 +30,18 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the exchanges of all vhosts with their rates
-    List(List),
+    #[command(after_help = EXAMPLES)]
+    List(LongList),
     /// Show one exchange and what is bound to it
-    Show(One),
+    #[command(after_help = EXAMPLES)]
+    Show(OneInVhost),
     // Words that people try; the help names the commands that these are.
     /// Create an exchange
-    #[command(hide = true, visible_alias = "declare")]
+    #[command(hide = true, visible_aliases = ["declare", "create"])]
     Add(declare::ExchangeOptions),
     /// Delete an exchange and its bindings
-    #[command(hide = true)]
+    #[command(hide = true, aliases = ["remove", "rm"])]
     Delete(delete::ExchangeOptions),
-}
-
-/// Show the exchanges of all vhosts with their rates
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    filter: FilterOptions,
-    #[command(flatten)]
-    show: ShowOptions,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Show one exchange and what is bound to it
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct One {
-    /// Its name
-    exchange: String,
-    /// Its vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
-    vhost: String,
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    api: ApiOptions,
 }
 
 /// Which exchange routes what into which queue
@@ -78,10 +52,10 @@ pub(in crate::cli) enum BindingOptions {
     List(BindingList),
     // Words that people try; the help names the commands that these are.
     /// Route messages from an exchange into a queue
-    #[command(hide = true)]
+    #[command(hide = true, alias = "create")]
     Add(bind::Options),
     /// Undo a bind
-    #[command(hide = true)]
+    #[command(hide = true, aliases = ["remove", "rm"])]
     Delete(bind::Options),
 }
 
@@ -128,7 +102,9 @@ const BINDINGS: &[Column] = &[
 
 pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
     match options {
-        Options::List(List { filter, show, api }) => filter.list(&api.api()?, "exchanges", &show, COLUMNS),
+        Options::List(LongList { filter, show, api }) => {
+            filter.list(&api.api()?, "exchanges", &show, COLUMNS)
+        }
         Options::Show(options) => show(&options),
         Options::Add(options) => declare::run(declare::Options::Exchange(options)),
         Options::Delete(options) => delete::run(delete::Options::Exchange(options)),
@@ -143,8 +119,8 @@ pub(super) fn segment(exchange: &str) -> &str {
     }
 }
 
-fn show(options: &One) -> Result<ExitCode, Failure> {
-    let One { exchange, vhost, json, api } = options;
+fn show(options: &OneInVhost) -> Result<ExitCode, Failure> {
+    let OneInVhost { chosen: InVhost { name: exchange, vhost, api }, json } = options;
     let api = api.api()?;
     let path = |rest: &[&str]| Path::new(&[&["exchanges", vhost, segment(exchange)], rest].concat());
     let told =

@@ -1,14 +1,15 @@
 //! `rialto redrive` and `rialto job`: work that a broker does in the background, and how far it has come.
 
+use std::fmt;
 use std::time::Duration;
 
 use clap::{Args, Subcommand, ValueEnum};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::api::{Api, ApiOptions, Path};
 use super::filter::FilterOptions;
-use super::listing::{self, ShowOptions};
+use super::listing::{self, List, One};
 use super::rows::{Column, Show, plain};
 use crate::cli::output::{grouped, messages, note};
 use crate::cli::signal::Interrupt;
@@ -93,46 +94,16 @@ enum Back {
 #[command(after_help = JOB_EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the jobs
+    #[command(after_help = JOB_EXAMPLES)]
     List(List),
     /// Show one job
+    #[command(after_help = JOB_EXAMPLES)]
     Show(One),
     /// Wait for a job, and show how far it is
-    Watch(Watch),
+    #[command(after_help = JOB_EXAMPLES)]
+    Watch(One),
     /// Stop a job; what it has done stays done
     Cancel(Cancel),
-}
-
-/// Show the jobs
-#[derive(Debug, Args)]
-#[command(after_help = JOB_EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    show: ShowOptions,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Show one job
-#[derive(Debug, Args)]
-#[command(after_help = JOB_EXAMPLES)]
-pub(in crate::cli) struct One {
-    /// Its number
-    job: String,
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Wait for a job, and show how far it is
-#[derive(Debug, Args)]
-#[command(after_help = JOB_EXAMPLES)]
-pub(in crate::cli) struct Watch {
-    /// Its number
-    job: String,
-    #[command(flatten)]
-    api: ApiOptions,
 }
 
 /// Stop a job; what it has done stays done
@@ -173,17 +144,23 @@ pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
         Options::List(List { show, api }) => {
             show.show(&listing::all(&api.api()?, &Path::new(&["jobs"]))?, COLUMNS, "jobs")
         }
-        Options::Show(One { job, json, api }) => {
+        Options::Show(One { name: job, json, api }) => {
             let row = api.api()?.get(&path(&job)).map_err(|error| error.of(named(&job)))?;
             listing::one(&row, COLUMNS, json)
         }
-        Options::Watch(Watch { job, api }) => {
+        Options::Watch(One { name: job, json, api }) => {
             let api = api.api()?;
             let row = api.get(&path(&job)).map_err(|error| error.of(named(&job)))?;
-            finish(&watch(&api, row, OnInterrupt::Leave)?, false)
+            finish(&watch(&api, row, OnInterrupt::Leave)?, json)
         }
         Options::Cancel(Cancel { job, api }) => {
-            api.api()?.delete(&path(&job)).map_err(|error| error.of(named(&job)))?;
+            let api = api.api()?;
+            let row = api.get(&path(&job)).map_err(|error| error.of(named(&job)))?;
+            if is_over(&row) {
+                note(format_args!("job {job} is over already: {}", plain(&row["state"])));
+                return Ok(ExitCode::Success);
+            }
+            api.delete(&path(&job)).map_err(|error| error.of(named(&job)))?;
             note(format_args!("job {job} is cancelled"));
             Ok(ExitCode::Success)
         }
@@ -252,10 +229,16 @@ fn is_over(job: &Value) -> bool {
 /// Looks at a job until it is over, and shows how far it is where a person looks on.
 fn watch(api: &Api, mut job: Value, on_interrupt: OnInterrupt) -> Result<Value, Failure> {
     let id = plain(&job["id"]);
-    let bar = ProgressBar::with_draw_target(Some(1), ProgressDrawTarget::stderr());
-    let style = "{msg} {wide_bar} {human_pos} of {human_len}, {per_sec}, {eta} left";
-    bar.set_style(ProgressStyle::with_template(style).expect("the template is well formed"));
-    bar.set_message(job["kind"].as_str().unwrap_or("job").to_owned());
+    let style = "{msg} {wide_bar} {human_pos} of {human_len}, {rate}, {eta} left";
+    let style = ProgressStyle::with_template(style).expect("the template is well formed");
+    // Its own has four decimals.
+    let style = style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+        let _ = write!(text, "{}/s", grouped(state.per_sec().round() as u64));
+    });
+    let total = job["progress"]["total"].as_u64();
+    let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr())
+        .with_style(style)
+        .with_message(job["kind"].as_str().unwrap_or("job").to_owned());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let watched = runtime.block_on(async {
         let mut interrupt = Interrupt::listen();

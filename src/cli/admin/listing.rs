@@ -3,13 +3,71 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::api::{Api, Path};
+use super::api::{Api, ApiOptions, Path};
 use super::rows::{self, Column};
 use crate::cli::output::{Written, note, written};
 use crate::cli::{ExitCode, Failure, table};
 
 /// Rows asked for at a time.
 const PAGE_ROWS: usize = 500;
+
+// What commands of many nouns are asked with. They have no doc comments: clap would take those for the command's help, in
+// place of what the noun says.
+
+// A list of which all is shown.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    #[command(flatten)]
+    pub(super) show: ShowOptions,
+    #[command(flatten)]
+    pub(super) api: ApiOptions,
+}
+
+// A list of which a part can be chosen.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct LongList {
+    #[command(flatten)]
+    pub(super) filter: FilterOptions,
+    #[command(flatten)]
+    pub(super) show: ShowOptions,
+    #[command(flatten)]
+    pub(super) api: ApiOptions,
+}
+
+// One thing of the broker.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct One {
+    /// Its name, as the list shows it
+    pub(super) name: String,
+    /// One JSON object, for scripts
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) api: ApiOptions,
+}
+
+// One thing of a vhost.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct OneInVhost {
+    /// One JSON object, for scripts
+    // Before the others: they end with a heading of their own.
+    #[arg(long)]
+    pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) chosen: InVhost,
+}
+
+// One thing of a vhost, with which something is done.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct InVhost {
+    /// Its name, as the list shows it
+    pub(super) name: String,
+    /// Its vhost
+    #[arg(long, value_name = "NAME", default_value = "/")]
+    pub(super) vhost: String,
+    #[command(flatten)]
+    pub(super) api: ApiOptions,
+}
 
 /// How a list is shown.
 #[derive(Clone, Debug, Args)]

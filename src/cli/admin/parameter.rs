@@ -27,8 +27,10 @@ pub(in crate::cli) enum Options {
     /// Show the parameters
     List(List),
     /// Set a parameter
+    #[command(aliases = ["add", "create"])]
     Set(Set),
     /// Delete a parameter
+    #[command(aliases = ["clear", "remove", "rm"])]
     Delete(Delete),
 }
 

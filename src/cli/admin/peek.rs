@@ -129,7 +129,9 @@ pub(in crate::cli) fn run(options: &Options) -> Result<ExitCode, Failure> {
     if !rows.is_empty() {
         table::write(&super::rows::rows(&rows, COLUMNS))?;
     }
-    if shown == 0 {
+    if shown == 0 && scanned == 0 {
+        note(format_args!("no messages wait"));
+    } else if shown == 0 {
         note(format_args!("no such message among the {} that wait", grouped(scanned)));
     } else if !after.is_null() {
         note(format_args!("and maybe more: --limit {} shows them", options.limit.saturating_mul(10)));

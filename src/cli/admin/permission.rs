@@ -36,19 +36,14 @@ stand for the user's.";
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the permissions
-    List(List),
+    #[command(after_help = EXAMPLES)]
+    List(ListOptions),
     /// Say what a user may do in a vhost
+    #[command(aliases = ["add", "create"])]
     Set(Set),
     /// Take a user's permissions in a vhost away
+    #[command(aliases = ["delete", "remove", "rm"])]
     Clear(Clear),
-}
-
-/// Show the permissions
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    list: ListOptions,
 }
 
 /// Say what a user may do in a vhost
@@ -91,23 +86,18 @@ pub(in crate::cli) struct Clear {
 #[command(after_help = TOPIC_EXAMPLES)]
 pub(in crate::cli) enum TopicOptions {
     /// Show the topic permissions
-    List(TopicList),
+    #[command(after_help = TOPIC_EXAMPLES)]
+    List(ListOptions),
     /// Say which routing keys a user may use with a topic exchange
+    #[command(aliases = ["add", "create"])]
     Set(TopicSet),
     /// Take a user's topic permissions away
+    #[command(aliases = ["delete", "remove", "rm"])]
     Clear(TopicClear),
 }
 
-/// Show the topic permissions
 #[derive(Debug, Args)]
-#[command(after_help = TOPIC_EXAMPLES)]
-pub(in crate::cli) struct TopicList {
-    #[command(flatten)]
-    list: ListOptions,
-}
-
-#[derive(Debug, Args)]
-struct ListOptions {
+pub(in crate::cli) struct ListOptions {
     /// Only of this user
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -167,7 +157,7 @@ const COLUMNS: &[Column] = &[
 
 pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
     match options {
-        Options::List(List { list: options }) => list("permissions", &options),
+        Options::List(options) => list("permissions", &options),
         Options::Set(options) => {
             let Set { user, vhost, configure, write, read, api } = options;
             let body = json!({ "configure": configure, "write": write, "read": read });
@@ -186,7 +176,7 @@ pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
 
 pub(in crate::cli) fn run_topic(options: TopicOptions) -> Result<ExitCode, Failure> {
     match options {
-        TopicOptions::List(TopicList { list: options }) => list("topic-permissions", &options),
+        TopicOptions::List(options) => list("topic-permissions", &options),
         TopicOptions::Set(TopicSet { user, exchange, vhost, write, read, api }) => {
             let body = json!({ "exchange": exchange, "write": write, "read": read });
             put(&Path::new(&["topic-permissions", &vhost, &user]), &body, &user, &vhost, &api)?;

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::api::{ApiOptions, Change, Path};
-use super::listing::ShowOptions;
+use super::listing::{self, InVhost, OneInVhost, ShowOptions};
 use super::rows::{Column, Show};
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure};
@@ -15,6 +15,7 @@ Examples:
   rialto policy set short '^tmp\\.' max-length=10000 overflow=reject-publish
   rialto policy set dead '' dead-letter-exchange=failed --apply-to queues --priority 5
   rialto policy set hourly '^hour' '{\"message-ttl\": 3600000}'
+  rialto policy show short
   rialto policy delete short
 
 Of the policies whose pattern (a regular expression; it may match anywhere) matches a name, the
@@ -35,35 +36,17 @@ limits of their own, but none above the operator's.";
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the policies
-    List(List),
+    #[command(after_help = EXAMPLES)]
+    List(ListOptions),
+    /// Show one policy
+    #[command(after_help = EXAMPLES)]
+    Show(OneInVhost),
     /// Add a policy, or change it
-    Set(Set),
+    #[command(after_help = EXAMPLES, aliases = ["add", "create"])]
+    Set(SetOptions),
     /// Delete a policy
-    Delete(Delete),
-}
-
-/// Show the policies
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    list: ListOptions,
-}
-
-/// Add a policy, or change it
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Set {
-    #[command(flatten)]
-    set: SetOptions,
-}
-
-/// Delete a policy
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Delete {
-    #[command(flatten)]
-    delete: DeleteOptions,
+    #[command(after_help = EXAMPLES, aliases = ["clear", "remove", "rm"])]
+    Delete(InVhost),
 }
 
 /// Limits of the operator, above which no application may go
@@ -71,39 +54,21 @@ pub(in crate::cli) struct Delete {
 #[command(after_help = OPERATOR_EXAMPLES)]
 pub(in crate::cli) enum OperatorOptions {
     /// Show the operator policies
-    List(OperatorList),
+    #[command(after_help = OPERATOR_EXAMPLES)]
+    List(ListOptions),
+    /// Show one operator policy
+    #[command(after_help = OPERATOR_EXAMPLES)]
+    Show(OneInVhost),
     /// Add an operator policy, or change it
-    Set(OperatorSet),
+    #[command(after_help = OPERATOR_EXAMPLES, aliases = ["add", "create"])]
+    Set(SetOptions),
     /// Delete an operator policy
-    Delete(OperatorDelete),
-}
-
-/// Show the operator policies
-#[derive(Debug, Args)]
-#[command(after_help = OPERATOR_EXAMPLES)]
-pub(in crate::cli) struct OperatorList {
-    #[command(flatten)]
-    list: ListOptions,
-}
-
-/// Add an operator policy, or change it
-#[derive(Debug, Args)]
-#[command(after_help = OPERATOR_EXAMPLES)]
-pub(in crate::cli) struct OperatorSet {
-    #[command(flatten)]
-    set: SetOptions,
-}
-
-/// Delete an operator policy
-#[derive(Debug, Args)]
-#[command(after_help = OPERATOR_EXAMPLES)]
-pub(in crate::cli) struct OperatorDelete {
-    #[command(flatten)]
-    delete: DeleteOptions,
+    #[command(after_help = OPERATOR_EXAMPLES, aliases = ["clear", "remove", "rm"])]
+    Delete(InVhost),
 }
 
 #[derive(Debug, Args)]
-struct ListOptions {
+pub(in crate::cli) struct ListOptions {
     /// Only of this vhost
     #[arg(long, value_name = "NAME")]
     vhost: Option<String>,
@@ -132,7 +97,7 @@ enum ApplyTo {
 }
 
 #[derive(Debug, Args)]
-struct SetOptions {
+pub(in crate::cli) struct SetOptions {
     /// Its name
     name: String,
     /// Which names it is for: a regular expression; '' matches all
@@ -153,17 +118,6 @@ struct SetOptions {
     api: ApiOptions,
 }
 
-#[derive(Debug, Args)]
-struct DeleteOptions {
-    /// Its name
-    name: String,
-    /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
-    vhost: String,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
 const COLUMNS: &[Column] = &[
     ("vhost", "vhost", Show::Plain),
     ("name", "name", Show::Plain),
@@ -175,18 +129,30 @@ const COLUMNS: &[Column] = &[
 
 pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
     match options {
-        Options::List(List { list: options }) => list("policies", &options),
-        Options::Set(Set { set: options }) => set("policies", &options),
-        Options::Delete(Delete { delete: options }) => delete("policies", &options),
+        Options::List(options) => list("policies", &options),
+        Options::Show(options) => show("policies", &options),
+        Options::Set(options) => set("policies", &options),
+        Options::Delete(options) => delete("policies", &options),
     }
 }
 
 pub(in crate::cli) fn run_operator(options: OperatorOptions) -> Result<ExitCode, Failure> {
     match options {
-        OperatorOptions::List(OperatorList { list: options }) => list("operator-policies", &options),
-        OperatorOptions::Set(OperatorSet { set: options }) => set("operator-policies", &options),
-        OperatorOptions::Delete(OperatorDelete { delete: options }) => delete("operator-policies", &options),
+        OperatorOptions::List(options) => list("operator-policies", &options),
+        OperatorOptions::Show(options) => show("operator-policies", &options),
+        OperatorOptions::Set(options) => set("operator-policies", &options),
+        OperatorOptions::Delete(options) => delete("operator-policies", &options),
     }
+}
+
+fn show(kind: &str, options: &OneInVhost) -> Result<ExitCode, Failure> {
+    let OneInVhost { chosen: InVhost { name, vhost, api }, json } = options;
+    let row = api.api()?.get(&Path::new(&[kind, vhost, name]));
+    listing::one(&row.map_err(|error| error.of(named(vhost, name)))?, COLUMNS, *json)
+}
+
+fn named(vhost: &str, name: &str) -> String {
+    format!("policy {name:?} in vhost {vhost:?}")
 }
 
 fn list(kind: &str, options: &ListOptions) -> Result<ExitCode, Failure> {
@@ -215,10 +181,10 @@ fn set(kind: &str, options: &SetOptions) -> Result<ExitCode, Failure> {
     Ok(ExitCode::Success)
 }
 
-fn delete(kind: &str, options: &DeleteOptions) -> Result<ExitCode, Failure> {
-    let DeleteOptions { name, vhost, api } = options;
+fn delete(kind: &str, options: &InVhost) -> Result<ExitCode, Failure> {
+    let InVhost { name, vhost, api } = options;
     let done = api.api()?.delete(&Path::new(&[kind, vhost, name]));
-    done.map_err(|error| error.of(format_args!("policy {name:?} in vhost {vhost:?}")))?;
+    done.map_err(|error| error.of(named(vhost, name)))?;
     note(format_args!("policy {name:?} is deleted"));
     Ok(ExitCode::Success)
 }

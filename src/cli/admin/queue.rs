@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::api::{ApiOptions, Path};
-use super::listing::{self, FilterOptions, ShowOptions};
+use super::listing::{self, InVhost, LongList, OneInVhost, ShowOptions};
 use super::rows::{Column, Show};
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure, declare, delete, purge};
@@ -28,66 +28,29 @@ dead ones back.";
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the queues of all vhosts with their rates
-    List(List),
+    #[command(after_help = EXAMPLES)]
+    List(LongList),
     /// Show one queue
-    Show(One),
+    #[command(after_help = EXAMPLES)]
+    Show(OneInVhost),
     /// Show the messages that consumers hold and have not acknowledged
     Unacked(Unacked),
     /// Stop deliveries from a queue; publishing to it goes on
-    Pause(Chosen),
+    #[command(after_help = EXAMPLES)]
+    Pause(InVhost),
     /// Go on with deliveries from a queue
-    Resume(Chosen),
+    #[command(after_help = EXAMPLES)]
+    Resume(InVhost),
     // Words that people try; the help names the commands that these are.
     /// Create a queue
-    #[command(hide = true, visible_alias = "declare")]
+    #[command(hide = true, visible_aliases = ["declare", "create"])]
     Add(declare::QueueOptions),
     /// Delete a queue, its bindings and its messages
-    #[command(hide = true)]
+    #[command(hide = true, aliases = ["remove", "rm"])]
     Delete(delete::QueueOptions),
     /// Remove all ready messages of a queue
     #[command(hide = true)]
     Purge(purge::Options),
-}
-
-/// Show the queues of all vhosts with their rates
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    filter: FilterOptions,
-    #[command(flatten)]
-    show: ShowOptions,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Show one queue
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct One {
-    /// Its name
-    queue: String,
-    /// Its vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
-    vhost: String,
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// One queue, for something to be done with it
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct Chosen {
-    /// Its name
-    queue: String,
-    /// Its vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
-    vhost: String,
-    #[command(flatten)]
-    api: ApiOptions,
 }
 
 /// Show the messages that consumers hold and have not acknowledged
@@ -171,8 +134,8 @@ const UNACKED: &[Column] = &[
 
 pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
     match options {
-        Options::List(List { filter, show, api }) => filter.list(&api.api()?, "queues", &show, COLUMNS),
-        Options::Show(One { queue, vhost, json, api }) => {
+        Options::List(LongList { filter, show, api }) => filter.list(&api.api()?, "queues", &show, COLUMNS),
+        Options::Show(OneInVhost { chosen: InVhost { name: queue, vhost, api }, json }) => {
             let row = api.api()?.get(&Path::new(&["queues", &vhost, &queue]));
             listing::one(&row.map_err(|error| error.of(named(&vhost, &queue)))?, FACTS, json)
         }
@@ -191,8 +154,8 @@ pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
     }
 }
 
-fn act(options: &Chosen, action: &str, done: &str) -> Result<ExitCode, Failure> {
-    let Chosen { queue, vhost, api } = options;
+fn act(options: &InVhost, action: &str, done: &str) -> Result<ExitCode, Failure> {
+    let InVhost { name: queue, vhost, api } = options;
     let acted = api.api()?.post(&Path::new(&["queues", vhost, queue, action]), &json!({}));
     acted.map_err(|error| error.of(named(vhost, queue)))?;
     note(format_args!("queue {queue:?} {done}"));

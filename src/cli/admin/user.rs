@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::api::{Api, ApiOptions, Change, Path};
 use super::limit::{self, Limit};
-use super::listing::{self, ShowOptions};
+use super::listing::{self, List, One};
 use super::password;
 use super::rows::{Column, Show, at, plain};
 use crate::cli::output::note;
@@ -26,45 +26,26 @@ Examples:
 
 A user without tags may log in with AMQP and Rialto's own protocol, and do what its permissions
 say (`rialto permission set`). Tags open the HTTP API: management for what is the user's own,
-policymaker for policies too, monitoring to see everything, administrator to do everything.";
+policymaker for policies too, monitoring to watch over the broker, administrator to do everything.";
 
 /// Who may log in
 #[derive(Debug, Subcommand)]
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the users
+    #[command(after_help = EXAMPLES)]
     List(List),
     /// Show one user with its permissions and limits
+    #[command(after_help = EXAMPLES)]
     Show(One),
     /// Add a user
+    #[command(alias = "create")]
     Add(Add),
     /// Change tags, password or limits of a user
     Set(Set),
     /// Delete a user; its connections are closed
+    #[command(aliases = ["remove", "rm"])]
     Delete(Delete),
-}
-
-/// Show the users
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    show: ShowOptions,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Show one user with its permissions and limits
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct One {
-    /// Its name
-    user: String,
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    api: ApiOptions,
 }
 
 /// Where a new password comes from.
@@ -136,6 +117,7 @@ const COLUMNS: &[Column] = &[
     ("tags", "tags", Show::Plain),
     ("limits", "limits", Show::Plain),
     ("hash", "hashing_algorithm", Show::Plain),
+    ("settings-file", "in_settings_file", Show::Feature),
 ];
 
 const PERMISSIONS: &[Column] = &[
@@ -177,8 +159,8 @@ fn find(api: &Api, user: &str) -> Result<Value, Failure> {
 
 fn show(options: &One) -> Result<ExitCode, Failure> {
     let api = options.api.api()?;
-    let mut user = find(&api, &options.user)?;
-    let of = |what: &str| listing::all(&api, &Path::new(&["users", &options.user, what]));
+    let mut user = find(&api, &options.name)?;
+    let of = |what: &str| listing::all(&api, &Path::new(&["users", &options.name, what]));
     let (permissions, topics) = (of("permissions")?, of("topic-permissions")?);
     if options.json {
         user["permissions"] = permissions.into();
@@ -236,9 +218,13 @@ fn add(options: &Add) -> Result<ExitCode, Failure> {
     let user = &options.user;
     // An API that only knows "put" would change a user that is there, and take its password away.
     match api.get(&path(user)) {
-        Ok(_) => {
+        Ok(known) => {
+            let advice = match known["in_settings_file"] == true {
+                true => "it is set in the broker's broker.toml: change it there, and start the broker again",
+                false => "`rialto user set` changes it",
+            };
             return Err(Failure::new(ExitCode::Refused, format_args!("user {user:?} is there already"))
-                .advise("`rialto user set` changes it"));
+                .advise(advice));
         }
         Err(error) if error.is_not_found() => {}
         Err(error) => return Err(error.into()),

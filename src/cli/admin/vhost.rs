@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::api::{ApiOptions, Change, Path};
 use super::limit::{self, Limit};
-use super::listing::{self, ShowOptions};
+use super::listing::{self, List, One};
 use super::rows::{Column, Show};
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure};
@@ -15,6 +15,7 @@ Examples:
   rialto vhost list
   rialto vhost add shop --description 'what the shop sends' --default-queue-type quorum
   rialto vhost set shop --limit max-queues=1000 --limit max-connections=none
+  rialto vhost set shop --protect true                  # delete refuses until it is --protect false
   rialto vhost show shop
   rialto vhost delete shop --yes                        # with all its queues and messages
 
@@ -26,38 +27,19 @@ Exchanges and queues of one vhost are not seen from another. A user needs permis
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) enum Options {
     /// Show the vhosts, and how full they are
+    #[command(after_help = EXAMPLES)]
     List(List),
     /// Show one vhost
+    #[command(after_help = EXAMPLES)]
     Show(One),
     /// Add a vhost
+    #[command(alias = "create")]
     Add(Add),
     /// Change a vhost
     Set(Set),
     /// Delete a vhost with its queues and all their messages
+    #[command(aliases = ["remove", "rm"])]
     Delete(Delete),
-}
-
-/// Show the vhosts, and how full they are
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct List {
-    #[command(flatten)]
-    show: ShowOptions,
-    #[command(flatten)]
-    api: ApiOptions,
-}
-
-/// Show one vhost
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-pub(in crate::cli) struct One {
-    /// Its name
-    vhost: String,
-    /// One JSON object, for scripts
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    api: ApiOptions,
 }
 
 /// What can be said about a vhost.
@@ -72,6 +54,9 @@ struct About {
     /// The type of queues whose declaration names none: classic or quorum
     #[arg(long, value_name = "TYPE")]
     default_queue_type: Option<String>,
+    /// Whether deleting it is refused: true or false
+    #[arg(long, value_name = "YES")]
+    protect: Option<bool>,
     /// max-queues=N or max-connections=N; none takes the limit away. May be repeated
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit::parse)]
     limits: Vec<Limit>,
@@ -132,7 +117,7 @@ pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
             let vhosts = listing::all(&api.api()?, &Path::new(&["vhosts"]))?;
             show.show(&vhosts, COLUMNS, "vhosts")
         }
-        Options::Show(One { vhost, json, api }) => {
+        Options::Show(One { name: vhost, json, api }) => {
             let api = api.api()?;
             let mut row = api.get(&path(&vhost)).map_err(|error| error.of(named(&vhost)))?;
             // Limits are a list of their own: one row for each vhost that has any.
@@ -140,7 +125,9 @@ pub(in crate::cli) fn run(options: Options) -> Result<ExitCode, Failure> {
             if let Some(limits) = limits.first().and_then(|row| row.get("value")) {
                 row["limits"] = limits.clone();
             }
-            let facts: Vec<Column> = [COLUMNS, &[("limits", "limits", Show::Plain)]].concat();
+            let more =
+                [("limits", "limits", Show::Plain), ("protected", "protected_from_deletion", Show::Plain)];
+            let facts: Vec<Column> = [COLUMNS, &more].concat();
             listing::one(&row, &facts, json)
         }
         Options::Add(Add { vhost, about, api }) => put(&vhost, &about, &api, true),
@@ -179,7 +166,10 @@ fn put(vhost: &str, about: &About, api: &ApiOptions, is_new: bool) -> Result<Exi
         Err(error) if is_new && error.is_not_found() => Value::Null,
         Err(error) => return Err(error.of(named(vhost))),
     };
-    let has_facts = about.description.is_some() || about.tags.is_some() || about.default_queue_type.is_some();
+    let has_facts = about.description.is_some()
+        || about.tags.is_some()
+        || about.default_queue_type.is_some()
+        || about.protect.is_some();
     if is_new || has_facts {
         let mut body = Map::new();
         // What is not said anew stays.
@@ -197,6 +187,9 @@ fn put(vhost: &str, about: &About, api: &ApiOptions, is_new: bool) -> Result<Exi
         if let Some(queue_type) = &about.default_queue_type {
             body.insert("default_queue_type".to_owned(), queue_type.as_str().into());
         }
+        if let Some(protect) = about.protect {
+            body.insert("protected_from_deletion".to_owned(), protect.into());
+        }
         let change = api.put(&path(vhost), &body.into())?;
         if change == Change::Created {
             let user = api.user();
@@ -206,7 +199,7 @@ fn put(vhost: &str, about: &About, api: &ApiOptions, is_new: bool) -> Result<Exi
         }
     } else if about.limits.is_empty() {
         return Err(Failure::usage("nothing to change")
-            .advise("give --description, --tags, --default-queue-type or --limit"));
+            .advise("give --description, --tags, --default-queue-type, --protect or --limit"));
     }
     for limit in &about.limits {
         limit.apply(&api, "vhost-limits", vhost)?;

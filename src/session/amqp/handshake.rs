@@ -241,7 +241,7 @@ impl AmqpSession {
             .enter(&open.virtual_host)
             .map_err(|denied| Refusal::from(denied).at(MethodId::CONNECTION_OPEN))?;
         let id = self.broker.new_connection_id();
-        let registered = self.broker.register(ConnectionInfo {
+        let info = ConnectionInfo {
             id,
             name: text(&properties, "connection_name"),
             link: self.link.clone(),
@@ -260,7 +260,8 @@ impl AmqpSession {
             channels: ChannelList::default(),
             is_blocked: AtomicBool::new(false),
             outbox: self.outbox.clone(),
-        });
+        };
+        let registered = self.broker.register(info, &principal);
         let guard = registered.map_err(|refused| Refusal::from(refused).at(MethodId::CONNECTION_OPEN))?;
         let info = guard.info();
         tracing::info!(peer = %self.link.peer(), connection = %id, user = %info.user, vhost = %info.vhost, "logged in");

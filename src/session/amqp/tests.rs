@@ -1,6 +1,7 @@
 //! AMQP sessions without sockets: a hand-moved clock, several ends on one broker in one thread.
 
 mod figures;
+mod logins;
 mod waiting;
 mod whole_publishes;
 
@@ -460,20 +461,6 @@ fn a_silent_peer_is_dropped_after_two_heartbeats_and_an_idle_one_is_told_that_we
     end.moves(Duration::from_secs(14));
     assert!(!end.session.is_finished());
     end.moves(Duration::from_secs(1));
-    assert!(end.session.is_finished());
-}
-
-#[test]
-fn a_refused_login_is_told_only_to_clients_that_can_hear_it() {
-    let told = FieldTable::new().with("authentication_failure_close", true);
-    let mut end = End::new(&broker(), SessionOptions::default());
-    end.hear(&start_ok(FieldTable::new().with("capabilities", told), b"\0guest\0wrong"));
-    assert_eq!(closed(&end.methods()).0, 403);
-    let mut end = End::new(&broker(), SessionOptions::default());
-    end.hear(&start_ok(FieldTable::new(), b"\0guest\0wrong"));
-    assert_eq!(end.said().len(), 1, "start, and then silence");
-    assert!(!end.session.is_finished());
-    end.moves(Duration::from_secs(3));
     assert!(end.session.is_finished());
 }
 

@@ -52,7 +52,7 @@ impl NativeSession {
             (Step::First, Command::Login(login)) => self.begin_login(place, login),
             (Step::Response(challenged), Command::ChallengeResponse(response)) => {
                 let (stranger, login) = *challenged;
-                self.go_on_with_login(stranger, login.respond(&response))
+                self.go_on_with_login(stranger, login.respond(&response.0))
             }
             (_, Command::Close(_)) => {
                 Command::CloseOk.encode(0, self.out.buffer());
@@ -159,7 +159,7 @@ impl NativeSession {
             |name| login.properties.get(name).and_then(FieldValue::as_str).unwrap_or_default().to_owned();
         let id = self.broker.new_connection_id();
         let options = Arc::clone(&self.options);
-        let registered = self.broker.register(ConnectionInfo {
+        let info = ConnectionInfo {
             id,
             name: text("connection_name"),
             link: self.link.clone(),
@@ -176,7 +176,8 @@ impl NativeSession {
             channels: ChannelList::default(),
             is_blocked: AtomicBool::new(false),
             outbox: self.outbox.clone(),
-        });
+        };
+        let registered = self.broker.register(info, principal);
         let guard = registered
             .map_err(|refused| connection_fault(refused.reply_code(), refused.to_string(), place))?;
         tracing::info!(peer = %self.link.peer(), connection = %id, user = %guard.info().user, vhost = %login.vhost, "logged in");

@@ -1,6 +1,7 @@
 //! Sessions without sockets: a hand-moved clock, two ends on one broker in one thread, and bytes cut anywhere.
 
 mod endings;
+mod logins;
 mod waiting;
 
 use std::io::IoSlice;

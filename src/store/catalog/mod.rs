@@ -219,6 +219,8 @@ impl Catalog {
         let mut queue = self.queue.lock();
         match &queue.end {
             None => {}
+            // What is one thing is finished, or undone: else half of it would be there.
+            Some(End::Closed) if queue.holds > 0 => {}
             Some(End::Closed) => return Err(CatalogError::Stopped("the broker is stopping".to_owned())),
             Some(End::Failed(why)) => return Err(CatalogError::Stopped(why.clone())),
         }
@@ -233,10 +235,24 @@ impl Catalog {
     }
 
     /// Commits nothing until the answer is dropped, and then all of it at once: after a crash there is everything that
-    /// was changed meanwhile, or nothing of it. Others wait, so not for long.
-    pub fn hold(self: &Arc<Self>) -> CatalogHold {
-        self.queue.lock().holds += 1;
-        CatalogHold(self.clone())
+    /// was changed meanwhile, or nothing of it. Others wait, so not for long. There will be so many changes: they are
+    /// taken, even if the catalog is closed meanwhile.
+    ///
+    /// # Errors
+    /// The catalog takes no changes any more, or not so many.
+    pub fn hold(self: &Arc<Self>, changes: usize) -> Result<CatalogHold, CatalogError> {
+        let mut queue = self.queue.lock();
+        match &queue.end {
+            None => {}
+            Some(_) if queue.holds > 0 => {}
+            Some(End::Closed) => return Err(CatalogError::Stopped("the broker is stopping".to_owned())),
+            Some(End::Failed(why)) => return Err(CatalogError::Stopped(why.clone())),
+        }
+        if queue.changes.len() + queue.taken + changes > BACKLOG_MAX {
+            return Err(CatalogError::Behind);
+        }
+        queue.holds += 1;
+        Ok(CatalogHold(self.clone()))
     }
 
     /// The version up to which every change is safe.
@@ -260,10 +276,11 @@ impl Catalog {
     }
 
     /// Whether nothing that takes room should be told any more: it is half the way to [`CatalogError::Behind`]. The rest is
-    /// for what must not be refused because it has happened already: what was declared goes.
+    /// for what must not be refused because it has happened already: what was declared goes. While it is held, it is not:
+    /// whoever holds it has asked for room, and would be stopped half-way.
     pub fn is_behind(&self) -> bool {
         let queue = self.queue.lock();
-        queue.changes.len() + queue.taken >= BACKLOG_MAX / 2
+        queue.holds == 0 && queue.changes.len() + queue.taken >= BACKLOG_MAX / 2
     }
 
     /// Why nothing is committed at the moment, if the disk is full.

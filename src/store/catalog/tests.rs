@@ -619,3 +619,59 @@ fn no_more_changes_wait_than_there_may() {
     catalog.change(change.clone()).unwrap();
     assert!(matches!(catalog.change(change), Err(CatalogError::Behind)));
 }
+
+#[test]
+fn what_changes_while_it_is_held_is_there_after_a_crash_as_a_whole_or_not_at_all() {
+    let disk = SimDisk::new();
+    let (catalog, _) = open(&disk);
+    let catalog = Arc::new(catalog);
+    let before = commit(&catalog, [Change::PutQueue(queue("/", "before", 1))]);
+    let from = disk.operations();
+    let hold = catalog.hold(3).unwrap();
+    let second = catalog.hold(0).unwrap();
+    for id in 2..5 {
+        let version = catalog.change(Change::PutQueue(queue("/", &format!("q{id}"), id))).unwrap();
+        assert_eq!((catalog.pump(), catalog.committed()), (CatalogPumped::Idle, 1), "{version}");
+    }
+    drop(hold);
+    assert_eq!(catalog.pump(), CatalogPumped::Idle, "one of two");
+    drop(second);
+    assert_eq!((catalog.pump(), catalog.committed()), (CatalogPumped::Committed, 4));
+    let after = catalog.contents().unwrap();
+    assert_eq!(after.queues.len(), 4);
+    let mut rng = Rng::with_seed(13);
+    for operations in from..=disk.operations() {
+        let (_, found) = open(&disk.image_at(operations, &mut rng));
+        assert!(found == before || found == after, "operation {operations}: {found:?}");
+    }
+    assert_eq!(open(&disk.only_synced()).1, after);
+}
+
+#[test]
+fn what_is_held_when_it_is_closed_is_brought_to_its_end() {
+    let disk = SimDisk::new();
+    let (catalog, _) = open(&disk);
+    let catalog = Arc::new(catalog);
+    let thread = catalog.spawn_writer().unwrap();
+    let hold = catalog.hold(2).unwrap();
+    catalog.change(Change::PutQueue(queue("/", "a", 1))).unwrap();
+    catalog.close();
+    catalog.change(Change::PutQueue(queue("/", "b", 2))).unwrap();
+    drop(hold);
+    thread.join().unwrap();
+    assert!(catalog.change(delete_queue("/", "a", 1)).is_err() && catalog.hold(1).is_err());
+    assert_eq!(open(&disk).1.queues.len(), 2);
+}
+
+#[test]
+fn it_is_held_only_with_room_for_what_comes() {
+    let (catalog, _) = open(&SimDisk::new());
+    let catalog = Arc::new(catalog);
+    assert!(matches!(catalog.hold(BACKLOG_MAX + 1), Err(CatalogError::Behind)));
+    let changes = || std::iter::repeat_n(delete_queue("/", "q", 1), BACKLOG_MAX / 2);
+    let hold = catalog.hold(BACKLOG_MAX).unwrap();
+    catalog.change_all(changes()).unwrap();
+    assert!(!catalog.is_behind(), "whoever has asked for room may use it");
+    drop(hold);
+    assert!(catalog.is_behind());
+}

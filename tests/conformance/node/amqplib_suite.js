@@ -248,6 +248,16 @@ suite.scenario('a wrong password and a wrong vhost', async () => {
   check('vhost', /ConnectionClose/.test(other));
 });
 
+suite.scenario('name and password in a table', async () => {
+  const { username, password } = new URL(url);
+  const by = (secret) => ({ credentials: amqp.credentials.amqplain(username, secret) });
+  const connection = await amqp.connect(url, by(password));
+  check('let in', Boolean((await (await channelOf(connection)).assertQueue('', { exclusive: true })).queue));
+  await connection.close();
+  const refusal = await amqp.connect(url, by('wrong')).then(() => 'connected', (error) => error.message);
+  check('password', /403|ACCESS.REFUSED/i.test(refusal));
+});
+
 suite.scenario('direct reply-to', async (connection) => {
   const client = await channelOf(connection);
   const server = await channelOf(connection);

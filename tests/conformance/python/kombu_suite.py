@@ -193,6 +193,17 @@ def a_wrong_password(connection):
 
 
 @suite.scenario
+def name_and_password_in_a_table(connection):
+    """The mechanism AMQPLAIN, which was py-amqp's own for years."""
+    with Connection(broker_url(), login_method="AMQPLAIN") as other:
+        other.connect()
+        check("let in", other.connected)
+        other.default_channel.queue_declare(passive=False, exclusive=True)
+    wrong = Connection(broker_url().replace("guest:guest", "guest:wrong"), login_method="AMQPLAIN")
+    refused("403", AccessRefused, 403, wrong.connect)
+
+
+@suite.scenario
 def heartbeats(connection):
     with Connection(broker_url(), heartbeat=1) as beating:
         beating.connect()

@@ -74,7 +74,7 @@ fn decode_body(kind: Kind, flags: u8, body: &Bytes) -> Result<Command, BodyError
     Ok(match kind {
         Kind::Login => Command::Login(connection::login(body)?),
         Kind::Challenge => Command::Challenge(body.clone()),
-        Kind::ChallengeResponse => Command::ChallengeResponse(body.clone()),
+        Kind::ChallengeResponse => Command::ChallengeResponse(body.clone().into()),
         Kind::Welcome => Command::Welcome(connection::welcome(body)?),
         Kind::Close => Command::Close(connection::closing(body)?),
         Kind::CloseOk => bare(Command::CloseOk)?,
@@ -115,7 +115,8 @@ impl Command {
         use bytes::BufMut;
         match self {
             Command::Login(login) => connection::put_login(login, out),
-            Command::Challenge(bytes) | Command::ChallengeResponse(bytes) => out.put_slice(bytes),
+            Command::Challenge(bytes) => out.put_slice(bytes),
+            Command::ChallengeResponse(response) => out.put_slice(&response.0),
             Command::Welcome(welcome) => connection::put_welcome(welcome, out),
             Command::Close(closing) | Command::ChannelClosed(closing) => {
                 connection::put_closing(closing, out)

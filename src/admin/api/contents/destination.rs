@@ -62,7 +62,10 @@ impl DestinationBody {
                 let exchange = ExchangeName::from(ShortStr::new(name.as_str()).map_err(too_long)?);
                 let key = self.routing_key.as_ref().map(|key| RoutingKey::new(key).map_err(too_long));
                 let routing_key = key.transpose()?;
-                caller.may_write(&home, name, routing_key.as_ref().map_or("", |key| key.as_str()))?;
+                match &routing_key {
+                    Some(key) => caller.may_write(&home, name, key)?,
+                    None => caller.may_write_some(&home, name)?,
+                }
                 home.check_exchange(&exchange)?;
                 Ok(Destination::Exchange { vhost: home, exchange, routing_key })
             }
@@ -77,13 +80,17 @@ impl Destination {
     /// Where this message goes.
     ///
     /// # Errors
-    /// The exchange is gone, takes nothing from outside, or routes it nowhere.
-    pub(super) fn of(&self, message: &Message) -> Result<Route, ApiError> {
+    /// The exchange is gone, takes nothing from outside, or routes it nowhere; or the caller may not publish there with
+    /// the message's own key.
+    pub(super) fn of(&self, caller: &Caller, message: &Message) -> Result<Route, ApiError> {
         match self {
             Destination::Queue(queue) => {
                 Ok(Route { route: message.route().clone(), to: vec![queue.clone()] })
             }
             Destination::Exchange { vhost, exchange, routing_key } => {
+                if routing_key.is_none() {
+                    caller.may_write(vhost, exchange, message.routing_key())?;
+                }
                 let routing_key = routing_key.as_ref().unwrap_or(message.routing_key()).clone();
                 let to = vhost.queues_of(exchange, &routing_key, message.properties())?;
                 if to.is_empty() {

@@ -284,7 +284,7 @@ async fn move_them(
     let destination = to.check(state, caller, vhost)?;
     // What was declared a moment ago must be safe before a message depends on it.
     super::safe(state, state.broker.catalog_commit()).await?;
-    let queue = queue.clone();
+    let (caller, queue) = (caller.clone(), queue.clone());
     let work = move |state: &AdminState| {
         let broker = &state.broker;
         let mut outcome = OutcomeBody::default();
@@ -296,7 +296,7 @@ async fn move_them(
                 outcome.gone.push(id);
                 continue;
             };
-            let Route { route, to } = destination.of(&browsed.message)?;
+            let Route { route, to } = destination.of(&caller, &browsed.message)?;
             moves.push(Move { place: browsed.place, route, properties: None, to });
             moving.push(id);
         }

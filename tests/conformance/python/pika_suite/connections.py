@@ -1,5 +1,7 @@
 """Handshake, tuning, heartbeats, and the errors that end a connection."""
 
+import os
+import ssl
 import struct
 from contextlib import closing
 
@@ -83,6 +85,28 @@ def a_wrong_password_is_refused_with_a_close_frame_if_the_client_can_read_it(w):
         check("code", code, 403)
         check("text", text.startswith("ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN"))
         check("no method is blamed", (class_id, method_id), (0, 0))
+
+
+@ours
+def a_certificate_is_the_login_of_whom_it_names(w):
+    authority = os.environ.get("CONFORMANCE_AUTHORITY")
+    if not authority:
+        # There are certificates only with TLS.
+        return
+
+    def by(user):
+        context = ssl.create_default_context(cafile=authority)
+        files = [os.path.join(os.path.dirname(authority), f"{user}.{kind}") for kind in ["pem", "key"]]
+        context.load_cert_chain(*files)
+        options = pika.SSLOptions(context, w.parameters().host)
+        return w.connect(ssl_options=options, credentials=pika.credentials.ExternalCredentials())
+
+    check("let in", by("guest").channel().queue_declare("", exclusive=True).method.message_count, 0)
+    try:
+        by("stranger")
+        check("refused", False)
+    except ProbableAuthenticationError as error:
+        check("text", "using authentication mechanism EXTERNAL" in str(error))
 
 
 @scenario
