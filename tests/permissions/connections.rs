@@ -1,12 +1,13 @@
 //! Limits of connections and channels, and connections that are closed from outside.
 
+use bytes::Bytes;
 use rialto::access::{Permission, Tags, UserLimits};
-use rialto::model::VhostName;
+use rialto::model::{VhostLimits, VhostName};
 use rialto_protocol::native::{ListOf, Request, Response};
 
 use crate::amqp::*;
 use crate::support::peer::Peer;
-use crate::world::{WORKER, World, plain_login};
+use crate::world::{PASSWORD, WORKER, World, plain_login};
 
 #[test]
 fn a_user_has_as_many_connections_as_it_may_have_over_both_protocols() {
@@ -51,6 +52,39 @@ fn a_user_enters_only_the_vhosts_where_it_has_a_permission() {
     assert_eq!((refused.code, refused.text.as_str(), refused.class, refused.method), (530, text, 10, 40));
     let refused = world.runtime.block_on(Peer::log_in(&world.embedded, plain_login(WORKER, "other")));
     assert_eq!(refused.map(drop).expect_err("no permission").code, 403);
+}
+
+/// Code, text, class and method as a RabbitMQ 3.10.8 was heard to say them.
+#[test]
+fn refused_connections_hear_what_rabbitmq_says() {
+    let world = World::start();
+    let table = FieldTable::new().with("LOGIN", WORKER).with("PASSWORD", "wrong").encoded();
+    let plain = |password: &str| Bytes::from(format!("\0{WORKER}\0{password}"));
+    let refused = |mechanism: &'static str, response: Bytes, vhost: &str| {
+        let options = Options { mechanism, response, vhost: vhost.to_owned(), ..Options::default() };
+        let closed = Client::log_in(world.embedded.address(), &options).map(drop);
+        let Closed { code, text, class, method, .. } = closed.expect_err("refused").expect("a close");
+        (code, text, class, method)
+    };
+    let login = |mechanism: &str| {
+        let text = "ACCESS_REFUSED - Login was refused using authentication mechanism";
+        (403, format!("{text} {mechanism}. For details see the broker logfile."), 0, 0)
+    };
+    assert_eq!(refused("PLAIN", plain("wrong"), "/"), login("PLAIN"));
+    assert_eq!(refused("PLAIN", Bytes::from_static(b"\0nobody\0x"), "/"), login("PLAIN"));
+    assert_eq!(refused("AMQPLAIN", Bytes::copy_from_slice(&table[4..]), "/"), login("AMQPLAIN"));
+    let open = |text: &str| (530, format!("NOT_ALLOWED - {text}"), 10, 40);
+    assert_eq!(refused("PLAIN", plain(PASSWORD), "nowhere"), open("vhost nowhere not found"));
+    let denied = "access to vhost 'other' refused for user 'worker'";
+    assert_eq!(refused("PLAIN", plain(PASSWORD), "other"), open(denied));
+    let limits = VhostLimits { max_connections: Some(0), ..VhostLimits::default() };
+    world.embedded.broker().set_vhost_limits("/", limits).expect("a vhost");
+    let full = "access to vhost '/' refused for user 'worker': connection limit (0) is reached";
+    assert_eq!(refused("PLAIN", plain(PASSWORD), "/"), open(full));
+    world.set_worker(Tags::default(), UserLimits { max_connections: Some(0), max_channels: None });
+    world.embedded.broker().set_vhost_limits("/", VhostLimits::default()).expect("a vhost");
+    let full = "connection refused for user 'worker': user connection limit (0) is reached";
+    assert_eq!(refused("PLAIN", plain(PASSWORD), "/"), open(full));
 }
 
 #[test]
