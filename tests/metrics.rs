@@ -106,7 +106,7 @@ fn what_commands_do_is_counted() {
     assert_eq!(figure("rabbitmq_queue_messages"), 1.0);
     assert_eq!(figure("rabbitmq_connections_opened_total"), 5.0);
     assert_eq!(figure("rialto_message_ack_seconds_count"), 2.0);
-    assert!(figure("rialto_journal_syncs_total") > 0.0 && figure("rialto_journal_bytes") > 0.0);
+    assert!(figure("rialto_journal_sync_seconds_count") > 0.0 && figure("rialto_journal_bytes") > 0.0);
     assert_eq!(figure("rialto_journal_stopped"), 0.0);
     assert!(figure("rabbitmq_disk_space_available_bytes") > 0.0);
     assert!(figure("rabbitmq_process_resident_memory_bytes") > 1e6);

@@ -19,6 +19,7 @@ mod metrics;
 mod node;
 mod page;
 mod permission;
+mod process;
 mod routes;
 mod serve;
 mod shown;
@@ -35,6 +36,7 @@ use axum::http::StatusCode;
 pub use definitions::{LoadError, load_definitions};
 pub use error::ApiError;
 pub use node::{Listener, Node};
+pub use process::{machine_memory, resident_memory};
 pub use routes::{document, router};
 pub use serve::{Peer, Sockets, bind, serve, serve_metrics};
 
@@ -90,17 +92,21 @@ impl AdminState {
         AdminState { tls, ..self }
     }
 
-    /// The name of the cluster: RabbitMQ's global parameter of this name, or else that of the node.
-    pub(super) fn cluster_name(&self) -> String {
-        let parameters = self.broker.parameters();
-        let set = parameters.iter().find(|row| row.vhost.is_none() && row.name == CLUSTER_NAME);
-        let set = set.and_then(|row| serde_json::from_str::<String>(&row.value).ok());
-        set.unwrap_or_else(|| self.node.name().to_owned())
+    /// Bytes of memory that the process may take: `memory.process_percent`, or else all that there are.
+    pub(super) fn memory_limit(&self) -> Option<u64> {
+        Some(self.broker.limits().process_limit).filter(|limit| *limit != u64::MAX).or_else(machine_memory)
     }
 
     /// The alarms that hold publishers back: `memory`, `disk`.
     pub(super) fn alarms(&self) -> Vec<&'static str> {
         self.broker.alarms().iter().map(Alarm::resource).collect()
+    }
+
+    /// What the cluster is called: as somebody has called it (`PUT /api/cluster-name`), or as its one node is.
+    pub(super) fn cluster_name(&self) -> String {
+        let given = self.broker.global_parameter(CLUSTER_NAME);
+        let given = given.and_then(|value| serde_json::from_str(&value).ok());
+        given.unwrap_or_else(|| self.node.name().to_owned())
     }
 
     /// The SASL mechanisms that clients may log in by.

@@ -4,6 +4,8 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
 use axum::middleware;
+use tower::Layer;
+use tower_http::normalize_path::NormalizePathLayer;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 
@@ -18,13 +20,15 @@ use super::{AdminState, ApiError, api, guard, metrics, trace};
 /// The HTTP API of a broker, as a service.
 pub fn router(state: AdminState) -> Router {
     let (router, _) = all().split_for_parts();
-    router
+    let router = router
         .fallback(nothing_there)
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(state.settings.management.body_max.as_usize()))
         .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .layer(middleware::from_fn(trace::trace))
-        .with_state(state)
+        .with_state(state);
+    // RabbitMQ overlooks a slash at the end, and Flower writes one. Around the router: inside, the route is chosen already.
+    Router::new().fallback_service(NormalizePathLayer::trim_trailing_slash().layer(router))
 }
 
 /// The OpenAPI document of all routes.

@@ -33,6 +33,15 @@ pub enum Alarm {
         /// `memory.budget`.
         budget: u64,
     },
+    /// The process takes more memory than it may, messages or not. Everybody who publishes waits.
+    Process {
+        /// Bytes that it took when it was last looked at.
+        used: u64,
+        /// Bytes below which publishers go on.
+        lifts_at: u64,
+        /// [`super::Limits::process_limit`].
+        limit: u64,
+    },
     /// The disk has no room for what must survive a restart. Who publishes to durable queues waits.
     Disk {
         /// What is short, and where.
@@ -44,7 +53,7 @@ impl Alarm {
     /// What is short, as RabbitMQ's API calls it: `memory` or `disk`.
     pub fn resource(&self) -> &'static str {
         match self {
-            Alarm::Memory { .. } => "memory",
+            Alarm::Memory { .. } | Alarm::Process { .. } => "memory",
             Alarm::Disk { .. } => "disk",
         }
     }
@@ -59,6 +68,13 @@ impl fmt::Display for Alarm {
                 "low on memory: messages hold {}, memory.budget is {}; publishers go on below {}",
                 size(*used),
                 size(*budget),
+                size(*lifts_at)
+            ),
+            Alarm::Process { used, lifts_at, limit } => write!(
+                f,
+                "low on memory: the broker takes {}, memory.process_percent allows {}; publishers go on below {}",
+                size(*used),
+                size(*limit),
                 size(*lifts_at)
             ),
             Alarm::Disk { why } => write!(f, "low on disk: {why}"),
@@ -140,7 +156,13 @@ impl FullQueues {
 }
 
 impl Broker {
-    /// What holds publishers of the whole broker back now.
+    /// What the process takes now, in bytes. Whoever watches it tells this from time to time: between two samples the alarm
+    /// stays as it is.
+    pub fn note_process_memory(&self, resident: u64) {
+        self.0.core.pressure.note_process(resident);
+    }
+
+    /// What holds publishers of the whole broker back now: of each resource one alarm at most.
     pub fn alarms(&self) -> Vec<Alarm> {
         let core = &self.0.core;
         let memory = core.pressure.alarm();

@@ -15,6 +15,8 @@ pub struct Limits {
     pub queue_bodies: u64,
     /// Publishers go on when a queue has fallen to this share of what held them back, in percent.
     pub low_water_percent: u64,
+    /// Bytes that the process may take before all publishers are held back; `u64::MAX` is no limit.
+    pub process_limit: u64,
     /// Bytes of deliveries that may wait to be sent on one connection, over all its consumers.
     pub outbox_bytes: u64,
     /// Bytes of deliveries that may wait to be sent for one consumer.
@@ -36,6 +38,7 @@ impl Default for Limits {
             queue_budget: 128 << 20,
             queue_bodies: 16 << 20,
             low_water_percent: 80,
+            process_limit: u64::MAX,
             outbox_bytes: 4 << 20,
             consumer_window: 1 << 20,
             vhosts_max: 10_000,

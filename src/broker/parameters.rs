@@ -45,6 +45,12 @@ impl Broker {
         parameters.0.iter().map(row).collect()
     }
 
+    /// One global parameter's value, as JSON.
+    pub fn global_parameter(&self, name: &str) -> Option<String> {
+        let parameters = self.0.core.parameters.read();
+        parameters.0.get(&(None, String::new(), name.to_owned())).cloned()
+    }
+
     /// Sets a parameter, in the place of one of the same name.
     ///
     /// # Errors

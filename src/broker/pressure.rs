@@ -46,8 +46,13 @@ pub(super) struct Pressure {
     budget: u64,
     queue_budget: u64,
     low_water_percent: u64,
-    /// The memory alarm, as it was when it was last looked at.
+    /// The memory alarm of messages, as it was when it was last looked at.
     alarmed: AtomicBool,
+    /// Bytes that the process took at the last sample.
+    process: AtomicU64,
+    process_limit: u64,
+    /// Whether those were too many.
+    process_alarmed: AtomicBool,
 }
 
 impl Pressure {
@@ -60,10 +65,13 @@ impl Pressure {
             queue_budget: limits.queue_budget,
             low_water_percent: limits.low_water_percent,
             alarmed: AtomicBool::new(false),
+            process: AtomicU64::new(0),
+            process_limit: limits.process_limit,
+            process_alarmed: AtomicBool::new(false),
         }
     }
 
-    /// The memory alarm, if there is one. The log hears of it when it begins and when it lifts.
+    /// The memory alarm, if there is one: of messages, or else of the whole process. The log hears of it when it begins and when it lifts.
     pub(super) fn alarm(&self) -> Option<Alarm> {
         let used = self.total();
         let was = self.alarmed.load(Ordering::Relaxed);
@@ -76,7 +84,39 @@ impl Pressure {
                 false => tracing::info!("the memory alarm has lifted: publishers go on"),
             }
         }
-        is.then_some(alarm)
+        is.then_some(alarm).or_else(|| self.process_is_large().then(|| self.process_alarm()))
+    }
+
+    /// Takes a sample of what the process takes. The log hears of it as of [`Pressure::alarm`].
+    pub(super) fn note_process(&self, resident: u64) {
+        self.process.store(resident, Ordering::Relaxed);
+        let was = self.process_is_large();
+        let is = resident > self.process_limit || (was && resident > self.process_lifts_at());
+        if self.process_alarmed.swap(is, Ordering::Relaxed) != is {
+            match is {
+                true => {
+                    tracing::warn!(
+                        "memory alarm: publishers wait, consumers go on; {}",
+                        self.process_alarm()
+                    );
+                }
+                false => tracing::info!("the memory alarm has lifted: publishers go on"),
+            }
+        }
+    }
+
+    fn process_is_large(&self) -> bool {
+        self.process_alarmed.load(Ordering::Relaxed)
+    }
+
+    fn process_alarm(&self) -> Alarm {
+        let used = self.process.load(Ordering::Relaxed);
+        Alarm::Process { used, lifts_at: self.process_lifts_at(), limit: self.process_limit }
+    }
+
+    /// Allocators give memory back late and in part: a twentieth is enough to see that it went down.
+    fn process_lifts_at(&self) -> u64 {
+        self.process_limit - self.process_limit / 20
     }
 
     fn alarm_at(&self) -> u64 {
@@ -90,7 +130,7 @@ impl Pressure {
     /// Whether publishers to a queue that holds `bytes` must wait; `limited` by its consumers' connections.
     pub(super) fn hold(&self, bytes: u64, limited: bool) -> Option<Hold> {
         let total = self.total();
-        if total > self.alarm_at() {
+        if total > self.alarm_at() || self.process_is_large() {
             return Some(Hold::Memory);
         }
         if bytes > self.queue_limit(total) {
@@ -107,7 +147,7 @@ impl Pressure {
             Hold::Full | Hold::Memory => {
                 let total = self.total();
                 let low = self.queue_limit(total) / 100 * self.low_water_percent;
-                bytes <= low && total <= self.lifts_at()
+                bytes <= low && total <= self.lifts_at() && !self.process_is_large()
             }
         }
     }
@@ -135,7 +175,7 @@ impl Pressure {
 
     /// Whether queues should keep no more in memory than they must.
     pub(super) fn is_tight(&self) -> bool {
-        self.total() > self.budget / 2
+        self.total() > self.budget / 2 || self.process_is_large()
     }
 
     fn total(&self) -> u64 {
@@ -222,6 +262,28 @@ mod tests {
         assert!(pressure.alarm().is_some(), "120 MiB are more than 112.5");
         drop(most);
         assert_eq!(pressure.alarm(), None);
+    }
+
+    #[test]
+    fn a_process_that_takes_too_much_holds_everyone_back_until_it_takes_a_twentieth_less() {
+        let limits = Limits { process_limit: 1000 << 20, ..Limits::default() };
+        let pressure = Pressure::new(&limits, MemoryGauge::new());
+        pressure.note_process(1000 << 20);
+        assert_eq!((pressure.alarm(), pressure.hold(0, false)), (None, None));
+        assert!(!pressure.is_tight());
+        pressure.note_process((1000 << 20) + 1);
+        assert_eq!(pressure.hold(0, false), Some(Hold::Memory));
+        assert!(!pressure.lifts(Hold::Memory, 0, false));
+        assert!(pressure.is_tight(), "queues keep less in memory");
+        let told = pressure.alarm().expect("one byte too many");
+        assert_eq!(told.resource(), "memory");
+        let told = told.to_string();
+        assert!(told.starts_with("low on memory") && told.contains("memory.process_percent"), "{told}");
+        pressure.note_process((950 << 20) + 1);
+        assert!(pressure.alarm().is_some());
+        pressure.note_process(950 << 20);
+        assert_eq!((pressure.alarm(), pressure.hold(0, false)), (None, None));
+        assert!(pressure.lifts(Hold::Memory, 0, false));
     }
 
     #[test]

@@ -91,7 +91,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 28] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 29] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -100,6 +100,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("protocol.consumers_per_connection_max", protocol.consumers_per_connection_max, 1..=1_000_000),
         ("protocol.list_page_max", protocol.list_page_max, 1..=PAGE_ROWS_MAX),
         ("memory.low_water_percent", memory.low_water_percent.into(), 1..=100),
+        ("memory.process_percent", memory.process_percent.into(), 0..=100),
         ("queues.consumers_per_queue_max", queues.consumers_per_queue_max, 1..=100_000_000),
         ("queues.deaths_max", queues.deaths_max.into(), 1..=1000),
         ("topology.exchanges_per_vhost_max", topology.exchanges_per_vhost_max, 16..=100_000_000),

@@ -179,6 +179,10 @@ pub struct MemorySettings {
     /// Share of a budget, in percent, below which publishers that were held back go on.
     #[serde(deserialize_with = "units::whole")]
     pub low_water_percent: u8,
+    /// Share of the machine's or container's memory, in percent, above which the process is too large and all
+    /// publishers are held back; 0 is no limit.
+    #[serde(deserialize_with = "units::whole")]
+    pub process_percent: u8,
     /// Unsent deliveries of one connection at which its consumers are paused.
     pub outbox: Size,
     /// Bytes that one consumer may have in its connection's outbox.
@@ -192,6 +196,7 @@ impl Default for MemorySettings {
             queue_budget: Size::mib(128),
             queue_bodies: Size::mib(16),
             low_water_percent: 80,
+            process_percent: 60,
             outbox: Size::mib(4),
             consumer_window: Size::mib(1),
         }

@@ -38,6 +38,11 @@ impl HoldTimes {
         Some(HoldTimes { timeout, grain: grain.max(1), records: VecDeque::new(), armed: Timestamp::NEVER })
     }
 
+    /// How long the consumer may hold a message.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The consumer was given the message with this tag.
     pub(super) fn given(&mut self, tag: u64, now: Timestamp) {
         let due = now.plus(self.timeout).as_micros().div_ceil(self.grain).saturating_mul(self.grain);

@@ -555,6 +555,7 @@ impl Queue {
             exclusive: consumer.exclusive,
             priority: consumer.priority,
             prefetch: consumer.prefetch,
+            timeout: consumer.hold.as_ref().map(|hold| hold.timeout()),
             unacked: consumer.unacked.len() as u64,
             held_since: consumer.unacked.first_tag().and_then(|first| consumer.given.at(first)),
             readiness: consumer.readiness,

@@ -2,6 +2,8 @@
 //!
 //! Invariants: every number here is kept up to date as messages move, so reading them is O(1).
 
+use std::time::Duration;
+
 use crate::model::{ConsumerId, ConsumerTag, Message, Timestamp};
 
 use super::consumer::Readiness;
@@ -239,6 +241,8 @@ pub struct ConsumerInfo {
     pub priority: i32,
     /// How many messages it may hold; 0 is unlimited.
     pub prefetch: u32,
+    /// How long it may hold a message. None: for ever.
+    pub timeout: Option<Duration>,
     /// How many messages it holds.
     pub unacked: u64,
     /// When it was given the first of those, about: see the queue's `given_times`.

@@ -8,6 +8,7 @@ mod connection;
 mod control;
 mod embedded;
 mod greeting;
+mod memory_watch;
 mod open_files;
 mod read_buffer;
 mod serve;

@@ -8,6 +8,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::memory_watch::watch_memory;
 use super::storage::{self, Storage};
 use super::{Server, ServerOptions};
 use crate::access::{Access, AccessOptions, Credentials, HashCost, Permission, Tags, ThrottleLimits, User};
@@ -187,6 +188,8 @@ async fn serve_broker(
     ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
+    let memory = (broker.limits().process_limit != u64::MAX)
+        .then(|| tokio::spawn(watch_memory(broker.clone(), stop.clone())));
     let state = AdminState::new(broker, Arc::new(settings.clone()), listeners).with_tls(tls);
     let sampling = (!http.is_empty())
         .then(|| tokio::spawn(state.stats.clone().run(settings.metrics.sample_interval, stop.clone())));
@@ -198,8 +201,8 @@ async fn serve_broker(
     // It ends with `stop`, and after its requests.
     let _ = admin.await;
     let _ = metrics.await;
-    if let Some(sampling) = sampling {
-        let _ = sampling.await;
+    for watching in [sampling, memory].into_iter().flatten() {
+        let _ = watching.await;
     }
     match ended {
         Ok(true) => Ok(()),
@@ -289,6 +292,7 @@ fn limits(settings: &Settings) -> Limits {
         queue_budget: memory.queue_budget.bytes(),
         queue_bodies: memory.bodies_kept().bytes(),
         low_water_percent: memory.low_water_percent.into(),
+        process_limit: process_limit(memory.process_percent),
         outbox_bytes: memory.outbox.bytes(),
         consumer_window: memory.consumer_window.bytes(),
         vhosts_max: topology.vhosts_max as usize,
@@ -302,6 +306,14 @@ fn limits(settings: &Settings) -> Limits {
             deaths_max: queues.deaths_max as usize,
             ..QueueLimits::default()
         },
+    }
+}
+
+/// A share of the machine's memory, in bytes.
+fn process_limit(percent: u8) -> u64 {
+    match (percent, admin::machine_memory()) {
+        (0, _) | (_, None) => u64::MAX,
+        (percent, Some(bytes)) => bytes / 100 * u64::from(percent),
     }
 }
 

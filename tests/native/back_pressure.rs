@@ -255,6 +255,29 @@ async fn a_memory_alarm_holds_publishers_up_and_lifts_when_consumers_have_taken_
     drop(at_hand(events.next()).await);
 }
 
+#[tokio::test]
+async fn a_process_that_is_too_large_holds_publishers_up_until_it_is_smaller() {
+    let limits = Limits { process_limit: 1000, ..Limits::default() };
+    let broker = start_with(limits, ServerOptions::default()).await;
+    let (publisher, other) = (connect(&broker).await, connect(&broker).await);
+    publisher.queue("q").declare().await.unwrap();
+    soon("the publisher", publish_many(&publisher, "q", 2, 10)).await.unwrap();
+    let mut heard = publisher.events();
+    broker.broker().note_process_memory(1001);
+    // The first is taken; who sent it waits before the next.
+    let held = publish_many(&publisher, "q", 1, 10);
+    let reason = blocked(&mut heard).await;
+    assert!(reason.starts_with("low on memory: the broker takes 1001 B"), "{reason}");
+    let mut consumer = other.consume("q").start().await.unwrap();
+    take_bodies_of(&mut consumer, 2).await;
+    broker.broker().note_process_memory(951);
+    assert_eq!(broker.broker().alarms().len(), 1);
+    broker.broker().note_process_memory(950);
+    soon("the release", async { while !matches!(heard.next().await, Some(Event::Unblocked)) {} }).await;
+    soon("the held publisher", held).await.unwrap();
+    assert_eq!(broker.broker().alarms(), []);
+}
+
 /// Takes and acknowledges messages whose bodies are no text.
 async fn take_bodies_of(consumer: &mut Consumer, count: usize) {
     for _ in 0..count {

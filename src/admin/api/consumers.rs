@@ -122,6 +122,8 @@ impl Owners {
             "active": active,
             "activity_status": if active { "up" } else { "waiting" },
             "messages_unacknowledged": info.unacked,
+            // Strict clients want a number; 0: it may hold messages for ever.
+            "consumer_timeout": info.timeout.map_or(0, |timeout| timeout.as_millis() as u64),
             "arguments": if info.priority == 0 { json!({}) } else { json!({"x-priority": info.priority}) },
         })
     }

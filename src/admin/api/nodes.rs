@@ -4,7 +4,7 @@ use std::fs;
 
 use axum::Json;
 use axum::extract::State;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -12,7 +12,8 @@ use super::overview::exchange_types;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::Path;
-use crate::admin::{AdminState, ApiError};
+use crate::admin::process::{Process, disk_space};
+use crate::admin::{AdminState, ApiError, resident_memory};
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(memory))
@@ -56,24 +57,53 @@ async fn memory(
     if node != state.node.name() {
         return Err(ApiError::not_found());
     }
-    let (resident, messages) = (resident_bytes(), state.broker.memory_bytes());
-    Ok(Json(json!({"memory": {
-        "strategy": "rss",
-        "total": {"rss": resident, "allocated": resident, "erlang": 0},
-        "msg_index": 0,
-        "binary": messages,
-        "queue_procs": messages,
-        "other_proc": resident.saturating_sub(messages),
-    }})))
+    let (resident, messages) = (resident_memory().unwrap_or(0), state.broker.memory_bytes());
+    // Tools want all of RabbitMQ's keys; what is theirs alone is 0.
+    let mut memory: Map<String, Value> =
+        MEMORY_KEYS.iter().map(|key| ((*key).to_owned(), 0.into())).collect();
+    memory.insert("strategy".to_owned(), "rss".into());
+    memory.insert("total".to_owned(), json!({"rss": resident, "allocated": resident, "erlang": resident}));
+    memory.insert("binary".to_owned(), messages.into());
+    memory.insert("other_proc".to_owned(), resident.saturating_sub(messages).into());
+    Ok(Json(json!({"memory": memory})))
 }
 
+/// What RabbitMQ divides its memory into.
+const MEMORY_KEYS: [&str; 26] = [
+    "connection_readers",
+    "connection_writers",
+    "connection_channels",
+    "connection_other",
+    "queue_procs",
+    "queue_slave_procs",
+    "quorum_queue_procs",
+    "stream_queue_procs",
+    "stream_queue_replica_reader_procs",
+    "stream_queue_coordinator_procs",
+    "plugins",
+    "metadata_store",
+    "other_proc",
+    "metrics",
+    "mgmt_db",
+    "mnesia",
+    "quorum_ets",
+    "metadata_store_ets",
+    "other_ets",
+    "binary",
+    "msg_index",
+    "code",
+    "atom",
+    "other_system",
+    "allocated_unused",
+    "reserved_unallocated",
+];
+
 fn render(state: &AdminState) -> Value {
-    let alarms = state.alarms();
+    let (alarms, process) = (state.alarms(), Process::now());
     let settings = &state.settings;
     let applications = json!([{
         "name": "rabbit", "description": "Rialto", "version": settings.management.announce_version,
     }]);
-    let total = settings.memory.budget.bytes();
     let folder = &settings.store.data_dir;
     json!({
         "name": state.node.name(),
@@ -82,17 +112,17 @@ fn render(state: &AdminState) -> Value {
         "being_drained": false,
         "os_pid": std::process::id().to_string(),
         "uptime": state.node.uptime().as_millis() as u64,
-        "fd_used": open_files(),
-        "fd_total": open_files_max(),
+        "fd_used": process.open_files.unwrap_or(0),
+        "fd_total": process.open_files_max.unwrap_or(u64::from(u32::MAX)),
         "sockets_used": state.broker.connections().len(),
         "sockets_total": settings.server.connections_max,
         "proc_used": threads(),
         "proc_total": 32_768,
-        "mem_used": resident_bytes(),
-        "mem_limit": total,
+        "mem_used": process.resident.unwrap_or(0),
+        "mem_limit": state.memory_limit().unwrap_or(0),
         "mem_alarm": alarms.contains(&"memory"),
         "mem_calculation_strategy": "rss",
-        "disk_free": disk_free(folder).unwrap_or(0),
+        "disk_free": disk_space(folder).or_else(|| disk_space(".".as_ref())).unwrap_or(0),
         "disk_free_limit": settings.store.free_space_min.bytes(),
         "disk_free_alarm": alarms.contains(&"disk"),
         "processors": std::thread::available_parallelism().map_or(1, usize::from),
@@ -114,25 +144,7 @@ fn render(state: &AdminState) -> Value {
     })
 }
 
-/// Figures of this process are read from `/proc`; 0 where there is none.
-fn resident_bytes() -> u64 {
-    let pages = || fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse::<u64>().ok();
-    pages().unwrap_or(0) * rustix::param::page_size() as u64
-}
-
-fn open_files() -> usize {
-    fs::read_dir("/proc/self/fd").map_or(0, Iterator::count)
-}
-
-fn open_files_max() -> u64 {
-    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::from(u32::MAX))
-}
-
+/// 0 where the system does not say.
 fn threads() -> usize {
     fs::read_dir("/proc/self/task").map_or(0, Iterator::count)
-}
-
-fn disk_free(folder: &std::path::Path) -> Option<u64> {
-    let found = rustix::fs::statvfs(folder).or_else(|_| rustix::fs::statvfs(".")).ok()?;
-    Some(found.f_bavail * found.f_frsize)
 }

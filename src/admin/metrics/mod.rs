@@ -10,7 +10,6 @@ mod families;
 mod objects;
 mod overview;
 mod own;
-mod process;
 #[cfg(test)]
 mod tests;
 

@@ -3,8 +3,8 @@
 use super::exposition::{Exposition, Kind};
 use super::objects::churn;
 use super::own;
-use super::process::{Process, disk_space};
 use crate::admin::AdminState;
+use crate::admin::process::{Process, disk_space};
 use crate::broker::{Counts, Purpose};
 
 /// What stands where RabbitMQ names the type of queue: one engine serves all types.
@@ -28,11 +28,12 @@ pub(super) fn render(state: &AdminState, summed: bool, text: &mut Exposition) {
 }
 
 fn identity(state: &AdminState, text: &mut Exposition) {
-    let (node, version) = (state.node.name(), &state.settings.management.announce_version);
+    let (node, cluster) = (state.node.name(), state.cluster_name());
+    let version = &state.settings.management.announce_version;
     text.metric("identity_info", Kind::Gauge, "RabbitMQ node & cluster identity info").line(
         &[
             ("rabbitmq_node", node),
-            ("rabbitmq_cluster", node),
+            ("rabbitmq_cluster", &cluster),
             ("rabbitmq_cluster_permanent_id", ""),
             ("rabbitmq_endpoint", ""),
         ],
@@ -68,8 +69,9 @@ fn process(state: &AdminState, text: &mut Exposition) {
     for (name, help, figure) in figures {
         figure.into_iter().for_each(|figure| text.gauge(name, help, figure));
     }
-    let help = "Memory high watermark in bytes";
-    text.gauge("resident_memory_limit_bytes", help, state.broker.limits().memory_budget);
+    if let Some(limit) = state.memory_limit() {
+        text.gauge("resident_memory_limit_bytes", "Memory high watermark in bytes", limit);
+    }
     let store = &state.settings.store;
     if !store.in_memory {
         if let Some(space) = disk_space(&store.data_dir) {
@@ -81,14 +83,15 @@ fn process(state: &AdminState, text: &mut Exposition) {
 }
 
 fn alarms(state: &AdminState, text: &mut Exposition) {
-    let memory = state.broker.memory_bytes() > state.broker.limits().memory_budget;
-    text.gauge("alarms_memory_used_watermark", "is 1 if VM memory watermark alarm is in effect", memory);
-    let disk = state.broker.disk_is_full();
-    text.gauge(
-        "alarms_free_disk_space_watermark",
-        "is 1 if free disk space watermark alarm is in effect",
-        disk,
-    );
+    let alarms = state.alarms();
+    let kinds = [
+        ("memory_used", "VM memory watermark alarm", "memory"),
+        ("free_disk_space", "free disk space watermark alarm", "disk"),
+    ];
+    for (name, what, resource) in kinds {
+        let help = format!("is 1 if {what} is in effect");
+        text.gauge(&format!("alarms_{name}_watermark"), &help, alarms.contains(&resource));
+    }
     text.gauge("alarms_file_descriptor_limit", "is 1 if file descriptor limit alarm is in effect", false);
 }
 

@@ -4,6 +4,7 @@ use super::exposition::{Exposition, Kind, Metric};
 use crate::admin::AdminState;
 use crate::broker::{Counts, Distribution, Purpose};
 use crate::queue::durations::bucket_bound;
+use crate::store::journal::SYNC_BOUNDS_MICROS;
 
 /// Buckets that are told: from a 16th of a millisecond to some three days, a factor of four between them.
 const BUCKETS_TOLD: std::ops::RangeInclusive<usize> = 6..=38;
@@ -21,12 +22,12 @@ pub(super) fn render(state: &AdminState, counts: &Counts, text: &mut Exposition)
 
     let counters = broker.counters();
     let help = "Time that messages waited in their queues until they were delivered first";
-    histogram(
+    times(
         &counters.time_in_queue(),
         &mut text.begin("rialto_message_wait_seconds".to_owned(), Kind::Histogram, help),
     );
     let help = "Time from a delivery to its acknowledgement";
-    histogram(
+    times(
         &counters.time_to_ack(),
         &mut text.begin("rialto_message_ack_seconds".to_owned(), Kind::Histogram, help),
     );
@@ -131,10 +132,11 @@ fn journal(state: &AdminState, text: &mut Exposition) {
     }
     let help = "How long the last sync of the journal took";
     text.own_gauge("journal_last_sync_seconds", help, journal.last_sync.as_secs_f64());
-    let help = "How long all syncs of the journal took together";
-    text.own_counter("journal_sync_seconds_total", help, journal.sync_time.as_secs_f64());
+    let help = "How long syncs of the journal took";
+    let mut syncs = text.begin("rialto_journal_sync_seconds".to_owned(), Kind::Histogram, help);
+    let bounds = SYNC_BOUNDS_MICROS.map(Some).into_iter().chain([None]);
+    histogram(bounds.zip(journal.sync_times), journal.sync_time.as_secs_f64(), &mut syncs);
     let counters = [
-        ("journal_syncs_total", "Syncs of the journal", journal.syncs),
         ("journal_appended_bytes_total", "Bytes appended to the journal", journal.appended_bytes),
         ("journal_appended_records_total", "Records appended to the journal", journal.appended_records),
         (
@@ -158,19 +160,24 @@ fn journal(state: &AdminState, text: &mut Exposition) {
     }
 }
 
-fn histogram(distribution: &Distribution, metric: &mut Metric<'_>) {
+/// Times of messages, by every second of their powers of two.
+fn times(distribution: &Distribution, metric: &mut Metric<'_>) {
+    let bound = |bucket| bucket_bound(bucket).filter(|_| BUCKETS_TOLD.contains(&bucket) && bucket % 2 == 0);
+    let buckets = distribution.buckets.iter().enumerate().map(|(bucket, count)| (bound(bucket), *count));
+    histogram(buckets, distribution.sum_micros as f64 / 1e6, metric);
+}
+
+/// Counts with their upper bounds in microseconds, in order. One without a bound is told with the next that has one.
+fn histogram(buckets: impl Iterator<Item = (Option<u64>, u64)>, sum: f64, metric: &mut Metric<'_>) {
     let mut below = 0;
-    for (bucket, count) in distribution.buckets.iter().enumerate() {
+    for (bound, count) in buckets {
         below += count;
-        if BUCKETS_TOLD.contains(&bucket)
-            && bucket % 2 == 0
-            && let Some(bound) = bucket_bound(bucket)
-        {
+        if let Some(bound) = bound {
             let seconds = (bound as f64 / 1e6).to_string();
             metric.line_of("_bucket", &[("le", &seconds)], below);
         }
     }
     metric.line_of("_bucket", &[("le", "+Inf")], below);
-    metric.line_of("_sum", &[], distribution.sum_micros as f64 / 1e6);
+    metric.line_of("_sum", &[], sum);
     metric.line_of("_count", &[], below);
 }

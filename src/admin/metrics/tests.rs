@@ -8,7 +8,7 @@ use regex::Regex;
 use rialto_protocol::types::{FieldTable, RawProperties};
 
 use super::*;
-use crate::broker::{Broker, Outbox, PublishBatch, Turn, Vhost};
+use crate::broker::{Broker, Limits, Outbox, PublishBatch, Turn, Vhost};
 use crate::config::Settings;
 use crate::model::{
     ConnectionId, ConsumerId, ExchangeName, ManualClock, MessageRoute, QueueName, QueueOptions, RoutingKey,
@@ -84,7 +84,8 @@ impl World {
 
     fn with_settings(settings: Settings) -> World {
         let clock = Arc::new(ManualClock::new());
-        let broker = Broker::in_memory().clock(clock.clone()).build();
+        let limits = Limits { process_limit: 1 << 40, ..Limits::default() };
+        let broker = Broker::in_memory().clock(clock.clone()).limits(limits).build();
         let mut turn = Turn::new();
         turn.begin(broker.now());
         let vhost = broker.vhost("/").unwrap();
@@ -189,6 +190,18 @@ fn deaths_are_told_by_reason_and_by_what_became_of_the_dead() {
     assert_eq!(scrape.get("rabbitmq_global_messages_dead_lettered_expired_total", labels), 5.0);
     let labels = r#"{queue_type="rialto",dead_letter_strategy="disabled"}"#;
     assert_eq!(scrape.get("rabbitmq_global_messages_dead_lettered_maxlen_total", labels), 3.0);
+}
+
+#[test]
+fn alarms_are_the_brokers_own() {
+    let world = World::new();
+    let alarm = |world: &World| world.scrape(Selection::Whole).one("rabbitmq_alarms_memory_used_watermark");
+    assert_eq!(alarm(&world), 0.0);
+    world.state.broker.note_process_memory((1 << 40) + 1);
+    assert_eq!(alarm(&world), 1.0);
+    let scrape = world.scrape(Selection::Whole);
+    assert_eq!(scrape.one("rabbitmq_resident_memory_limit_bytes"), (1u64 << 40) as f64);
+    assert_eq!(scrape.one("rabbitmq_alarms_free_disk_space_watermark"), 0.0);
 }
 
 #[test]
@@ -307,8 +320,9 @@ fn dashboard_and_alerts_name_metrics_that_exist() {
         let names = names_in(&text);
         assert!(names.len() > 15, "{file} names {names:?}");
         for name in names {
-            let of_journal =
-                name.strip_prefix("rialto_").is_some_and(|name| journal.contains(&format!("\"{name}\"")));
+            let whole = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+            let metrics = [name.strip_prefix("rialto_"), whole].into_iter().flatten();
+            let of_journal = metrics.into_iter().any(|name| journal.contains(&format!("\"{name}\"")));
             let is_there = of_journal || scrapes.iter().any(|scrape| scrape.knows(&name));
             assert!(is_there, "{file} names {name}, which no scrape has");
         }

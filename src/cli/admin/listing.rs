@@ -49,11 +49,12 @@ pub(in crate::cli) struct One {
 // One thing of a vhost.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct OneInVhost {
-    #[command(flatten)]
-    pub(super) chosen: InVhost,
     /// One JSON object, for scripts
+    // Before the others: they end with a heading of their own.
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) chosen: InVhost,
 }
 
 // One thing of a vhost, with which something is done.

@@ -42,7 +42,7 @@ use overflow::{Overflow, is_overflow};
 use pending::{Batch, Pending, Purpose, Unit};
 use space::{Note, Repeat, Space};
 use stats::Counters;
-pub use stats::JournalStats;
+pub use stats::{JournalStats, SYNC_BOUNDS_MICROS};
 pub use threads::JournalThreads;
 use writer::{Event, Fault, Writer};
 
@@ -252,9 +252,7 @@ impl Journal {
         let began = Instant::now();
         if writing.writer.is_dirty() {
             writing.writer.sync()?;
-            let micros = began.elapsed().as_micros() as u64;
-            self.counters.last_sync_micros.store(micros, Ordering::Relaxed);
-            Counters::add(&self.counters.sync_micros, micros);
+            self.counters.synced(began.elapsed().as_micros() as u64);
         }
         writing.last_sync = began;
         self.counters.syncs.store(writing.writer.syncs, Ordering::Relaxed);

@@ -3,6 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// Upper bounds of the buckets of [`JournalStats::sync_times`], in microseconds: from what a battery-backed cache takes to
+/// a disk that is stuck.
+pub const SYNC_BOUNDS_MICROS: [u64; 14] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    5_000_000,
+];
+
 /// Numbers of a journal, now and since it was started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalStats {
@@ -30,6 +37,8 @@ pub struct JournalStats {
     pub last_sync: Duration,
     /// How long all of them took together.
     pub sync_time: Duration,
+    /// How many took so long, and no shorter: a number for each of [`SYNC_BOUNDS_MICROS`], and one for longer.
+    pub sync_times: [u64; SYNC_BOUNDS_MICROS.len() + 1],
     /// Segments removed.
     pub removed_segments: u64,
     /// Bytes of survivors that were copied.
@@ -52,6 +61,7 @@ pub(super) struct Counters {
     pub(super) syncs: AtomicU64,
     pub(super) last_sync_micros: AtomicU64,
     pub(super) sync_micros: AtomicU64,
+    pub(super) sync_times: [AtomicU64; SYNC_BOUNDS_MICROS.len() + 1],
     pub(super) removed_segments: AtomicU64,
     pub(super) copied_bytes: AtomicU64,
 }
@@ -59,6 +69,14 @@ pub(super) struct Counters {
 impl Counters {
     pub(super) fn add(counter: &AtomicU64, number: u64) {
         counter.fetch_add(number, Ordering::Relaxed);
+    }
+
+    /// A sync took so long.
+    pub(super) fn synced(&self, micros: u64) {
+        self.last_sync_micros.store(micros, Ordering::Relaxed);
+        Self::add(&self.sync_micros, micros);
+        let bucket = SYNC_BOUNDS_MICROS.partition_point(|bound| *bound < micros);
+        Self::add(&self.sync_times[bucket], 1);
     }
 
     /// Fills in what is counted here.
@@ -71,6 +89,7 @@ impl Counters {
         stats.syncs = get(&self.syncs);
         stats.last_sync = Duration::from_micros(get(&self.last_sync_micros));
         stats.sync_time = Duration::from_micros(get(&self.sync_micros));
+        stats.sync_times = std::array::from_fn(|bucket| get(&self.sync_times[bucket]));
         stats.removed_segments = get(&self.removed_segments);
         stats.copied_bytes = get(&self.copied_bytes);
     }

@@ -24,7 +24,7 @@ def binary(profile="debug"):
 
 
 class Broker:
-    """Use it as a context: `with Broker(binary()) as broker`, then `broker.url`."""
+    """Use it as a context: `with Broker(binary()) as broker`, then `broker.url`, or `broker.http_url` for its HTTP API."""
 
     def __init__(self, program, settings=SETTINGS, in_memory=False):
         store = ["--in-memory"] if in_memory else ["--data-dir", "data"]
@@ -39,18 +39,21 @@ class Broker:
         tls |= {"RIALTO_TLS__CLIENT_CA": "certs/ca.pem", "RIALTO_TLS__VERIFY": "optional"}
         self.process = subprocess.Popen(
             [program, "serve", "--listen", "127.0.0.1:0", *store], cwd=self.folder.name, stderr=subprocess.PIPE, text=True,
-            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "none", "RIALTO_METRICS__LISTEN": "none", **tls},
+            env={**os.environ, "RIALTO_MANAGEMENT__LISTEN": "127.0.0.1:0", "RIALTO_METRICS__LISTEN": "none", **tls},
         )
         self.log = []
-        self.url = self.tls_url = None
+        self.url = self.tls_url = self.http_url = None
         for line in self.process.stderr:
             self.log.append(line)
             if "serving on rialto://" in line:
                 address = line.split("serving on rialto://")[1].strip().rstrip("/")
                 self.url = f"amqp://guest:guest@{address}/%2f"
                 self.tls_url = self.url.replace("amqp:", "amqps:")
+            if "the HTTP API answers on " in line:
+                self.http_url = line.split("the HTTP API answers on ")[1].strip().rstrip("/")
+            if self.url and self.http_url:
                 break
-        if self.url is None:
+        if self.http_url is None:
             raise SystemExit("the broker ended before it served:\n" + "".join(self.log))
         # Somebody must read on, or the log would fill the pipe.
         threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True).start()

@@ -13,7 +13,17 @@ from broker import Broker, binary
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.environ["CONFORMANCE_CACHE"]
 NODE = os.path.join(HERE, "..", "node")
-LAPIN = os.path.join(HERE, "..", "lapin")
+RUST = ["lapin", "http-client"]
+"""Suites that are crates of their own, in folders of these names."""
+
+HTTP = ["http-client", "flower"]
+"""Suites that need the HTTP API."""
+
+
+def built(suite):
+    """Where the program of a suite in Rust is."""
+    return os.path.join(CACHE, suite, "debug", f"conformance-{suite}")
+
 
 SUITES = {
     "pika": [sys.executable, "-m", "pika_suite"],
@@ -23,9 +33,11 @@ SUITES = {
     "celery": [sys.executable, "-m", "celery_suite"],
     "amqplib": ["node", os.path.join(NODE, "amqplib_suite.js")],
     "amqplib-4096": ["node", os.path.join(NODE, "amqplib_suite.js"), "old"],
-    "lapin": [os.path.join(CACHE, "lapin", "debug", "conformance-lapin")],
+    "lapin": [built("lapin")],
     "amqp-tools": [sys.executable, "-m", "amqp_tools_suite"],
     "prometheus": [sys.executable, "-m", "prometheus_suite"],
+    "http-client": [built("http-client")],
+    "flower": [sys.executable, "-m", "flower_suite"],
 }
 """What `run` takes as names, in the order they run."""
 
@@ -37,6 +49,7 @@ def arguments():
     parser = argparse.ArgumentParser(prog="tests/conformance/run", description="AMQP 0-9-1 clients against a broker.")
     parser.add_argument("suites", nargs="*", metavar="CLIENT", help=f"which to run (default: all): {', '.join(SUITES)}")
     parser.add_argument("--url", help="a broker that runs already (default: one is started)")
+    parser.add_argument("--http", help="the HTTP API of the broker that runs already, like http://host:15672/api")
     parser.add_argument("--oracle", action="store_true", help="leave out what only Rialto does")
     parser.add_argument("--only", default="", metavar="TEXT", help="only scenarios whose name contains this")
     parser.add_argument("--celery-tasks", type=int, default=100, metavar="N", help="size of Celery's mixed load (default: 100)")
@@ -46,12 +59,13 @@ def arguments():
     return chosen
 
 
-def run(name, url, chosen, authority=""):
+def run(name, url, http, chosen, authority=""):
     """Runs one suite and returns its report."""
     with tempfile.NamedTemporaryFile("r", suffix=".json") as report:
         environment = {
             **os.environ,
             "CONFORMANCE_URL": url,
+            "CONFORMANCE_HTTP": http or "",
             "CONFORMANCE_AUTHORITY": authority,
             "CONFORMANCE_REPORT": report.name,
             "CONFORMANCE_ORACLE": "1" if chosen.oracle else "0",
@@ -84,8 +98,12 @@ def print_table(reports):
 def main():
     chosen = arguments()
     names = [name for name in SUITES if not chosen.suites or name in chosen.suites]
-    if "lapin" in names:
-        subprocess.run(["cargo", "build", "--quiet", "--locked", "--target-dir", os.path.join(CACHE, "lapin")], cwd=LAPIN, check=True)
+    if chosen.url and not chosen.http:
+        names = [name for name in names if name not in HTTP]
+    for name in RUST:
+        if name in names:
+            folder = os.path.join(HERE, "..", name)
+            subprocess.run(["cargo", "build", "--quiet", "--locked", "--target-dir", os.path.join(CACHE, name)], cwd=folder, check=True)
     broker = None if chosen.url else Broker(binary())
     reports = {}
     try:
@@ -95,9 +113,9 @@ def main():
                 # Whose certificate a broker that runs already has is not known.
                 if broker is None:
                     continue
-                reports[name] = run(name, broker.tls_url, chosen, broker.authority)
+                reports[name] = run(name, broker.tls_url, broker.http_url, chosen, broker.authority)
             else:
-                reports[name] = run(name, chosen.url or broker.url, chosen)
+                reports[name] = run(name, chosen.url or broker.url, chosen.http or broker.http_url, chosen)
             if broker and broker.process.poll() is not None:
                 reports[name]["failures"].append(f"the broker ended with {broker.process.returncode}")
                 print("".join(broker.log[-40:]), file=sys.stderr)
