@@ -186,25 +186,3 @@ fn a_slash_at_the_end_of_an_address_is_overlooked() {
     assert_eq!(broker.ask("GET", "/queues/%2F//", "").status, 200);
     assert_eq!(broker.ask("GET", "/nothing/", "").status, 404);
 }
-
-#[test]
-fn a_protected_vhost_is_not_deleted_and_a_clusters_name_is_kept() {
-    let broker = Broker::start();
-    broker.ask("PUT", "/vhosts/v", r#"{"description": "orders"}"#);
-    assert_eq!(broker.ask("POST", "/vhosts/v/deletion/protection", "").status, 204);
-    let vhost = broker.get("/vhosts/v");
-    assert_eq!((&vhost["protected_from_deletion"], &vhost["description"]), (&json!(true), &json!("orders")));
-    let refused = broker.ask("DELETE", "/vhosts/v", "");
-    assert_eq!(refused.status, 412);
-    assert!(refused.reason().contains("'v' is protected"), "{refused:?}");
-    let exported = broker.get("/definitions");
-    let kept = exported["vhosts"].as_array().unwrap().iter().find(|vhost| vhost["name"] == "v").unwrap();
-    assert_eq!(kept["metadata"]["protected_from_deletion"], true);
-    assert_eq!(broker.ask("DELETE", "/vhosts/v/deletion/protection", "").status, 204);
-    assert_eq!(broker.ask("DELETE", "/vhosts/v", "").status, 204);
-
-    assert_eq!(broker.ask("PUT", "/cluster-name", r#"{"name": "blue"}"#).status, 204);
-    assert_eq!(broker.get("/cluster-name"), json!({"name": "blue"}));
-    assert_eq!(broker.get("/overview")["cluster_name"], "blue");
-    assert_eq!(broker.ask("PUT", "/cluster-name", r#"{"name": ""}"#).status, 400);
-}

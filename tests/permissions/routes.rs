@@ -71,10 +71,6 @@ GET    /api/version                                      Any              200
 GET    /api/cluster-name                                 Any              200
 PUT    /api/cluster-name                                 Administrator    204 {"name": "shop"}
 GET    /api/extensions                                   Any              200
-GET    /api/shovels                                      Monitoring       200
-GET    /api/shovels/{v}                                  Monitoring       200
-GET    /api/federation-links                             Monitoring       200
-GET    /api/federation-links/{v}                         Monitoring       200
 GET    /api/auth                                         Open             200
 GET    /api/whoami                                       Any              200
 GET    /api/openapi.json                                 Any              200

@@ -32,10 +32,6 @@ pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
         .routes(routes!(version))
         .routes(routes!(cluster_name, set_cluster_name))
-        .routes(routes!(shovels))
-        .routes(routes!(shovels_of))
-        .routes(routes!(links))
-        .routes(routes!(links_of))
         .routes(routes!(extensions))
         .routes(routes!(auth))
         .routes(routes!(feature_flags))
@@ -84,48 +80,6 @@ async fn set_cluster_name(
     audit(&caller, "cluster_name.put", CLUSTER_NAME, &set);
     state.wait_for(set?).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Shovels: none run here
-#[utoipa::path(get, path = "/api/shovels", tag = "parameters", responses((status = OK, body = Vec<Object>)))]
-async fn shovels(caller: Caller) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Monitoring)?;
-    Ok(Json(json!([])))
-}
-
-/// Shovels of a vhost: none run here
-#[utoipa::path(get, path = "/api/shovels/{vhost}", tag = "parameters", params(("vhost" = String, Path)),
-    responses((status = OK, body = Vec<Object>), (status = NOT_FOUND, body = ErrorBody))
-)]
-async fn shovels_of(
-    caller: Caller,
-    State(state): State<AdminState>,
-    Path(vhost): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Monitoring)?;
-    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
-    Ok(Json(json!([])))
-}
-
-/// Links to federation upstreams: none run here
-#[utoipa::path(get, path = "/api/federation-links", tag = "parameters", responses((status = OK, body = Vec<Object>)))]
-async fn links(caller: Caller) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Monitoring)?;
-    Ok(Json(json!([])))
-}
-
-/// Links to federation upstreams of a vhost: none run here
-#[utoipa::path(get, path = "/api/federation-links/{vhost}", tag = "parameters", params(("vhost" = String, Path)),
-    responses((status = OK, body = Vec<Object>), (status = NOT_FOUND, body = ErrorBody))
-)]
-async fn links_of(
-    caller: Caller,
-    State(state): State<AdminState>,
-    Path(vhost): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Monitoring)?;
-    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
-    Ok(Json(json!([])))
 }
 
 /// Extensions of RabbitMQ's pages: none
