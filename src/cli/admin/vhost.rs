@@ -15,7 +15,7 @@ Examples:
   rialto vhost list
   rialto vhost add shop --description 'what the shop sends' --default-queue-type quorum
   rialto vhost set shop --limit max-queues=1000 --limit max-connections=none
-  rialto vhost set shop --protect true                  # delete refuses until it is --protect false
+  rialto vhost set shop --protect true                  # not deleted before --protect false
   rialto vhost show shop
   rialto vhost delete shop --yes                        # with all its queues and messages
 
