@@ -44,7 +44,7 @@ const fn curve(
 const RATE: &str = "received_per_s";
 const CPU: &str = "broker_cpu_us_per_message";
 
-const PICTURES: [Picture; 23] = [
+const PICTURES: [Picture; 24] = [
     bars("amqp-rate.svg", "AMQP, auto-ack: messages per second", RATE, "1-"),
     bars("amqp-cpu.svg", "AMQP, auto-ack: broker CPU per message", CPU, "1-"),
     bars("amqp-confirms-rate.svg", "AMQP, confirms and acks: messages per second", RATE, "2-"),
