@@ -123,9 +123,9 @@ fn publish_paced(
         publisher.publish(count, plan.stamps.then_some(&due))?;
         sent += u64::from(count);
         shared.published.fetch_add(count.into(), Ordering::Relaxed);
-        if plan.stamps {
-            // The kernel may put whom the message wakes onto this core, as if its sender slept now: there it would stand
-            // behind one that spins, for milliseconds, while another core is idle.
+        if pace.due(sent) < shared.now() + waking.as_nanos() as u64 {
+            // It spins from here on, and the kernel may have put whom the message woke onto this core, as if its sender
+            // slept now: there it would stand behind the loop for milliseconds, while another core is idle.
             thread::yield_now();
         }
     }
