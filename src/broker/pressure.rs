@@ -3,9 +3,10 @@
 //! A queue over its own budget is congested. When all messages together are over the broker's budget, a
 //! queue is congested above its fair share, so whoever fills the memory waits and traffic that flows goes on.
 //! Far above the budget everyone waits. And long before any budget, who publishes faster than a consumer's
-//! connection can be written to is paced: nothing would arrive sooner, and short queues stay in the caches. Publishers wait for *queues*: who publishes elsewhere is not held.
-//! What a publisher may send before it has to wait is its window, and a peer can open connection after
-//! connection for one window each: from twice the budget on nothing is taken at all.
+//! connection can be written to is paced: nothing would arrive sooner, and short queues stay in the caches. Publishers
+//! wait for *queues*: who publishes elsewhere is not held. What a publisher may send before it has to wait is its
+//! window, and a peer can open connection after connection for one window each: from twice the budget on nothing is
+//! taken at all.
 //!
 //! A message weighs its bytes, once, and [`MESSAGE_OVERHEAD`] in each queue: a million empty ones are not nothing.
 
@@ -71,7 +72,8 @@ impl Pressure {
         }
     }
 
-    /// The memory alarm, if there is one: of messages, or else of the whole process. The log hears of it when it begins and when it lifts.
+    /// The memory alarm, if there is one: of messages, or else of the whole process. The log hears of it when it begins and
+    /// when it lifts.
     pub(super) fn alarm(&self) -> Option<Alarm> {
         let used = self.total();
         let was = self.alarmed.load(Ordering::Relaxed);

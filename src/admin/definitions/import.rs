@@ -2,7 +2,8 @@
 //!
 //! First all of it is compared with what is there; then it is made, and what still goes wrong (somebody else was
 //! quicker, a limit is reached) is told and everything undone; so it is if the import itself fails. The catalog commits
-//! nothing meanwhile, so after a crash, too, there is all of it or nothing. What is there already, and the same, is left alone; what can be set again, is.
+//! nothing meanwhile, so after a crash, too, there is all of it or nothing. What is there already, and the same, is left
+//! alone; what can be set again, is.
 //! Invariant: one import at a time (whoever calls sees to it). Not here: reading the document (`document`).
 
 use std::collections::BTreeSet;
