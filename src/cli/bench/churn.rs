@@ -15,7 +15,7 @@ use super::error::{BenchError, BenchResult};
 use super::findings::{Finding, Findings, Round};
 use super::in_turn;
 use super::options::{Whom, parse_duration, parse_span};
-use super::round::LATENCY_MAX;
+use super::round::durations;
 use super::usage::Meter;
 use super::visitor::{self, Script};
 
@@ -109,7 +109,7 @@ impl Churn {
                 return Err(BenchError::Protocol(format!("the queue {queue} is still there")));
             }
         }
-        let mut all = histogram();
+        let mut all = durations();
         for times in &times {
             all.add(times).expect("of the same range");
         }
@@ -131,11 +131,6 @@ impl Churn {
     }
 }
 
-/// Nanoseconds, exact to three digits.
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid")
-}
-
 /// Waits, unless a worker has given up.
 fn wait<T>(span: Duration, workers: &[thread::ScopedJoinHandle<'_, T>]) {
     const STEP: Duration = Duration::from_millis(20);
@@ -149,7 +144,7 @@ fn wait<T>(span: Duration, workers: &[thread::ScopedJoinHandle<'_, T>]) {
 
 /// One client after the other.
 fn work(script: &Script, phase: &Phase) -> BenchResult<Histogram<u64>> {
-    let mut times = histogram();
+    let mut times = durations();
     while !phase.is(Phase::END) {
         let (counts, begun) = (phase.is(Phase::MEASURE), Instant::now());
         drop(script.play()?);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 
-use super::round::LATENCY_MAX;
+use super::round::durations;
 
 /// The times of one publisher.
 #[derive(Debug)]
@@ -16,8 +16,7 @@ pub(super) struct ConfirmTimes {
 
 impl ConfirmTimes {
     pub(super) fn new() -> Self {
-        let histogram = Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
-        ConfirmTimes { histogram }
+        ConfirmTimes { histogram: durations() }
     }
 
     /// So many messages that were sent together are answered.

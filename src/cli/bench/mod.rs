@@ -4,7 +4,7 @@
 //! (who is measured: a Rialto broker, RabbitMQ, a NATS server, the bare relay, the disk), `process` (their processes),
 //! `rabbitmq` (a node of its own), `scratch` (folders), `leftovers` (what has to be ended), `running` (a broker while it
 //! is measured), `round` (one flow), `traffic` (the two ends as a round sees them), `native`, `amqp`, `nats`, `relay` and
-//! `disk` (the ends), `pace` (open loop), `confirm_times`, `usage` (CPU and memory), `listener` (whose), `report` (a
+//! `disk` (the ends), `publishing` and `consuming` (what drives them), `pace` (open loop), `confirm_times`, `awake` (cores), `usage` (CPU and memory), `listener` (whose), `report` (a
 //! flow's medians, table, JSON), `findings` (those of what is no flow), `idle` and `churn` (connections without messages)
 //! with their `visitor`, `backlog` (queues filled, then drained), `plot` (pictures of all).
 //! Invariants: every message published is accounted for, or the measurement fails; frames are encoded before the
@@ -12,9 +12,11 @@
 //! applications use (`rialto-client`), whose comfort would be measured along.
 
 mod amqp;
+mod awake;
 mod backlog;
 mod churn;
 mod confirm_times;
+mod consuming;
 mod contender;
 mod disk;
 mod error;
@@ -44,6 +46,7 @@ mod visitor;
 
 use std::io::Write as _;
 
+use awake::Awake;
 use contender::Contender;
 use error::{BenchError, BenchResult};
 use findings::Findings;
@@ -74,8 +77,9 @@ fn in_turn<T>(
 }
 
 fn measure(job: &Job) -> BenchResult<Report> {
+    let awake = if job.plan.keeps_cores_awake { Awake::keep() } else { None };
     let results = in_turn(&job.contenders, job.plan.rounds, |contender| contender.measure(&job.plan))?;
-    Ok(Report::new(job.measurement, &job.plan, &results))
+    Ok(Report::new(job.measurement, &job.plan, awake.is_some(), &results))
 }
 
 /// Runs the measurement and prints what it found.

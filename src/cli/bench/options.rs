@@ -54,7 +54,9 @@ pub(in super::super) enum Options {
     /// Messages at a steady rate: how long each takes from when it was due until it is received
     #[command(after_help = "Example:\n  rialto bench latency --rate 10000 --duration 30s\n\n\
         Messages are sent at the rate whatever the broker does, and their time counts from when they were\n\
-        due: a pause is charged with all messages that it held up, not only with the one that met it.")]
+        due: a pause is charged with all messages that it held up, not only with the one that met it.\n\n\
+        One publisher and one consumer are driven by one thread that never sleeps while a message is under\n\
+        way, so that the time to wake the generator is nobody's latency.")]
     Latency(Latency),
     /// One publisher, many queues: copies per second
     #[command(after_help = "Example:\n  rialto bench fanout --queues 100 --size 128 --against limit,nats")]
@@ -217,6 +219,10 @@ pub(in super::super) struct Latency {
     /// Durable queues, messages that survive a restart
     #[arg(long)]
     persistent: bool,
+    /// Let idle cores sleep, as they do; else they are kept awake where the system allows it (as root), so that brokers are
+    /// told apart and not hidden by the time that a core takes to wake
+    #[arg(long)]
+    let_cores_sleep: bool,
     #[command(flatten)]
     guarantees: Guarantees,
     #[command(flatten)]
@@ -353,6 +359,7 @@ impl Latency {
             persistent: self.persistent,
             rate: Some(self.rate),
             stamps: true,
+            keeps_cores_awake: !self.let_cores_sleep,
             ..self.common.plan(confirms, acks)
         };
         Job { measurement: "latency", plan, contenders, json: self.common.json }.checked()
@@ -444,6 +451,7 @@ impl Common {
             persistent: false,
             rate: None,
             stamps: false,
+            keeps_cores_awake: false,
             batch: Plan::batch(self.batch, size, confirms),
             warm_up: self.warm_up,
             duration: self.duration,

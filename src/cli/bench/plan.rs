@@ -42,6 +42,8 @@ pub(super) struct Plan {
     pub(super) rate: Option<u64>,
     /// Bodies carry the time they were due, and consumers take the difference.
     pub(super) stamps: bool,
+    /// No core of the machine sleeps meanwhile, if the system allows it.
+    pub(super) keeps_cores_awake: bool,
     /// Messages that a publisher sends at a time, at most.
     pub(super) batch: u32,
     /// Time before measuring begins.
@@ -163,6 +165,7 @@ impl Plan {
             persistent: false,
             rate: None,
             stamps: false,
+            keeps_cores_awake: false,
             batch: 10,
             warm_up: Duration::ZERO,
             duration: Duration::from_millis(50),

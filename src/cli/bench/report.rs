@@ -75,6 +75,7 @@ struct Scenario {
     /// 0: as many as go.
     rate: u64,
     messages_at_a_time: u32,
+    cores_kept_awake: bool,
     warm_up_s: f64,
     duration_s: f64,
     rounds: u32,
@@ -220,7 +221,12 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
 
 impl Report {
     /// Of the rounds of each contender.
-    pub(super) fn new(measurement: &'static str, plan: &Plan, results: &[(String, Vec<Measured>)]) -> Self {
+    pub(super) fn new(
+        measurement: &'static str,
+        plan: &Plan,
+        cores_kept_awake: bool,
+        results: &[(String, Vec<Measured>)],
+    ) -> Self {
         let (auto_ack, prefetch, ack_every) = match plan.acks {
             Acks::Auto => (true, 0, 0),
             Acks::Manual { prefetch, every } => (false, prefetch, every),
@@ -240,6 +246,7 @@ impl Report {
             persistent: plan.persistent,
             rate: plan.rate.unwrap_or(0),
             messages_at_a_time: plan.batch,
+            cores_kept_awake,
             warm_up_s: plan.warm_up.as_secs_f64(),
             duration_s: plan.duration.as_secs_f64(),
             rounds: plan.rounds,
@@ -402,12 +409,13 @@ impl Scenario {
         }
         let _ = writeln!(
             out,
-            "\n{} s after {} s of warm-up; medians of {} round{}; at most {} messages at a time",
+            "\n{} s after {} s of warm-up; medians of {} round{}; at most {} messages at a time{}",
             self.duration_s,
             self.warm_up_s,
             self.rounds,
             if self.rounds == 1 { "" } else { "s" },
             self.messages_at_a_time,
+            if self.cores_kept_awake { "; cores kept awake" } else { "" },
         );
         out
     }
@@ -490,7 +498,7 @@ mod tests {
             [("own", round(1000, 10, 100_000)), ("other", round(500, 20, 300_000)), ("far", round(1, 0, 1))]
                 .map(|(name, round)| (name.to_owned(), vec![round]));
         let columns = |results: &[(String, Vec<Measured>)]| {
-            let text = Report::new("latency", &Plan::short(), results).text();
+            let text = Report::new("latency", &Plan::short(), true, results).text();
             let rows = text.lines().filter(|line| line.starts_with(['o', 'f']));
             rows.map(|row| row.split_whitespace().rev().take(2).map(str::to_owned).collect::<Vec<_>>())
                 .collect::<Vec<_>>()

@@ -1,19 +1,22 @@
 //! One round: connections are made, traffic runs, a window of it is measured, then everything is drained and counted.
 //!
-//! A thread for each connection, and the round's own, which only watches. Invariants: what was published and
+//! A thread for each connection, and the round's own, which only watches; but one for both ends where a message between
+//! two is timed, and few where connections are very many. Invariants: what was published and
 //! taken must arrive, as often as the plan says; a round that makes no progress ends anyway. Not here: what the
 //! connections speak (`native`, `nats`, `relay`), how rounds are summed up (`report`).
 
 use std::io;
 use std::net::{Shutdown, TcpStream};
-use std::sync::Arc;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
+use super::consuming::{Consuming, consume};
 use super::error::{BenchError, BenchResult, Doing};
 use super::pace::Pace;
 use super::plan::Plan;
@@ -21,8 +24,12 @@ use super::publishing::publish;
 use super::traffic::{Answers, Consumer, Ends, Publisher};
 use super::usage::Meter;
 
-/// How long it may take to start one more thread.
-const START_EACH: Duration = Duration::from_micros(200);
+/// How long it may take to wake one more thread.
+const WAKE_EACH: Duration = Duration::from_micros(50);
+
+/// From so many ends of a kind on they share threads, as many as there are cores: to wake thousands of threads in turn
+/// would cost more, the broker as well, than what is measured.
+const THREADS_MAX: usize = 128;
 
 /// How often the round looks at memory and progress.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -31,7 +38,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 const STACK: usize = 256 << 10;
 
 /// Longest latency that is told apart from longer ones: a minute, in nanoseconds.
-pub(super) const LATENCY_MAX: u64 = 60_000_000_000;
+const LATENCY_MAX: u64 = 60_000_000_000;
 
 /// What one round found.
 #[derive(Clone, Debug)]
@@ -74,7 +81,7 @@ pub(super) struct Shared {
     /// The consumers' sockets are being shut down on purpose.
     pub(super) over: AtomicBool,
     pub(super) published: AtomicU64,
-    received: AtomicU64,
+    pub(super) received: AtomicU64,
     pub(super) finished: AtomicU64,
     failed: Mutex<Option<BenchError>>,
     /// Beginning and end of the window in nanoseconds since the epoch.
@@ -82,6 +89,20 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// The round begins now.
+    pub(super) fn begun(window: (u64, u64)) -> Self {
+        Shared {
+            epoch: Instant::now(),
+            stop: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            published: AtomicU64::new(0),
+            received: AtomicU64::new(0),
+            finished: AtomicU64::new(0),
+            failed: Mutex::new(None),
+            window,
+        }
+    }
+
     pub(super) fn now(&self) -> u64 {
         self.epoch.elapsed().as_nanos() as u64
     }
@@ -96,43 +117,48 @@ impl Shared {
 pub(super) fn run(plan: &Plan, ends: Ends, broker: Option<Meter>) -> BenchResult<Measured> {
     let Ends { publishers, consumers, clean_up } = ends;
     let sockets = Sockets::of(&publishers, &consumers)?;
-    // Threads take a moment to start; all begin from here. What is due before would have to be caught up with.
-    let lead = Duration::from_millis(20) + START_EACH * (publishers.len() + consumers.len()) as u32;
+    // Threads take a moment to wake; all begin from here. What is due before would have to be caught up with.
+    let lead = Duration::from_millis(20) + WAKE_EACH * (publishers.len() + consumers.len()) as u32;
     let begin = (lead + plan.warm_up).as_nanos() as u64;
-    let shared = Arc::new(Shared {
-        epoch: Instant::now(),
-        stop: AtomicBool::new(false),
-        over: AtomicBool::new(false),
-        published: AtomicU64::new(0),
-        received: AtomicU64::new(0),
-        finished: AtomicU64::new(0),
-        failed: Mutex::new(None),
-        window: (begin, begin + plan.duration.as_nanos() as u64),
-    });
-    let consuming = start("consumer", consumers, |_, consumer| {
-        let (shared, stamps) = (shared.clone(), plan.stamps);
-        move || consume(consumer, &shared, stamps)
+    // Its time begins once all threads are there, however many they are.
+    let starting = Arc::new(OnceLock::<Arc<Shared>>::new());
+    // A message that one end sends to the other is timed by one thread.
+    let is_pair = plan.stamps && publishers.len() == 1 && consumers.len() == 1;
+    let mut consumers: Vec<Consuming> = consumers.into_iter().map(Consuming::new).collect();
+    let mut heard = if is_pair { consumers.pop() } else { None };
+    let consuming = start("consumer", shared_out(consumers, true), |consumers| {
+        let starting = starting.clone();
+        move || consume(consumers, starting.wait())
     })?;
-    let publishing = start("publisher", publishers, |number, publisher| {
-        let (shared, plan) = (shared.clone(), plan.clone());
-        let pace = plan.rate.map(|rate| Pace::new(lead.as_nanos() as u64, rate, number, plan.publishers));
-        move || publish(publisher, &shared, &plan, pace)
+    let pace = |number| Some(Pace::new(lead.as_nanos() as u64, plan.rate?, number, plan.publishers));
+    let publishers = (0..).zip(publishers).map(|(number, publisher)| (publisher, pace(number))).collect();
+    // Who is not on a rate waits for the broker, and who is timed spins: not to be done for others.
+    let may_share = plan.rate.is_some() && !plan.stamps;
+    let publishing = start("publisher", shared_out(publishers, may_share), |publishers| {
+        let (starting, plan, heard) = (starting.clone(), plan.clone(), heard.take());
+        let (publishers, paces): (Vec<_>, Vec<_>) = publishers.into_iter().unzip();
+        let paces = paces.into_iter().flatten().collect();
+        move || publish(publishers, paces, heard, starting.wait(), &plan)
     })?;
-    let mut watch = Watch { shared: &shared, plan, broker, sockets, publishers: publishing.len() as u64 };
+    let window = (begin, begin + plan.duration.as_nanos() as u64);
+    let shared = starting.get_or_init(|| Arc::new(Shared::begun(window)));
+    let mut watch = Watch { shared, plan, broker, sockets, publishers: publishing.len() as u64 };
     let mut measured = watch.window();
     shared.stop.store(true, Ordering::Relaxed);
     watch.drain(measured.is_ok());
 
-    let mut lateness = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
-    let (mut latency, mut confirm_times) = (lateness.clone(), lateness.clone());
+    let (mut lateness, mut latency, mut confirm_times) = (durations(), durations(), durations());
     let mut answers = Answers::default();
     for thread in publishing {
         let published = joined(thread)?;
         answers.confirmed += published.answers.confirmed;
         answers.rejected += published.answers.rejected;
-        lateness.add(published.lateness).expect("histograms of one kind");
-        if let Some(times) = published.confirm_times {
-            confirm_times.add(times).expect("histograms of one kind");
+        for (all, found) in [
+            (&mut lateness, published.lateness),
+            (&mut confirm_times, published.confirm_times),
+            (&mut latency, published.latency),
+        ] {
+            all.add(found).expect("histograms of one kind");
         }
     }
     for thread in consuming {
@@ -286,21 +312,30 @@ impl Watch<'_> {
     }
 }
 
-/// Starts a thread for each end.
-fn start<E, T, F>(
-    role: &str,
-    ends: Vec<E>,
-    mut work: impl FnMut(u32, E) -> F,
-) -> BenchResult<Vec<JoinHandle<T>>>
+/// Deals the ends out to threads: one each, unless that would be more threads than a machine has use for.
+fn shared_out<E>(ends: Vec<E>, may_share: bool) -> Vec<Vec<E>> {
+    let threads = match may_share && ends.len() > THREADS_MAX {
+        true => thread::available_parallelism().map_or(1, NonZero::get),
+        false => ends.len(),
+    };
+    let mut dealt: Vec<Vec<E>> = (0..threads).map(|_| Vec::new()).collect();
+    for (number, end) in ends.into_iter().enumerate() {
+        dealt[number % threads].push(end);
+    }
+    dealt
+}
+
+/// Starts a thread for each.
+fn start<E, T, F>(role: &str, ends: Vec<E>, mut work: impl FnMut(E) -> F) -> BenchResult<Vec<JoinHandle<T>>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    (0..)
-        .zip(ends)
+    ends.into_iter()
+        .enumerate()
         .map(|(number, end)| {
             let thread = thread::Builder::new().name(format!("{role} {number}")).stack_size(STACK);
-            thread.spawn(work(number, end)).doing(|| format!("cannot start {role} {number}"))
+            thread.spawn(work(end)).doing(|| format!("cannot start {role} {number}"))
         })
         .collect()
 }
@@ -309,34 +344,9 @@ fn joined<T>(thread: JoinHandle<T>) -> BenchResult<T> {
     thread.join().map_err(|_| BenchError::Process("a thread of the generator has failed".to_owned()))
 }
 
-fn consume(mut consumer: Box<dyn Consumer>, shared: &Shared, stamps: bool) -> Histogram<u64> {
-    let mut latency = Histogram::<u64>::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid");
-    let mut due: Vec<u64> = Vec::new();
-    loop {
-        match consumer.receive(&mut |at| due.push(at)) {
-            // What consumers that ended earlier left unsettled comes to the others once more.
-            Ok(_) if shared.over.load(Ordering::Relaxed) => return latency,
-            Ok(Some(count)) => {
-                if stamps {
-                    let now = shared.now();
-                    for at in due.drain(..) {
-                        record(&mut latency, at, now, shared.window);
-                    }
-                }
-                shared.received.fetch_add(count, Ordering::Relaxed);
-            }
-            Ok(None) => {
-                shared.fail(BenchError::Ended);
-                return latency;
-            }
-            Err(error) => {
-                if !shared.over.load(Ordering::Relaxed) {
-                    shared.fail(error);
-                }
-                return latency;
-            }
-        }
-    }
+/// Of nanoseconds, exact to three digits.
+pub(super) fn durations() -> Histogram<u64> {
+    Histogram::new_with_max(LATENCY_MAX, 3).expect("the bounds are valid")
 }
 
 /// Records a message that was due in the window.
@@ -434,6 +444,59 @@ mod tests {
     fn a_message_that_comes_twice_is_noticed() {
         let round = measured(|number| if number == 3 { 2 } else { 1 });
         assert_eq!((round.missing, round.surplus), (0, 1));
+    }
+
+    #[test]
+    fn a_message_between_two_ends_is_timed_by_one_thread() {
+        /// Both ends of one socket.
+        struct Wire(TcpStream);
+        impl Publisher for Wire {
+            fn publish(&mut self, count: u32, due: Option<Due<'_>>) -> BenchResult<()> {
+                let due = due.expect("messages are timed");
+                let stamps: Vec<u8> = (0..count).flat_map(|message| due(message).to_be_bytes()).collect();
+                io::Write::write_all(&mut self.0, &stamps).doing(String::new)
+            }
+            fn finish(&mut self) -> BenchResult<Answers> {
+                Ok(Answers::default())
+            }
+            fn socket(&self) -> &TcpStream {
+                &self.0
+            }
+        }
+        impl Consumer for Wire {
+            fn receive(&mut self, stamp: &mut dyn FnMut(u64)) -> BenchResult<Option<u64>> {
+                let mut bytes = [0; 8];
+                let whole = io::Read::read_exact(&mut self.0, &mut bytes).is_ok();
+                Ok(whole.then(|| stamp(u64::from_be_bytes(bytes))).map(|()| 1))
+            }
+            fn socket(&self) -> &TcpStream {
+                &self.0
+            }
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let plan = Plan { rate: Some(2_000), stamps: true, ..Plan::short() };
+        let ends = Ends {
+            publishers: vec![Box::new(Wire(ours))],
+            consumers: vec![Box::new(Wire(listener.accept().unwrap().0))],
+            clean_up: Box::new(|| Ok(())),
+        };
+        let round = run(&plan, ends, None).unwrap();
+        assert_eq!((round.missing, round.surplus), (0, 0));
+        let timed = round.latency.unwrap().len();
+        assert!(timed > 0 && timed <= round.received_in_all, "{timed} of {}", round.received_in_all);
+    }
+
+    #[test]
+    fn very_many_ends_share_threads_and_each_has_one() {
+        let dealt = |ends: usize, may_share| shared_out((0..ends).collect(), may_share);
+        assert_eq!(dealt(0, true).len(), 0);
+        assert_eq!((dealt(THREADS_MAX, true).len(), dealt(2000, false).len()), (THREADS_MAX, 2000));
+        let few = dealt(2000, true);
+        assert_eq!(few.len(), thread::available_parallelism().unwrap().get());
+        let mut all = few.concat();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..2000));
     }
 
     #[test]

@@ -81,6 +81,17 @@ impl Stream {
         Ok(Stream::Tls(Box::new(TlsStream { socket, tls, encrypted: vec![0; CHUNK], start: 0, end: 0 })))
     }
 
+    /// Whether something has come that the socket does not tell of any more.
+    pub(super) fn has_more(&mut self) -> bool {
+        match self {
+            Stream::Plain(_) => false,
+            // Nothing is new to it: it only says what it holds.
+            Stream::Tls(stream) => {
+                stream.tls.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() > 0)
+            }
+        }
+    }
+
     /// The socket, to end it or to change how it waits.
     pub(super) fn socket(&self) -> &TcpStream {
         match self {

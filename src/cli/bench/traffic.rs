@@ -41,6 +41,11 @@ pub(super) trait Consumer: Send {
     /// message's time, if the plan has stamps.
     fn receive(&mut self, stamp: &mut dyn FnMut(u64)) -> BenchResult<Option<u64>>;
 
+    /// Whether something has come that the socket does not tell of any more: it was read, and there was no room.
+    fn has_more(&mut self) -> bool {
+        false
+    }
+
     /// The socket, by which the round ends this.
     fn socket(&self) -> &TcpStream;
 }

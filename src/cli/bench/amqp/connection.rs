@@ -78,6 +78,11 @@ impl Connection {
         self.stream.socket()
     }
 
+    /// Whether something has come that the socket does not tell of any more.
+    pub(super) fn has_more(&mut self) -> bool {
+        self.stream.has_more()
+    }
+
     /// Longest frame in bytes, as negotiated.
     pub(super) fn frame_max(&self) -> u32 {
         self.frame_max

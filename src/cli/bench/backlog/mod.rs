@@ -125,6 +125,7 @@ impl Backlog {
             rate: None,
             // Not times here, but numbers by which the order is checked.
             stamps: true,
+            keeps_cores_awake: false,
             batch: Plan::batch(self.batch, size, confirms),
             warm_up: Duration::ZERO,
             duration: Duration::ZERO,

@@ -75,6 +75,11 @@ impl Connection {
         self.stream.socket()
     }
 
+    /// Whether something has come that the socket does not tell of any more.
+    pub(super) fn has_more(&mut self) -> bool {
+        self.stream.has_more()
+    }
+
     /// Most bytes of a frame after its length field.
     pub(super) fn frame_max(&self) -> u32 {
         self.frame_max

@@ -76,6 +76,10 @@ impl traffic::Consumer for Consumer {
         Ok(Some(received))
     }
 
+    fn has_more(&mut self) -> bool {
+        self.connection.has_more()
+    }
+
     fn socket(&self) -> &TcpStream {
         self.connection.socket()
     }
