@@ -181,7 +181,7 @@ pub(super) fn run(plan: &Plan, ends: Ends, broker: Option<Meter>) -> BenchResult
             measured.missing =
                 measured.missing.max(measured.published_in_all - answers.confirmed - answers.rejected);
         }
-        measured.latency = plan.stamps.then_some(latency);
+        measured.latency = (plan.stamps && !latency.is_empty()).then_some(latency);
         measured.lateness = plan.rate.is_some().then_some(lateness);
         // Whoever is on a rate and not timed listens only when its window is full.
         let listened = plan.rate.is_none() || plan.stamps;
