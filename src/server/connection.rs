@@ -30,8 +30,8 @@ use crate::session::native::NativeSession;
 use crate::session::{OUTPUT_HIGH, Session};
 use crate::tls::explain;
 
-/// Slices of one vectored write.
-const SLICES: usize = 64;
+/// Slices of one vectored write: two for each large message, which may be as short as a page.
+const SLICES: usize = 256;
 
 /// Writes before a connection looks at what else there is.
 const WRITES_PER_TURN: usize = 16;
@@ -287,9 +287,15 @@ impl Driver<'_> {
             }
             // Less than a session makes at a time is all that it has.
             let is_all = out.len() < OUTPUT_HIGH;
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = out.chunks(&mut slices);
-            match self.stream.try_write_vectored(&slices[..count]) {
+            let written = match out.whole() {
+                Some(bytes) => self.stream.try_write(bytes),
+                None => {
+                    let mut slices = [IoSlice::new(&[]); SLICES];
+                    let count = out.chunks(&mut slices);
+                    self.stream.try_write_vectored(&slices[..count])
+                }
+            };
+            match written {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     out.advance(written);

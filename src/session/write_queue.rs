@@ -1,9 +1,9 @@
 //! What waits to be written to a socket: small things copied together, large ones as slices of their own.
 //!
 //! Invariants: bytes leave in the order they came, and none that is held before what it waits for is safe. A frame may
-//! be begun in [`WriteQueue::buffer`] and large pieces of it put in with [`WriteQueue::insert`]; nothing is sent before
-//! [`WriteQueue::seal`], nor is anything held inside of a frame. Who has nothing to write keeps no buffer: sessions of a
-//! thread use one after the other, so that those that idle cost nothing and the others meet warm memory.
+//! be begun in [`WriteQueue::buffer`] and large pieces of it put in with [`WriteQueue::insert`], but nothing is held
+//! inside of a frame. Who has nothing to write keeps no buffer: sessions of a thread use one after the other, so that
+//! those that idle cost nothing and the others meet warm memory.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -11,12 +11,19 @@ use std::io::IoSlice;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::OUTPUT_HIGH;
+use super::{OUTPUT_HIGH, SLICE_LEAST};
 use crate::broker::Commit;
 
 thread_local! {
-    /// A buffer that nobody uses. Empty of bytes, and without memory before the first has been used.
-    static SPARE: Cell<BytesMut> = Cell::default();
+    /// What nobody uses. Empty, and without memory before the first has been used.
+    static SPARE: Cell<Spare> = Cell::default();
+}
+
+/// Memory of a session that has written everything.
+#[derive(Default)]
+struct Spare {
+    buffer: BytesMut,
+    pieces: VecDeque<(usize, Bytes)>,
 }
 
 /// See the module.
@@ -31,19 +38,22 @@ pub struct WriteQueue {
 /// Frames, the first of which may have been written in part.
 #[derive(Debug, Default)]
 struct Stretch {
-    /// Sealed, in order, in front of the buffer.
-    parts: VecDeque<Bytes>,
-    parts_len: usize,
+    /// Small things, back to back.
     buffer: BytesMut,
-    /// Where large pieces belong in the buffer.
-    inserts: Vec<(usize, Bytes)>,
-    inserts_len: usize,
+    /// Large pieces in order, each behind so many bytes of the buffer that come after the piece before it.
+    pieces: VecDeque<(usize, Bytes)>,
+    /// Bytes of the buffer that come before the last piece.
+    placed: usize,
+    pieces_len: usize,
 }
 
 impl WriteQueue {
     /// Capacity that an empty buffer may have to be kept for who comes next: what a session that is busy fills, and what
     /// comes on top of it.
     const KEEP: usize = 2 * OUTPUT_HIGH;
+
+    /// The same of large pieces.
+    const KEEP_PIECES: usize = Self::KEEP / SLICE_LEAST;
 
     /// Held stretches from which on the last one waits for more and takes in what would be another: a small answer
     /// must not cost many times what it is long.
@@ -95,11 +105,6 @@ impl WriteQueue {
         !self.held.is_empty()
     }
 
-    /// Ends a stretch of frames: what was inserted gets its place.
-    pub fn seal(&mut self) {
-        self.free.seal();
-    }
-
     /// Bytes that wait, those that are held included.
     pub fn total_len(&self) -> usize {
         self.len() + self.held.iter().map(|(_, stretch)| stretch.len()).sum::<usize>()
@@ -115,14 +120,31 @@ impl WriteQueue {
         self.len() == 0
     }
 
+    /// Everything that may be written now, if it lies in one piece.
+    pub fn whole(&self) -> Option<&[u8]> {
+        self.free.pieces.is_empty().then_some(&self.free.buffer[..])
+    }
+
     /// Fills `slices` with what comes next and says how many were filled.
     pub fn chunks<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        debug_assert!(self.free.inserts.is_empty(), "sealed before it is written");
+        let Stretch { buffer, pieces, .. } = &self.free;
+        let mut rest = &buffer[..];
+        let mut parts = pieces.iter().flat_map(|(before, piece)| {
+            let (small, behind) = rest.split_at(*before);
+            rest = behind;
+            [small, &piece[..]]
+        });
         let mut count = 0;
-        let waiting = self.free.parts.iter().map(|part| &part[..]).chain([&self.free.buffer[..]]);
-        for (slice, part) in slices.iter_mut().zip(waiting.filter(|part| !part.is_empty())) {
-            *slice = IoSlice::new(part);
-            count += 1;
+        let mut put = |part: &'a [u8]| {
+            if !part.is_empty() {
+                slices[count] = IoSlice::new(part);
+                count += 1;
+            }
+            count < slices.len()
+        };
+        if parts.all(&mut put) {
+            drop(parts);
+            put(rest);
         }
         count
     }
@@ -143,77 +165,79 @@ impl WriteQueue {
 impl Stretch {
     fn buffer(&mut self) -> &mut BytesMut {
         if self.buffer.capacity() == 0 {
-            self.buffer = SPARE.take();
+            let Spare { buffer, pieces } = SPARE.take();
+            self.buffer = buffer;
+            if self.pieces.capacity() == 0 {
+                self.pieces = pieces;
+            }
         }
         &mut self.buffer
     }
 
-    fn insert(&mut self, bytes: Bytes) {
-        self.inserts_len += bytes.len();
-        self.inserts.push((self.buffer.len(), bytes));
-    }
-
-    fn seal(&mut self) {
-        if self.inserts.is_empty() {
-            return;
-        }
-        let mut cut = 0;
-        for (at, bytes) in std::mem::take(&mut self.inserts) {
-            let small = self.buffer.split_to(at - cut).freeze();
-            cut = at;
-            self.push_part(small);
-            self.push_part(bytes);
-        }
-        self.inserts_len = 0;
-    }
-
-    fn push_part(&mut self, part: Bytes) {
-        if !part.is_empty() {
-            self.parts_len += part.len();
-            self.parts.push_back(part);
+    fn insert(&mut self, piece: Bytes) {
+        if !piece.is_empty() {
+            self.pieces_len += piece.len();
+            self.pieces.push_back((self.buffer.len() - self.placed, piece));
+            self.placed = self.buffer.len();
         }
     }
 
-    fn append(&mut self, mut next: Stretch) {
-        next.seal();
-        if !next.parts.is_empty() {
-            self.seal();
-            let small = self.buffer.split().freeze();
-            self.push_part(small);
-            next.parts.drain(..).for_each(|part| self.push_part(part));
+    fn append(&mut self, next: Stretch) {
+        let start = self.buffer().len();
+        self.buffer.extend_from_slice(&next.buffer);
+        let mut between = start - self.placed;
+        for (before, piece) in next.pieces {
+            self.pieces.push_back((between + before, piece));
+            between = 0;
+            self.placed = start + next.placed;
         }
-        self.buffer().extend_from_slice(&next.buffer);
+        self.pieces_len += next.pieces_len;
     }
 
     fn len(&self) -> usize {
-        self.parts_len + self.buffer.len() + self.inserts_len
+        self.buffer.len() + self.pieces_len
     }
 
     fn advance(&mut self, mut written: usize) {
-        while let Some(part) = self.parts.front_mut() {
-            if written < part.len() {
-                part.advance(written);
-                self.parts_len -= written;
-                return;
+        let mut small = 0;
+        while let Some((before, piece)) = self.pieces.front_mut() {
+            let step = written.min(*before);
+            *before -= step;
+            small += step;
+            written -= step;
+            if written < piece.len() {
+                // Nothing of it, if what comes before it is not all written.
+                piece.advance(written);
+                self.pieces_len -= written;
+                written = 0;
+                break;
             }
-            written -= part.len();
-            self.parts_len -= part.len();
-            self.parts.pop_front();
+            written -= piece.len();
+            self.pieces_len -= piece.len();
+            self.pieces.pop_front();
         }
-        if written < self.buffer.len() {
+        self.placed -= small;
+        self.advance_buffer(small + written);
+    }
+
+    fn advance_buffer(&mut self, written: usize) {
+        if written < self.buffer.len() || !self.pieces.is_empty() {
             return self.buffer.advance(written);
         }
         debug_assert_eq!(written, self.buffer.len(), "no more than there was");
-        let mut buffer = std::mem::take(&mut self.buffer);
+        let Stretch { mut buffer, pieces, .. } = std::mem::take(self);
         buffer.clear();
-        if (1..=WriteQueue::KEEP).contains(&buffer.capacity()) {
-            SPARE.set(buffer);
+        if (1..=WriteQueue::KEEP).contains(&buffer.capacity()) && pieces.capacity() <= WriteQueue::KEEP_PIECES
+        {
+            SPARE.set(Spare { buffer, pieces });
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::session::testing::journal;
 
@@ -238,12 +262,73 @@ mod tests {
             queue.buffer().extend_from_slice(b"c");
             queue.insert(Bytes::from_static(b"X"));
             queue.insert(Bytes::from_static(b"Y"));
-            queue.seal();
             queue.buffer().extend_from_slice(b"de");
             assert_eq!(queue.len(), 12);
             assert_eq!(read(&mut queue, step), b"abLARGEcXYde", "in steps of {step}");
         }
     }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Small(u8),
+        Large(u8),
+        Hold,
+        Release,
+        Write(usize),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            4 => (1..20_u8).prop_map(Step::Small),
+            4 => (0..20_u8).prop_map(Step::Large),
+            1 => Just(Step::Hold),
+            1 => Just(Step::Release),
+            3 => (0..40_usize).prop_map(Step::Write),
+        ];
+        prop::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_leave_in_the_order_they_came_however_they_are_written(steps in steps()) {
+            let (mut queue, mut holds) = (WriteQueue::default(), 0);
+            let (mut came, mut left) = (Vec::<u8>::new(), Vec::<u8>::new());
+            for step in steps {
+                // No byte is like its neighbours.
+                let mut bytes = |count: u8| -> Vec<u8> {
+                    let new: Vec<u8> = (0..usize::from(count)).map(|at| (came.len() + at) as u8).collect();
+                    came.extend(&new);
+                    new
+                };
+                match step {
+                    Step::Small(count) => queue.buffer().extend_from_slice(&bytes(count)),
+                    Step::Large(count) => {
+                        queue.buffer();
+                        queue.insert(bytes(count).into());
+                    }
+                    Step::Hold => {
+                        holds += 1;
+                        queue.hold(journal(holds));
+                    }
+                    Step::Release => queue.release(|_| true),
+                    Step::Write(count) => {
+                        let mut slices = [IoSlice::new(&[]); 3];
+                        let filled = queue.chunks(&mut slices);
+                        let next: Vec<u8> = slices[..filled].iter().flat_map(|slice| slice.to_vec()).collect();
+                        prop_assert!(queue.whole().is_none_or(|whole| whole == next));
+                        let count = count.min(next.len());
+                        left.extend(&next[..count]);
+                        queue.advance(count);
+                    }
+                }
+                prop_assert_eq!(queue.total_len() + left.len(), came.len());
+            }
+            queue.release(|_| true);
+            left.extend(read(&mut queue, 7));
+            prop_assert_eq!(left, came);
+        }
+    }
+
     #[test]
     fn what_is_held_comes_in_order_as_what_it_waits_for_is_safe_and_urgent_things_come_before_it() {
         let mut queue = WriteQueue::default();
@@ -262,7 +347,6 @@ mod tests {
         assert!(queue.is_empty() && queue.is_held());
         queue.free_buffer().extend_from_slice(b"heartbeat ");
         queue.release(up_to(6));
-        queue.seal();
         assert_eq!(read(&mut queue, 3), b"heartbeat five LARGE too ");
         queue.release(up_to(7));
         assert!(!queue.is_held());
@@ -282,7 +366,7 @@ mod tests {
         assert_eq!(read(&mut other, 10), [2; 10]);
         other.buffer().extend_from_slice(&[4; WriteQueue::KEEP + 1]);
         read(&mut other, WriteQueue::KEEP * 2);
-        assert!(SPARE.take().capacity() <= WriteQueue::KEEP);
+        assert!(SPARE.take().buffer.capacity() <= WriteQueue::KEEP);
     }
 
     #[test]

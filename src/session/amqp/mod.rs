@@ -276,7 +276,6 @@ impl Session for AmqpSession {
             self.close_if_wanted();
             self.turn.0.finish(&self.broker);
         }
-        self.out.seal();
         if !self.out.is_empty() {
             self.last_said = now;
         }
