@@ -30,7 +30,7 @@ use crate::session::native::NativeSession;
 use crate::session::{OUTPUT_HIGH, Session};
 use crate::tls::explain;
 
-/// Slices of one vectored write: two for each large message, which may be as short as a page.
+/// Slices of one vectored write: two for each large message.
 const SLICES: usize = 256;
 
 /// Writes before a connection looks at what else there is.

@@ -38,7 +38,7 @@ pub(crate) const OUTPUT_HIGH: usize = 512 << 10;
 
 /// From this length on, a stretch of bytes is sent from where it is instead of being copied: then the copy costs more
 /// than one slice more of a write does.
-const SLICE_LEAST: usize = 4 << 10;
+const SLICE_LEAST: usize = 2 << 10;
 
 /// A connection, from its first frame to its end. Methods come in families: `handle_*` takes input, `poll_*` gives
 /// output, the others are questions. A driver writes what [`Session::poll_output`] gives after every call.
