@@ -15,7 +15,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use rialto_protocol::native::{ENTRY_HEADER_LEN, Entry, EntryFlags, put_entry_head};
 use rialto_protocol::types::{RawProperties, WireError};
 
-use super::{ExchangeName, Location, Lsn, MemoryCharge, MemoryGauge, Priority, RoutingKey};
+use super::{BatchSlice, ExchangeName, Location, Lsn, MemoryCharge, MemoryGauge, Priority, RoutingKey};
 
 /// The exchange and routing key a message was published with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,10 +180,10 @@ impl Message {
         &entry[ENTRY_HEADER_LEN + properties_len(entry)..]
     }
 
-    /// Its body as a share of the batch, for sending without a copy.
-    pub fn body_bytes(&self) -> Bytes {
+    /// [`Message::body`], for sending without a copy.
+    pub fn body_slice(&self) -> BatchSlice {
         let start = ENTRY_HEADER_LEN + properties_len(self.entry());
-        self.batch.bytes.slice(self.offset as usize + start..(self.offset + self.len) as usize)
+        BatchSlice::new(&self.batch, self.offset as usize + start..(self.offset + self.len) as usize)
     }
 
     /// Length of its body in bytes: what `x-max-length-bytes` counts.
@@ -223,9 +223,9 @@ impl Message {
         &self.batch.bytes[self.offset as usize..(last.offset + last.len) as usize]
     }
 
-    /// [`Message::entries_to`] as a share of the batch, for sending without a copy.
-    pub fn entries_bytes_to(&self, last: &Message) -> Bytes {
-        self.batch.bytes.slice(self.offset as usize..(last.offset + last.len) as usize)
+    /// [`Message::entries_to`], for sending without a copy.
+    pub fn entries_slice_to(&self, last: &Message) -> BatchSlice {
+        BatchSlice::new(&self.batch, self.offset as usize..(last.offset + last.len) as usize)
     }
 }
 
@@ -370,7 +370,7 @@ mod tests {
         let properties = Properties { delivery_mode: Some(2), ..Properties::default() }.encoded();
         let message = Message::new(route("a.b"), &properties, b"hello", &gauge);
         assert_eq!(message.body(), b"hello");
-        assert_eq!(&*message.body_bytes(), b"hello");
+        assert_eq!(&*message.body_slice(), b"hello");
         assert_eq!(message.body_len(), 5);
         assert_eq!(&**message.routing_key(), "a.b");
         assert!(message.is_persistent());

@@ -3,6 +3,7 @@
 //! Invariants: plain values, checked when made; nothing here routes, queues, waits or does IO.
 
 mod argument_difference;
+mod batch_slice;
 mod deduplication;
 mod delayed_retry;
 mod exchange_kind;
@@ -24,6 +25,7 @@ mod tls_facts;
 mod vhost_options;
 
 pub use argument_difference::{argument_difference, expected_integer};
+pub use batch_slice::BatchSlice;
 pub use deduplication::{
     ArgumentProblem, DEDUPLICATION_KEY_LEN_MAX, DEDUPLICATION_SIZE, DEDUPLICATION_SIZE_MAX, Deduplication,
     DeduplicationKey, DeduplicationOptions,

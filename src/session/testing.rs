@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::access::{Access, AccessOptions, Credentials, HashCost, Permission, Tags, ThrottleLimits, User};
 use crate::broker::{Broker, Commit, Link, Outbox};
-use crate::model::{ManualClock, VhostName};
+use crate::model::{
+    BatchSlice, ExchangeName, ManualClock, MemoryGauge, Message, MessageRoute, RoutingKey, VhostName,
+};
 use crate::store::testing::HeldLog;
 use crate::store::{Catalog, CatalogPumped, Position, SimDisk};
 
@@ -37,6 +39,12 @@ pub(super) const LOGIN_DELAY: Duration = Duration::from_millis(250);
 /// A commit of the journal alone.
 pub(super) fn journal(position: u64) -> Commit {
     Commit { journal: Position(position), catalog: 0 }
+}
+
+/// A large piece of a message, as a write queue takes it.
+pub(super) fn large(body: &[u8]) -> BatchSlice {
+    let (exchange, routing_key) = (ExchangeName::new("x").unwrap(), RoutingKey::new("key").unwrap());
+    Message::new(MessageRoute { exchange, routing_key }, &[], body, &MemoryGauge::new()).body_slice()
 }
 
 /// A log that commits nothing yet, and a broker that appends to it.

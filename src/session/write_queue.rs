@@ -9,10 +9,11 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
 use super::{OUTPUT_HIGH, SLICE_LEAST};
 use crate::broker::Commit;
+use crate::model::BatchSlice;
 
 thread_local! {
     /// What nobody uses. Empty, and without memory before the first has been used.
@@ -23,7 +24,7 @@ thread_local! {
 #[derive(Default)]
 struct Spare {
     buffer: BytesMut,
-    pieces: VecDeque<(usize, Bytes)>,
+    pieces: VecDeque<(usize, BatchSlice)>,
 }
 
 /// See the module.
@@ -41,7 +42,7 @@ struct Stretch {
     /// Small things, back to back.
     buffer: BytesMut,
     /// Large pieces in order, each behind so many bytes of the buffer that come after the piece before it.
-    pieces: VecDeque<(usize, Bytes)>,
+    pieces: VecDeque<(usize, BatchSlice)>,
     /// Bytes of the buffer that come before the last piece.
     placed: usize,
     pieces_len: usize,
@@ -70,8 +71,8 @@ impl WriteQueue {
     }
 
     /// Puts a large piece behind what is in the buffer now, without copying it.
-    pub fn insert(&mut self, bytes: Bytes) {
-        self.last().insert(bytes);
+    pub fn insert(&mut self, piece: BatchSlice) {
+        self.last().insert(piece);
     }
 
     /// What comes from here on waits until this is safe.
@@ -174,7 +175,7 @@ impl Stretch {
         &mut self.buffer
     }
 
-    fn insert(&mut self, piece: Bytes) {
+    fn insert(&mut self, piece: BatchSlice) {
         if !piece.is_empty() {
             self.pieces_len += piece.len();
             self.pieces.push_back((self.buffer.len() - self.placed, piece));
@@ -239,7 +240,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::session::testing::journal;
+    use crate::session::testing::{journal, large};
 
     fn read(queue: &mut WriteQueue, step: usize) -> Vec<u8> {
         let mut all = Vec::new();
@@ -258,10 +259,10 @@ mod tests {
         for step in 1..12 {
             let mut queue = WriteQueue::default();
             queue.buffer().extend_from_slice(b"ab");
-            queue.insert(Bytes::from_static(b"LARGE"));
+            queue.insert(large(b"LARGE"));
             queue.buffer().extend_from_slice(b"c");
-            queue.insert(Bytes::from_static(b"X"));
-            queue.insert(Bytes::from_static(b"Y"));
+            queue.insert(large(b"X"));
+            queue.insert(large(b"Y"));
             queue.buffer().extend_from_slice(b"de");
             assert_eq!(queue.len(), 12);
             assert_eq!(read(&mut queue, step), b"abLARGEcXYde", "in steps of {step}");
@@ -304,7 +305,7 @@ mod tests {
                     Step::Small(count) => queue.buffer().extend_from_slice(&bytes(count)),
                     Step::Large(count) => {
                         queue.buffer();
-                        queue.insert(bytes(count).into());
+                        queue.insert(large(&bytes(count)));
                     }
                     Step::Hold => {
                         holds += 1;
@@ -335,7 +336,7 @@ mod tests {
         queue.buffer().extend_from_slice(b"free ");
         queue.hold(journal(5));
         queue.buffer().extend_from_slice(b"five ");
-        queue.insert(Bytes::from_static(b"LARGE "));
+        queue.insert(large(b"LARGE "));
         queue.hold(journal(5));
         queue.buffer().extend_from_slice(b"too ");
         queue.hold(journal(7));

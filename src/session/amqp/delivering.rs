@@ -205,7 +205,7 @@ fn put_delivery(consumer: &Consumer, head: &[u8], delivery: &Delivery, frame_max
         put_body(channel, body, frame_max, buffer);
     } else {
         buffer.put_slice(head);
-        let mut body = delivery.message.body_bytes();
+        let mut body = delivery.message.body_slice();
         while !body.is_empty() {
             let part = body.split_to(body.len().min(body_part_max(frame_max)));
             put_body_frame_head(channel, part.len(), out.buffer());

@@ -171,7 +171,7 @@ fn encode(
                 let last = last.as_ref().unwrap_or(first);
                 if len >= SLICE_LEAST {
                     frame.elsewhere(count, len);
-                    out.insert(first.entries_bytes_to(last));
+                    out.insert(first.entries_slice_to(last));
                 } else {
                     frame.entries(count, first.entries_to(last), out.buffer());
                 }
@@ -201,7 +201,7 @@ fn encode_flagged(delivery: &Delivery, frame: &mut DeliverWriter, out: &mut Writ
     frame.entry_head(entry_flags(delivery), *delivery_count, properties, body_len, out.buffer());
     if body_len >= SLICE_LEAST {
         frame.elsewhere(0, body_len);
-        out.insert(message.body_bytes());
+        out.insert(message.body_slice());
     } else {
         out.buffer().extend_from_slice(message.body());
     }
