@@ -60,7 +60,8 @@ pub use channel_info::{ChannelInfo, ChannelList, ChannelMessages, ChannelMode};
 pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};
 pub use counters::{
-    Churn, Counters, Counts, Distribution, ExchangeCounts, ExchangeFigures, InQueues, Publishing,
+    ChannelCounts, ChannelTotals, Churn, Counters, Counts, Distribution, ExchangeCounts, ExchangeFigures,
+    InQueues, Publishing,
 };
 pub use error::BrokerError;
 pub use explaining::{Explained, ExplainedExchange};

@@ -248,7 +248,7 @@ impl AmqpSession {
             user: principal.name().to_owned(),
             mechanism,
             vhost: VhostName::from(open.virtual_host),
-            protocol: "AMQP 0-9-1",
+            protocol: Protocol::Amqp,
             client: format!("{} {}", text(&properties, "product"), text(&properties, "version"))
                 .trim()
                 .to_owned(),
