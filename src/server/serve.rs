@@ -280,7 +280,7 @@ fn set_policies(settings: &Settings, broker: &Broker) {
     for policy in &settings.policies {
         let vhost = broker.vhost(&policy.vhost).expect("checked with the settings: it is in vhosts.names");
         let policy = policy.policy().expect("checked with the settings: it is valid");
-        vhost.set_file_policy(policy, &mut turn).expect("checked with the settings: they are not too many");
+        vhost.set_file_policy(policy, &mut turn);
     }
     turn.finish(broker);
 }
@@ -297,6 +297,7 @@ fn limits(settings: &Settings) -> Limits {
         consumer_window: memory.consumer_window.bytes(),
         vhosts_max: topology.vhosts_max as usize,
         queues_max: topology.queues_per_vhost_max as usize,
+        policies_max: topology.policies_per_vhost_max as usize,
         routing: RoutingLimits {
             exchanges_max: topology.exchanges_per_vhost_max as usize,
             bindings_max: topology.bindings_per_vhost_max as usize,
