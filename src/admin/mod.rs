@@ -35,7 +35,7 @@ use axum::http::StatusCode;
 
 pub use definitions::{LoadError, load_definitions};
 pub use error::ApiError;
-pub use node::{Listener, Node};
+pub use node::{Listener, Node, node_name};
 pub use process::{machine_memory, resident_memory};
 pub use routes::{document, router};
 pub use serve::{Peer, Sockets, bind, serve, serve_metrics};
@@ -47,9 +47,6 @@ use crate::model::ConnectionId;
 use crate::tls::Acceptor;
 use jobs::Jobs;
 use stats::Stats;
-
-/// The global parameter that names the cluster, in RabbitMQ and here.
-const CLUSTER_NAME: &str = "cluster_name";
 
 /// What every handler has. Clones are the same.
 #[derive(Clone)]
@@ -104,9 +101,7 @@ impl AdminState {
 
     /// What the cluster is called: as somebody has called it (`PUT /api/cluster-name`), or as its one node is.
     pub(super) fn cluster_name(&self) -> String {
-        let given = self.broker.global_parameter(CLUSTER_NAME);
-        let given = given.and_then(|value| serde_json::from_str(&value).ok());
-        given.unwrap_or_else(|| self.node.name().to_owned())
+        self.broker.cluster_name().unwrap_or_else(|| self.node.name().to_owned())
     }
 
     /// The SASL mechanisms that clients may log in by.

@@ -352,7 +352,7 @@ fn amqp_options(settings: &Settings) -> AmqpOptions {
     AmqpOptions {
         frame_max: amqp.frame_max.as_u32(),
         heartbeat: (!amqp.heartbeat.is_zero()).then_some(amqp.heartbeat),
-        greeting: Greeting::new(&amqp.announce_product, version),
+        greeting: Greeting::new(&amqp.announce_product, version, &admin::node_name()),
         consumer_timeout: (!amqp.consumer_timeout.is_zero()).then_some(amqp.consumer_timeout),
         uncommitted_max: amqp.uncommitted_max.bytes(),
     }

@@ -105,7 +105,8 @@ impl AmqpSession {
     pub(super) fn send_start(&mut self) {
         let origin = self.link.origin(Protocol::Amqp);
         let mechanisms = self.broker.access().mechanisms(&origin);
-        self.options.amqp.greeting.encode(&mechanisms, self.out.buffer());
+        let cluster = self.broker.cluster_name();
+        self.options.amqp.greeting.encode(&mechanisms, cluster, self.out.buffer());
     }
 
     pub(super) fn handle_handshake(&mut self, method: Method) -> Result<(), Fault> {
