@@ -110,12 +110,29 @@ impl AdminState {
         self.broker.access().mechanisms(&Origin::plain(somewhere, Protocol::Amqp))
     }
 
-    /// Waits until everything that was declared so far is safe.
+    /// Whether a node that somebody names is this one.
     ///
     /// # Errors
-    /// 503: the disk failed, and it never will be.
-    pub(super) async fn committed(&self) -> Result<(), ApiError> {
-        self.wait_for(self.broker.catalog_commit()).await
+    /// 404: there is no other.
+    pub(super) fn check_node(&self, node: &str) -> Result<(), ApiError> {
+        if node == self.node.name() { Ok(()) } else { Err(ApiError::not_found()) }
+    }
+
+    /// What whoever has set something is told, once that is safe: 201 if it is new, 204 if it was there.
+    ///
+    /// # Errors
+    /// As [`AdminState::wait_for`].
+    pub(super) async fn answer_set(&self, commit: Commit, is_new: bool) -> Result<StatusCode, ApiError> {
+        self.wait_for(commit).await?;
+        Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    }
+
+    /// What whoever has changed something or taken it away is told, once that is safe: 204.
+    ///
+    /// # Errors
+    /// As [`AdminState::wait_for`].
+    pub(super) async fn answer_done(&self, commit: Commit) -> Result<StatusCode, ApiError> {
+        self.answer_set(commit, false).await
     }
 
     /// Waits until something is safe.

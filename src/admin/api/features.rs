@@ -76,8 +76,7 @@ async fn set_cluster_name(
     };
     let set = set();
     audit(&caller, "cluster_name.put", CLUSTER_NAME, &set);
-    state.wait_for(set?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(set?).await
 }
 
 /// Extensions of RabbitMQ's pages: none
