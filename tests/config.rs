@@ -410,6 +410,13 @@ fn a_wrong_policy_is_named_with_what_is_wrong() {
             "twice",
         ),
         (policy(&format!("patern = \"a\"\n{definition}")), "patern"),
+        (
+            format!(
+                "[topology]\npolicies_per_vhost_max = 1\n{}\n[[policies]]\nname = \"q\"\npattern = \"b\"\n{definition}",
+                policy(&format!("pattern = \"a\"\n{definition}"))
+            ),
+            "topology.policies_per_vhost_max = 1",
+        ),
     ] {
         let error = bad(&text).to_string();
         assert!(error.contains(problem) && error.contains("policies"), "{error}");

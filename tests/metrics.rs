@@ -100,9 +100,12 @@ fn what_commands_do_is_counted() {
     }
     broker.run(&["consume", "tasks", "--ack", "--count", "2"]);
     let figure = |line: &str| broker.figure("/metrics", line);
-    assert_eq!(figure("rabbitmq_global_messages_received_total"), 3.0);
-    assert_eq!(figure("rabbitmq_global_messages_confirmed_total"), 3.0);
-    assert_eq!(figure("rabbitmq_global_messages_acknowledged_total{queue_type=\"rialto\"}"), 2.0);
+    assert_eq!(figure("rabbitmq_global_messages_received_total{protocol=\"rialto\"}"), 3.0);
+    assert_eq!(figure("rabbitmq_global_messages_confirmed_total{protocol=\"rialto\"}"), 3.0);
+    let acked = |by: &str| {
+        format!("rabbitmq_global_messages_acknowledged_total{{protocol=\"{by}\",queue_type=\"rialto\"}}")
+    };
+    assert_eq!((figure(&acked("rialto")), figure(&acked("amqp091"))), (2.0, 0.0));
     assert_eq!(figure("rabbitmq_queue_messages"), 1.0);
     assert_eq!(figure("rabbitmq_connections_opened_total"), 5.0);
     assert_eq!(figure("rialto_message_ack_seconds_count"), 2.0);

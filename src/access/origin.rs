@@ -3,11 +3,12 @@
 use core::net::SocketAddr;
 
 /// What a peer speaks that logs in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Protocol {
     /// AMQP 0-9-1.
     Amqp,
     /// Rialto's own.
+    #[default]
     Native,
     /// The HTTP API.
     Http,
@@ -23,6 +24,15 @@ impl Protocol {
             Protocol::Amqp => "amqp091",
             Protocol::Native => "rialto",
             Protocol::Http => "http",
+        }
+    }
+
+    /// Its name and version as RabbitMQ's API tells them of a connection.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Protocol::Amqp => "AMQP 0-9-1",
+            Protocol::Native => "rialto 1.0",
+            Protocol::Http => "HTTP",
         }
     }
 }

@@ -35,7 +35,7 @@ use axum::http::StatusCode;
 
 pub use definitions::{LoadError, load_definitions};
 pub use error::ApiError;
-pub use node::{Listener, Node};
+pub use node::{Listener, Node, node_name};
 pub use process::{machine_memory, resident_memory};
 pub use routes::{document, router};
 pub use serve::{Peer, Sockets, bind, serve, serve_metrics};
@@ -47,9 +47,6 @@ use crate::model::ConnectionId;
 use crate::tls::Acceptor;
 use jobs::Jobs;
 use stats::Stats;
-
-/// The global parameter that names the cluster, in RabbitMQ and here.
-const CLUSTER_NAME: &str = "cluster_name";
 
 /// What every handler has. Clones are the same.
 #[derive(Clone)]
@@ -104,9 +101,7 @@ impl AdminState {
 
     /// What the cluster is called: as somebody has called it (`PUT /api/cluster-name`), or as its one node is.
     pub(super) fn cluster_name(&self) -> String {
-        let given = self.broker.global_parameter(CLUSTER_NAME);
-        let given = given.and_then(|value| serde_json::from_str(&value).ok());
-        given.unwrap_or_else(|| self.node.name().to_owned())
+        self.broker.cluster_name().unwrap_or_else(|| self.node.name().to_owned())
     }
 
     /// The SASL mechanisms that clients may log in by.
@@ -115,12 +110,29 @@ impl AdminState {
         self.broker.access().mechanisms(&Origin::plain(somewhere, Protocol::Amqp))
     }
 
-    /// Waits until everything that was declared so far is safe.
+    /// Whether a node that somebody names is this one.
     ///
     /// # Errors
-    /// 503: the disk failed, and it never will be.
-    pub(super) async fn committed(&self) -> Result<(), ApiError> {
-        self.wait_for(self.broker.catalog_commit()).await
+    /// 404: there is no other.
+    pub(super) fn check_node(&self, node: &str) -> Result<(), ApiError> {
+        if node == self.node.name() { Ok(()) } else { Err(ApiError::not_found()) }
+    }
+
+    /// What whoever has set something is told, once that is safe: 201 if it is new, 204 if it was there.
+    ///
+    /// # Errors
+    /// As [`AdminState::wait_for`].
+    pub(super) async fn answer_set(&self, commit: Commit, is_new: bool) -> Result<StatusCode, ApiError> {
+        self.wait_for(commit).await?;
+        Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    }
+
+    /// What whoever has changed something or taken it away is told, once that is safe: 204.
+    ///
+    /// # Errors
+    /// As [`AdminState::wait_for`].
+    pub(super) async fn answer_done(&self, commit: Commit) -> Result<StatusCode, ApiError> {
+        self.answer_set(commit, false).await
     }
 
     /// Waits until something is safe.

@@ -23,10 +23,10 @@ pub struct Node {
 impl Node {
     /// The node of this process.
     pub fn new(listeners: Vec<Listener>) -> Self {
-        Node { name: format!("rialto@{}", host_name()), started: Instant::now(), listeners }
+        Node { name: node_name(), started: Instant::now(), listeners }
     }
 
-    /// `rialto@` and the name of the machine.
+    /// See [`node_name`].
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -42,11 +42,10 @@ impl Node {
     }
 }
 
-/// The machine's name up to its first dot, as Erlang's short names are.
-fn host_name() -> String {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    match name.trim().split('.').next() {
-        Some(name) if !name.is_empty() => name.to_owned(),
-        _ => "localhost".to_owned(),
-    }
+/// What this process is called among brokers: `rialto@` and the machine's name up to its first dot, as Erlang's short
+/// names are.
+pub fn node_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = host.trim().split('.').next().filter(|host| !host.is_empty());
+    format!("rialto@{}", host.unwrap_or("localhost"))
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use parking_lot::Mutex;
 
 use super::Figure;
+use super::counters::OpenChannel;
 use crate::model::{ChannelId, Timestamp};
 
 /// An open channel. Its connection's task writes the figures, once per batch; anybody reads them.
@@ -147,7 +148,7 @@ impl ChannelInfo {
 
 /// A connection's open channels.
 #[derive(Debug, Default)]
-pub struct ChannelList(Mutex<BTreeMap<ChannelId, Arc<ChannelInfo>>>);
+pub struct ChannelList(Mutex<BTreeMap<ChannelId, OpenChannel>>);
 
 impl ChannelList {
     /// How many there are.
@@ -162,19 +163,28 @@ impl ChannelList {
 
     /// All of them, by number.
     pub fn all(&self) -> Vec<Arc<ChannelInfo>> {
-        self.0.lock().values().cloned().collect()
+        self.0.lock().values().map(|channel| channel.info().clone()).collect()
     }
 
     /// The channel with this number.
     pub fn get(&self, number: ChannelId) -> Option<Arc<ChannelInfo>> {
-        self.0.lock().get(&number).cloned()
+        self.0.lock().get(&number).map(|channel| channel.info().clone())
     }
 
-    pub(super) fn insert(&self, channel: Arc<ChannelInfo>) {
-        self.0.lock().insert(channel.number, channel);
+    pub(super) fn insert(&self, channel: OpenChannel) {
+        let before = self.0.lock().insert(channel.info().number, channel);
+        // What ends a channel takes another lock: here and below it ends when this one is free.
+        drop(before);
     }
 
     pub(super) fn remove(&self, number: ChannelId) -> bool {
-        self.0.lock().remove(&number).is_some()
+        let removed = self.0.lock().remove(&number);
+        removed.is_some()
+    }
+
+    /// Takes all from the list, and says how many they were.
+    pub(super) fn clear(&self) -> usize {
+        let removed = std::mem::take(&mut *self.0.lock());
+        removed.len()
     }
 }

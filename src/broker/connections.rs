@@ -18,7 +18,7 @@ use thiserror::Error;
 
 use super::counters::Event;
 use super::{Broker, ChannelInfo, ChannelList, Link, Notice, Outbox};
-use crate::access::Principal;
+use crate::access::{Principal, Protocol};
 use crate::model::{ChannelId, ConnectionId, Timestamp, VhostName};
 
 /// A connection that has logged in.
@@ -36,8 +36,8 @@ pub struct ConnectionInfo {
     pub mechanism: String,
     /// The vhost it works in.
     pub vhost: VhostName,
-    /// `rialto 1.0` or `AMQP 0-9-1`.
-    pub protocol: &'static str,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// The client's product and version.
     pub client: String,
     /// What the client says of itself, encoded: that takes less memory. See [`ConnectionInfo::client_properties`].
@@ -226,8 +226,9 @@ impl ConnectionGuard {
             return Err(ConnectionRefused::UserChannels { user: self.info.user.clone(), max });
         }
         let channel = Arc::new(ChannelInfo::new(number, now));
-        self.info.channels.insert(channel.clone());
-        self.broker.counters().count(Event::ChannelsOpened, 1);
+        let counters = self.broker.counters();
+        self.info.channels.insert(counters.channels.open(self.info.protocol, channel.clone()));
+        counters.count(Event::ChannelsOpened, 1);
         Ok(channel)
     }
 
@@ -249,7 +250,8 @@ impl Drop for ConnectionGuard {
     fn drop(&mut self) {
         let connections = &self.broker.0.core.connections;
         connections.listed.remove(&self.info.id);
-        let channels = self.info.channels.len() as u32;
+        // Whoever still looks at the connection finds them gone.
+        let channels = self.info.channels.clear() as u32;
         self.of_user.channels.fetch_sub(channels, Ordering::Relaxed);
         connections.discount(&self.info);
         self.broker.counters().count(Event::ChannelsClosed, channels.into());

@@ -25,6 +25,8 @@ pub struct Limits {
     pub vhosts_max: usize,
     /// Most queues in a vhost.
     pub queues_max: usize,
+    /// Most policies of a vhost, and as many operator policies: every declare looks at all of them.
+    pub policies_max: usize,
     /// Most exchanges and bindings in a vhost.
     pub routing: RoutingLimits,
     /// What may grow with each queue.
@@ -43,6 +45,7 @@ impl Default for Limits {
             consumer_window: 1 << 20,
             vhosts_max: 10_000,
             queues_max: 100_000,
+            policies_max: 1000,
             routing: RoutingLimits::default(),
             queue: QueueLimits::default(),
         }

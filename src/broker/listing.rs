@@ -174,7 +174,7 @@ fn connection_row(info: &Arc<ConnectionInfo>) -> FieldTable {
         .with("peer", info.link.peer().to_string())
         .with("user", info.user.as_str())
         .with("vhost", info.vhost.as_str())
-        .with("protocol", info.protocol)
+        .with("protocol", info.protocol.title())
         .with("client", info.client.as_str())
         .with("channels", info.channels.len() as i64)
         .with("connected_at", FieldValue::Timestamp(info.connected_at.as_secs()))

@@ -60,7 +60,8 @@ pub use channel_info::{ChannelInfo, ChannelList, ChannelMessages, ChannelMode};
 pub use commit::Commit;
 pub use connections::{ConnectionGuard, ConnectionInfo, ConnectionRefused};
 pub use counters::{
-    Churn, Counters, Counts, Distribution, ExchangeCounts, ExchangeFigures, InQueues, Publishing,
+    ChannelCounts, ChannelTotals, Churn, Counters, Counts, Distribution, ExchangeCounts, ExchangeFigures,
+    InQueues, Publishing,
 };
 pub use error::BrokerError;
 pub use explaining::{Explained, ExplainedExchange};
@@ -71,7 +72,9 @@ pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};
 pub use moving::{Move, Moved};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
-pub use parameters::{PARAMETER_LEN_MAX, PARAMETERS_MAX};
+pub use parameters::{
+    CLUSTER_NAME, CLUSTER_NAME_LEN_MAX, PARAMETER_LEN_MAX, PARAMETERS_MAX, is_cluster_name,
+};
 pub use policies::HoldingPolicies;
 pub use pressure::Hold;
 pub use publish::{PublishBatch, Resolved, Targets};

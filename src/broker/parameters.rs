@@ -18,6 +18,17 @@ pub const PARAMETERS_MAX: usize = 10_000;
 /// Longest value of a parameter, in bytes of JSON.
 pub const PARAMETER_LEN_MAX: usize = 256 << 10;
 
+/// The global parameter that names the cluster, so that people tell it from others.
+pub const CLUSTER_NAME: &str = "cluster_name";
+
+/// Longest name of a cluster, in bytes.
+pub const CLUSTER_NAME_LEN_MAX: usize = 255;
+
+/// Whether a cluster can be called so.
+pub fn is_cluster_name(name: &str) -> bool {
+    (1..=CLUSTER_NAME_LEN_MAX).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
 /// Longest component and name of a parameter, in bytes.
 const NAME_LEN_MAX: usize = 255;
 
@@ -49,6 +60,12 @@ impl Broker {
     pub fn global_parameter(&self, name: &str) -> Option<String> {
         let parameters = self.0.core.parameters.read();
         parameters.0.get(&(None, String::new(), name.to_owned())).cloned()
+    }
+
+    /// What somebody has called the cluster: as [`CLUSTER_NAME`] says, if that can be a name.
+    pub fn cluster_name(&self) -> Option<String> {
+        let name = serde_json::from_str::<String>(&self.global_parameter(CLUSTER_NAME)?).ok()?;
+        is_cluster_name(&name).then_some(name)
     }
 
     /// Sets a parameter, in the place of one of the same name.

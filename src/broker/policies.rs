@@ -4,7 +4,7 @@
 //! no operator's matter: policies pass them over. Policies that were set at run time are in the catalog; those of the
 //! file are set with each start, in the place of others of their name, and can be changed in the file only.
 //!
-//! Invariants: at most [`POLICIES_MAX`] of each kind; at any moment at most one of each kind holds for a name.
+//! Invariants: nobody adds more than `Limits::policies_max` of each kind; at any moment at most one of each kind holds for a name.
 //! Not here: what policies say and how they combine with each other and with arguments (`model::Policy`).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,7 @@ use rialto_protocol::ReplyCode;
 use super::purpose::Purpose;
 use super::vhost::Topology;
 use super::{BrokerError, QueueCell, Turn, Vhost};
-use crate::model::{
-    EffectivePolicy, ExchangeName, ExchangeOptions, POLICIES_MAX, Policy, PolicyKind, QueueType,
-};
+use crate::model::{EffectivePolicy, ExchangeName, ExchangeOptions, Policy, PolicyKind, QueueType};
 use crate::store::{Change, PolicyRow};
 
 /// Where a policy was set, and so where it can be changed.
@@ -101,22 +99,27 @@ impl Policies {
         }
     }
 
-    /// Refuses changes of policies of the file, and more policies than there may be.
-    fn check_set(&self, policies: &[Policy], source: Source) -> Result<(), BrokerError> {
+    fn insert(&mut self, policy: Policy, source: Source) {
+        let named = self.of_kind_mut(policy.kind());
+        named.0.insert(policy.name().to_owned(), (Arc::new(policy), source));
+    }
+
+    /// Refuses changes of policies of the file, and more than `max` policies.
+    fn check_set(&self, policies: &[Policy], max: usize) -> Result<(), BrokerError> {
         let refused = |text| Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
         let mut added: [BTreeSet<&str>; 2] = Default::default();
         for policy in policies {
             let (kind, name) = (policy.kind(), policy.name());
             let known = &self.of_kind(kind).0;
             match known.get(name) {
-                Some((_, Source::File)) if source == Source::Catalog => return refused(of_file(name)),
-                Some(_) => {}
+                Some((_, Source::File)) => return refused(of_file(name)),
+                Some((_, Source::Catalog)) => {}
                 None => {
                     let added = &mut added[usize::from(kind == PolicyKind::Operator)];
                     added.insert(name);
-                    if known.len() + added.len() > POLICIES_MAX {
+                    if known.len() + added.len() > max {
                         return refused(format!(
-                            "cannot set policy '{name}': limit of {POLICIES_MAX} is reached"
+                            "cannot set policy '{name}': limit of {max} (topology.policies_per_vhost_max) is reached"
                         ));
                     }
                 }
@@ -147,7 +150,7 @@ impl Vhost {
     /// As there.
     pub fn check_policies(&self, policies: &[Policy]) -> Result<(), BrokerError> {
         self.check_keeps(true)?;
-        self.topology.read().policies.check_set(policies, Source::Catalog)
+        self.topology.read().policies.check_set(policies, self.core().limits.policies_max)
     }
 
     /// Sets policies, all of them or none. They are applied once.
@@ -156,37 +159,29 @@ impl Vhost {
     /// As [`Vhost::set_policy`].
     pub fn set_policies(&self, policies: Vec<Policy>, turn: &mut Turn) -> Result<(), BrokerError> {
         self.check_keeps(true)?;
-        self.set_from(policies, Source::Catalog, turn)
-    }
-
-    /// Sets a policy of the file.
-    ///
-    /// # Errors
-    /// The vhost has as many as it may have.
-    pub fn set_file_policy(&self, policy: Policy, turn: &mut Turn) -> Result<(), BrokerError> {
-        self.set_from(vec![policy], Source::File, turn)
-    }
-
-    fn set_from(&self, policies: Vec<Policy>, source: Source, turn: &mut Turn) -> Result<(), BrokerError> {
         let mut topology = self.topology.write();
-        topology.policies.check_set(&policies, source)?;
+        topology.policies.check_set(&policies, self.core().limits.policies_max)?;
         for policy in policies {
-            if source == Source::Catalog {
-                self.keep_policy(&policy);
-            }
-            let named = topology.policies.of_kind_mut(policy.kind());
-            named.0.insert(policy.name().to_owned(), (Arc::new(policy), source));
+            self.keep_policy(&policy);
+            topology.policies.insert(policy, Source::Catalog);
         }
         self.apply_policies(&mut topology, turn);
         Ok(())
+    }
+
+    /// Sets a policy of the file, in the place of one that was set at run time. It is never one too many: what the
+    /// catalog has may have been set when more were allowed, and is no reason not to start.
+    pub fn set_file_policy(&self, policy: Policy, turn: &mut Turn) {
+        let mut topology = self.topology.write();
+        topology.policies.insert(policy, Source::File);
+        self.apply_policies(&mut topology, turn);
     }
 
     /// Sets what the catalog has, before there are messages. Nothing is told to anybody.
     pub(super) fn restore_policies(&self, policies: Vec<Policy>, turn: &mut Turn) {
         let mut topology = self.topology.write();
         for policy in policies {
-            let named = topology.policies.of_kind_mut(policy.kind());
-            named.0.insert(policy.name().to_owned(), (Arc::new(policy), Source::Catalog));
+            topology.policies.insert(policy, Source::Catalog);
         }
         self.apply_policies(&mut topology, turn);
     }

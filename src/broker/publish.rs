@@ -15,6 +15,7 @@ use super::deduplication::{Claim, Seen};
 use super::journalling::StoredBatch;
 use super::purpose::Purpose;
 use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
+use crate::access::Protocol;
 use crate::model::{
     BadExpiration, BatchBuilder, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId, expiration,
 };
@@ -97,6 +98,11 @@ struct TargetRun {
 }
 
 impl PublishBatch {
+    /// An empty batch for messages of a publisher that speaks `protocol`: they are counted as such.
+    pub fn of(protocol: Protocol) -> Self {
+        PublishBatch { tally: PublishTally::of(protocol), ..PublishBatch::default() }
+    }
+
     /// A batch of messages that do not come from a publisher.
     pub(super) fn coming(admission: Admission) -> Self {
         PublishBatch { admission, ..PublishBatch::default() }

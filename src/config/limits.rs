@@ -9,7 +9,7 @@ use std::time::Duration;
 use rialto_protocol::native::{MESSAGE_OVERHEAD, PAGE_ROWS_MAX};
 
 use super::{ClientVerify, PolicySettings, Settings, Size, TlsSettings};
-use crate::model::{POLICIES_MAX, Pattern};
+use crate::model::Pattern;
 
 /// A setting that is out of its range, or at odds with another.
 #[derive(Debug)]
@@ -91,7 +91,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 29] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 30] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -115,6 +115,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("topology.vhosts_max", topology.vhosts_max, 1..=1_000_000),
         ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
         ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
+        ("topology.policies_per_vhost_max", topology.policies_per_vhost_max, 1..=1_000_000),
         ("management.connections_max", management.connections_max, 1..=1_000_000),
         ("metrics.objects_max", metrics.objects_max, 0..=10_000_000),
         ("management.page_max", management.page_max, 1..=100_000),
@@ -170,8 +171,11 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         if policies[..index].iter().any(same) {
             return told("its name stands there twice for one vhost".to_owned());
         }
-        if index >= POLICIES_MAX {
-            return told(format!("there are more than {POLICIES_MAX} policies"));
+        let max = topology.policies_per_vhost_max as usize;
+        if policies[..index].iter().filter(|other| other.vhost == policy.vhost).count() >= max {
+            return told(format!(
+                "it is one more than a vhost may have (topology.policies_per_vhost_max = {max})"
+            ));
         }
     }
     if !tracing.otlp_endpoint.is_empty() && !is_collector(&tracing.otlp_endpoint) {

@@ -245,6 +245,9 @@ pub struct TopologySettings {
     /// Most bindings of one vhost.
     #[serde(deserialize_with = "units::whole")]
     pub bindings_per_vhost_max: u32,
+    /// Most policies of one vhost, and as many operator policies.
+    #[serde(deserialize_with = "units::whole")]
+    pub policies_per_vhost_max: u32,
 }
 
 impl Default for TopologySettings {
@@ -254,6 +257,7 @@ impl Default for TopologySettings {
             vhosts_max: 10_000,
             queues_per_vhost_max: 100_000,
             bindings_per_vhost_max: 10_000_000,
+            policies_per_vhost_max: 1000,
         }
     }
 }

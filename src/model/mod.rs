@@ -42,9 +42,7 @@ pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication
 pub use names::{ConsumerTag, ExchangeName, QueueName, RoutingKey, VhostName};
 pub use packed_rows::{PackedRows, Unpack};
 pub use pattern::{PATTERN_LEN_MAX, Pattern, PatternError};
-pub use policy::{
-    EffectivePolicy, POLICIES_MAX, POLICY_TEXT_LEN_MAX, Policy, PolicyError, PolicyKind, PolicyTarget,
-};
+pub use policy::{EffectivePolicy, POLICY_TEXT_LEN_MAX, Policy, PolicyError, PolicyKind, PolicyTarget};
 pub use queue_options::{
     DeadLetterStrategy, DeadLetterTarget, EXPIRY_MS_MAX, OverflowRule, QUORUM_DEFAULT_PRIORITY,
     QUORUM_DELIVERY_LIMIT, QUORUM_MAX_PRIORITY, QueueFlags, QueueOptions, QueueType,

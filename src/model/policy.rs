@@ -17,9 +17,6 @@ use thiserror::Error;
 
 use super::{ExchangeName, ExchangeOptions, Pattern, PatternError, QueueOptions, QueueType};
 
-/// Most policies of a vhost: every declare looks at all of them.
-pub const POLICIES_MAX: usize = 1000;
-
 /// Longest name of a policy, and longest pattern, in bytes.
 pub const POLICY_TEXT_LEN_MAX: usize = 255;
 

@@ -280,7 +280,7 @@ fn set_policies(settings: &Settings, broker: &Broker) {
     for policy in &settings.policies {
         let vhost = broker.vhost(&policy.vhost).expect("checked with the settings: it is in vhosts.names");
         let policy = policy.policy().expect("checked with the settings: it is valid");
-        vhost.set_file_policy(policy, &mut turn).expect("checked with the settings: they are not too many");
+        vhost.set_file_policy(policy, &mut turn);
     }
     turn.finish(broker);
 }
@@ -297,6 +297,7 @@ fn limits(settings: &Settings) -> Limits {
         consumer_window: memory.consumer_window.bytes(),
         vhosts_max: topology.vhosts_max as usize,
         queues_max: topology.queues_per_vhost_max as usize,
+        policies_max: topology.policies_per_vhost_max as usize,
         routing: RoutingLimits {
             exchanges_max: topology.exchanges_per_vhost_max as usize,
             bindings_max: topology.bindings_per_vhost_max as usize,
@@ -351,7 +352,7 @@ fn amqp_options(settings: &Settings) -> AmqpOptions {
     AmqpOptions {
         frame_max: amqp.frame_max.as_u32(),
         heartbeat: (!amqp.heartbeat.is_zero()).then_some(amqp.heartbeat),
-        greeting: Greeting::new(&amqp.announce_product, version),
+        greeting: Greeting::new(&amqp.announce_product, version, &admin::node_name()),
         consumer_timeout: (!amqp.consumer_timeout.is_zero()).then_some(amqp.consumer_timeout),
         uncommitted_max: amqp.uncommitted_max.bytes(),
     }

@@ -201,6 +201,21 @@ fn vhosts_are_added_limited_and_deleted() {
 }
 
 #[test]
+fn a_vhost_is_protected_by_a_bare_flag_until_it_is_taken_away() {
+    let broker = Broker::start();
+    broker.run(&["vhost", "add", "--protect", "shop"]);
+    let refused = broker.refused(&["vhost", "delete", "shop", "--yes"], 5);
+    assert!(refused.contains("protected from deletion"), "{refused}");
+    broker.run(&["vhost", "set", "shop", "--description", "what is not said stays"]);
+    broker.refused(&["vhost", "delete", "shop", "--yes"], 5);
+    broker.run(&["vhost", "set", "shop", "--protect=false"]);
+    broker.run(&["vhost", "set", "--protect=true", "shop"]);
+    broker.refused(&["vhost", "delete", "shop", "--yes"], 5);
+    broker.run(&["vhost", "set", "shop", "--protect=false"]);
+    broker.run(&["vhost", "delete", "shop", "--yes"]);
+}
+
+#[test]
 fn policies_hold_at_once() {
     let broker = shop();
     broker.run(&[

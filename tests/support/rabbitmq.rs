@@ -1,9 +1,10 @@
 //! A real RabbitMQ with its management plugin, where one is installed.
 
+use std::env;
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
 /// What packages install beside a script that insists on a user of its own.
-const SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const SCRIPTS: [&str; 2] =
+    ["/usr/lib/rabbitmq/bin/rabbitmq-server", "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server"];
 
 /// How long a node may take to come up, on a machine that has much else to do.
 const BOOT: Duration = Duration::from_secs(180);
@@ -20,7 +22,10 @@ const BOOT: Duration = Duration::from_secs(180);
 /// A node of our own, in a folder that goes with it.
 pub(crate) struct Node {
     child: Child,
+    /// Where AMQP is spoken.
+    pub(crate) address: SocketAddr,
     api: String,
+    /// Holds the node's files until it has ended.
     _folder: TempDir,
 }
 
@@ -38,12 +43,16 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
+fn script() -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let in_path = env::split_paths(&path).map(|folder| folder.join("rabbitmq-server"));
+    SCRIPTS.iter().map(PathBuf::from).chain(in_path).find(|script| script.exists())
+}
+
 impl Node {
-    /// Starts one and waits until its HTTP API answers. None: no RabbitMQ is installed.
+    /// Starts one and waits until it speaks AMQP and its HTTP API answers. None: no RabbitMQ is installed.
     pub(crate) fn start() -> Option<Node> {
-        if !Path::new(SCRIPT).exists() {
-            return None;
-        }
+        let script = script()?;
         let folder = TempDir::new().unwrap();
         let at = folder.path();
         let (port, distribution, http) = (free_port(), free_port(), free_port());
@@ -52,7 +61,7 @@ impl Node {
         // Without the last two it refuses the parameters that they understand.
         let plugins = "[rabbitmq_management,rabbitmq_shovel,rabbitmq_federation].\n";
         fs::write(at.join("plugins"), plugins).unwrap();
-        let child = Command::new(SCRIPT)
+        let child = Command::new(script)
             .env("HOME", at)
             .env("RABBITMQ_NODENAME", format!("rialto{port}@localhost"))
             .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
@@ -70,10 +79,12 @@ impl Node {
             .process_group(0)
             .spawn()
             .unwrap();
-        let api = format!("http://{}/api", SocketAddr::from((Ipv4Addr::LOCALHOST, http)));
-        let mut node = Node { child, api, _folder: folder };
+        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let api = format!("http://{}/api", local(http));
+        let mut node = Node { child, address: local(port), api, _folder: folder };
         let deadline = Instant::now() + BOOT;
-        while node.call("GET", "overview", "").is_none() {
+        // It listens for AMQP last of all.
+        while node.call("GET", "overview", "").is_none() || TcpStream::connect(node.address).is_err() {
             assert!(Instant::now() < deadline, "RabbitMQ does not come up");
             assert!(matches!(node.child.try_wait(), Ok(None)), "RabbitMQ has ended while it came up");
             // Another process, which tells nobody that it is ready: to ask is all there is.

@@ -14,28 +14,30 @@ use crate::admin::{AdminState, ApiError};
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
-        .routes(routes!(shovels))
-        .routes(routes!(shovels_of_vhost))
-        .routes(routes!(shovel, delete_shovel))
-        .routes(routes!(links))
-        .routes(routes!(links_of_vhost))
+        .nest("/api/shovels", running().routes(routes!(shovel, delete_shovel)))
+        .nest("/api/federation-links", running())
         .routes(routes!(reset))
         .routes(routes!(reset_node))
 }
 
-/// Shovels that run: none
-#[utoipa::path(get, path = "/api/shovels", tag = "absent", responses((status = OK, body = Vec<Object>)))]
-async fn shovels(caller: Caller) -> Result<Json<Value>, ApiError> {
+/// What runs of something that is not there.
+fn running() -> OpenApiRouter<AdminState> {
+    OpenApiRouter::new().routes(routes!(none)).routes(routes!(none_in_vhost))
+}
+
+/// Those that run: none
+#[utoipa::path(get, path = "/", tag = "absent", responses((status = OK, body = Vec<Object>)))]
+async fn none(caller: Caller) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
     Ok(Json(json!([])))
 }
 
-/// Shovels that run in a vhost: none
+/// Those that run in a vhost: none
 #[utoipa::path(
-    get, path = "/api/shovels/{vhost}", tag = "absent", params(("vhost" = String, Path)),
+    get, path = "/{vhost}", tag = "absent", params(("vhost" = String, Path)),
     responses((status = OK, body = Vec<Object>), (status = NOT_FOUND, body = ErrorBody))
 )]
-async fn shovels_of_vhost(
+async fn none_in_vhost(
     caller: Caller,
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
@@ -47,7 +49,7 @@ async fn shovels_of_vhost(
 
 /// A shovel that runs: there is none
 #[utoipa::path(
-    get, path = "/api/shovels/{vhost}/{name}", tag = "absent",
+    get, path = "/{vhost}/{name}", tag = "absent",
     params(("vhost" = String, Path), ("name" = String, Path)), responses((status = NOT_FOUND, body = ErrorBody))
 )]
 async fn shovel(caller: Caller, Path(_named): Path<(String, String)>) -> Result<Json<Value>, ApiError> {
@@ -57,34 +59,12 @@ async fn shovel(caller: Caller, Path(_named): Path<(String, String)>) -> Result<
 
 /// Stops a shovel: there is none
 #[utoipa::path(
-    delete, path = "/api/shovels/{vhost}/{name}", tag = "absent",
+    delete, path = "/{vhost}/{name}", tag = "absent",
     params(("vhost" = String, Path), ("name" = String, Path)), responses((status = NOT_FOUND, body = ErrorBody))
 )]
 async fn delete_shovel(caller: Caller, Path(_named): Path<(String, String)>) -> Result<StatusCode, ApiError> {
     caller.require(Level::Policymaker)?;
     Err(ApiError::not_found())
-}
-
-/// Links of federation that run: none
-#[utoipa::path(get, path = "/api/federation-links", tag = "absent", responses((status = OK, body = Vec<Object>)))]
-async fn links(caller: Caller) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Monitoring)?;
-    Ok(Json(json!([])))
-}
-
-/// Links of federation that run in a vhost: none
-#[utoipa::path(
-    get, path = "/api/federation-links/{vhost}", tag = "absent", params(("vhost" = String, Path)),
-    responses((status = OK, body = Vec<Object>), (status = NOT_FOUND, body = ErrorBody))
-)]
-async fn links_of_vhost(
-    caller: Caller,
-    State(state): State<AdminState>,
-    Path(vhost): Path<String>,
-) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Monitoring)?;
-    state.broker.vhost(&vhost).ok_or_else(ApiError::not_found)?;
-    Ok(Json(json!([])))
 }
 
 /// Throws statistics away: they are counters, which stay
@@ -105,5 +85,6 @@ async fn reset_node(
     Path(node): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     caller.require(Level::Administrator)?;
-    if node == state.node.name() { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::not_found()) }
+    state.check_node(&node)?;
+    Ok(StatusCode::NO_CONTENT)
 }

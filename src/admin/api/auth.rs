@@ -64,10 +64,6 @@ struct Attempts {
     auth_attempts_succeeded: u64,
 }
 
-fn check_node(state: &AdminState, node: &str) -> Result<(), ApiError> {
-    if node == state.node.name() { Ok(()) } else { Err(ApiError::not_found()) }
-}
-
 /// How many logins there were, by protocol: those that somebody has tried
 #[utoipa::path(
     get, path = "/api/auth/attempts/{node}", tag = "auth", params(("node" = String, Path)),
@@ -82,7 +78,7 @@ async fn attempts(
     Path(node): Path<String>,
 ) -> Result<Json<Vec<Attempts>>, ApiError> {
     caller.require(Level::Monitoring)?;
-    check_node(&state, &node)?;
+    state.check_node(&node)?;
     let of = |protocol: Protocol| {
         let (succeeded, failed) = state.broker.access().attempts(protocol);
         Attempts {
@@ -110,7 +106,7 @@ async fn reset(
     Path(node): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     caller.require(Level::Monitoring)?;
-    check_node(&state, &node)?;
+    state.check_node(&node)?;
     state.broker.access().reset_attempts();
     audit(&caller, "auth.attempts.reset", &node, &Ok(()));
     Ok(StatusCode::NO_CONTENT)
@@ -144,7 +140,7 @@ async fn sources(
     Path(node): Path<String>,
 ) -> Result<Json<Vec<Source>>, ApiError> {
     caller.require(Level::Monitoring)?;
-    check_node(&state, &node)?;
+    state.check_node(&node)?;
     let row = |failed: FailedLogins| Source {
         remote_address: failed.address.to_string(),
         username: failed.user,
@@ -167,7 +163,7 @@ async fn forget(
     Path(node): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     caller.require(Level::Administrator)?;
-    check_node(&state, &node)?;
+    state.check_node(&node)?;
     state.broker.access().forget_failures();
     audit(&caller, "auth.failures.reset", &format!("{node:?}"), &Ok(()));
     Ok(StatusCode::NO_CONTENT)

@@ -171,7 +171,7 @@ async fn bind(
     let object = outcome::object(&vhost, &format!("{source} -> {destination}"));
     audit(&caller, "binding.add", &object, &bound);
     let properties = bound?;
-    state.committed().await?;
+    state.wait_for(state.broker.catalog_commit()).await?;
     let mut headers = HeaderMap::new();
     let location = format!("{}/{}", quoted(&destination), quoted(&properties));
     if let Ok(location) = HeaderValue::from_str(&location) {
@@ -265,8 +265,7 @@ async fn unbind(
     let object = outcome::object(&vhost, &format!("{source} -> {destination} by {properties}"));
     audit(&caller, "binding.delete", &object, &unbound);
     unbound?;
-    state.committed().await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(state.broker.catalog_commit()).await
 }
 
 /// Where a binding of a path leads.

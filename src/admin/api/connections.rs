@@ -227,7 +227,7 @@ fn render(state: &AdminState, info: &ConnectionInfo) -> Value {
         "user_who_performed_action": info.user,
         "user_provided_name": info.name,
         "vhost": info.vhost.as_str(),
-        "protocol": info.protocol,
+        "protocol": info.protocol.title(),
         "type": "network",
         "auth_mechanism": info.mechanism,
         "state": if info.is_blocked.load(Ordering::Relaxed) { "blocked" } else { "running" },

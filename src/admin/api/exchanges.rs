@@ -145,9 +145,7 @@ async fn declare(
     let vhost = caller.vhost(&state, &vhost)?;
     let declared = declare_as(&caller, &vhost, &exchange, &body);
     audit(&caller, "exchange.declare", &outcome::object(&vhost, &exchange), &declared);
-    let declared = declared?;
-    state.committed().await?;
-    Ok(if declared == Declared::Created { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(state.broker.catalog_commit(), declared? == Declared::Created).await
 }
 
 fn declare_as(
@@ -202,6 +200,5 @@ async fn delete(
     let deleted = work();
     audit(&caller, "exchange.delete", &outcome::object(&vhost, &exchange), &deleted);
     deleted?;
-    state.committed().await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(state.broker.catalog_commit()).await
 }

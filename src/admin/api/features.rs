@@ -11,11 +11,9 @@ use crate::admin::audit::audit;
 use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path};
-use crate::admin::{AdminState, ApiError, CLUSTER_NAME};
+use crate::admin::{AdminState, ApiError};
+use crate::broker::{CLUSTER_NAME, CLUSTER_NAME_LEN_MAX, is_cluster_name};
 use crate::store::ParameterRow;
-
-/// Longest name of a cluster, in bytes.
-const CLUSTER_NAME_LEN_MAX: usize = 255;
 
 /// RabbitMQ's feature flags that what we do amounts to. Tools ask for some of them.
 const FLAGS: [(&str, &str); 7] = [
@@ -68,7 +66,7 @@ async fn set_cluster_name(
     caller.require(Level::Administrator)?;
     let set = || -> Result<_, ApiError> {
         let name = body.needed_text("name")?;
-        if name.is_empty() || name.len() > CLUSTER_NAME_LEN_MAX || name.chars().any(char::is_control) {
+        if !is_cluster_name(name) {
             let reason = format!("a name has 1 to {CLUSTER_NAME_LEN_MAX} bytes and no control characters");
             return Err(ApiError::bad_request(reason));
         }
@@ -78,8 +76,7 @@ async fn set_cluster_name(
     };
     let set = set();
     audit(&caller, "cluster_name.put", CLUSTER_NAME, &set);
-    state.wait_for(set?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(set?).await
 }
 
 /// Extensions of RabbitMQ's pages: none

@@ -119,8 +119,7 @@ async fn put_vhost(
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
     let commit = set_vhost(&caller, &state, &vhost, &name, value(&body))?;
-    state.wait_for(commit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(commit).await
 }
 
 /// Lifts a limit of a vhost
@@ -138,8 +137,7 @@ async fn delete_vhost(
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let commit = set_vhost(&caller, &state, &vhost, &name, Ok(None))?;
-    state.wait_for(commit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(commit).await
 }
 
 /// The limits of every user who has some
@@ -218,8 +216,7 @@ async fn put_user(
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
     let commit = set_user(&caller, &state, &user, &name, value(&body))?;
-    state.wait_for(commit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(commit).await
 }
 
 /// Lifts a limit of a user
@@ -237,6 +234,5 @@ async fn delete_user(
     Path((user, name)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let commit = set_user(&caller, &state, &user, &name, Ok(None))?;
-    state.wait_for(commit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(commit).await
 }

@@ -14,13 +14,13 @@ use utoipa_axum::routes;
 
 use super::names::{self, exchange_in_path};
 use super::{existing, outcome};
-use crate::access::Operation;
+use crate::access::{Operation, Protocol};
 use crate::admin::audit::audit;
 use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path};
 use crate::admin::{AdminState, ApiError, json as tables};
-use crate::broker::{Commit, Outbox, PublishBatch, Settled, Turn, Vhost};
+use crate::broker::{ChannelMessages, Commit, Outbox, PublishBatch, Settled, Turn, Vhost};
 use crate::model::{Message, MessageRoute};
 use crate::queue::{Delivery, Settle};
 use crate::routing::Routed;
@@ -96,7 +96,7 @@ fn publish_as(
         return Ok((Published { routed: true, refused: None }, Commit::NONE));
     }
     let (outbox, mut rejected) = (std::sync::Arc::new(Outbox::new()), Vec::new());
-    let mut batch = PublishBatch::default();
+    let mut batch = PublishBatch::of(Protocol::Http);
     resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
     if resolved.targets.queues.is_empty() {
         batch.count_unroutable(false);
@@ -265,12 +265,14 @@ fn get_as(
     let getter = state.broker.next_consumer_id();
     let room = state.settings.management.body_max.as_usize();
     let (mut messages, mut bytes, mut last) = (Vec::new(), 0, 0);
-    let mut turn = Turn::new();
+    let (mut turn, passed) = (Turn::new(), ChannelMessages::default());
     while messages.len() < count && bytes < room {
         turn.begin(state.broker.now());
         let got = queue.get(getter, mode == AckMode::Ack, &mut turn);
         turn.finish(&state.broker);
-        let Some(Some(got)) = got else { break };
+        let Some(got) = got else { break };
+        passed.got(mode == AckMode::Ack, got.as_ref().map(|got| got.delivery.redelivered));
+        let Some(got) = got else { break };
         last = last.max(got.delivery.tag);
         bytes += got.delivery.message.len();
         messages.push(render(&got.delivery, got.remaining, encoding, truncate));
@@ -286,6 +288,7 @@ fn get_as(
     }
     queue.consumers_gone(&[getter], &mut turn);
     turn.finish(&state.broker);
+    state.broker.counters().channels.count(Protocol::Http, &passed);
     Ok((messages, turn.take_commit()))
 }
 

@@ -38,9 +38,7 @@ async fn show(
     Path(node): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
-    if node != state.node.name() {
-        return Err(ApiError::not_found());
-    }
+    state.check_node(&node)?;
     Ok(Json(state.blocking(render).await))
 }
 
@@ -54,9 +52,7 @@ async fn memory(
     Path(node): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
     caller.require(Level::Monitoring)?;
-    if node != state.node.name() {
-        return Err(ApiError::not_found());
-    }
+    state.check_node(&node)?;
     let (resident, messages) = (resident_memory().unwrap_or(0), state.broker.memory_bytes());
     // Tools want all of RabbitMQ's keys; what is theirs alone is 0.
     let mut memory: Map<String, Value> =

@@ -149,8 +149,7 @@ async fn put(
     let done = set();
     audit(&caller, "parameter.put", &super::outcome::object(&vhost, &name), &done);
     let (commit, is_new) = done?;
-    state.wait_for(commit).await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(commit, is_new).await
 }
 
 /// Takes a parameter away
@@ -175,8 +174,7 @@ async fn delete(
     };
     let done = clear();
     audit(&caller, "parameter.delete", &super::outcome::object(&vhost, &name), &done);
-    state.wait_for(done?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(done?).await
 }
 
 fn global(state: &AdminState) -> Vec<ParameterRow> {
@@ -213,7 +211,7 @@ async fn global_show(
 
 /// Sets a global parameter
 ///
-/// It is kept and exported, and has no effect here.
+/// It is kept and exported. Only `cluster_name` has an effect here.
 #[utoipa::path(
     put, path = "/api/global-parameters/{name}", tag = "parameters", params(("name" = String, Path)),
     request_body(content = Object, example = json!({"value": {"any": "thing"}})),
@@ -239,8 +237,7 @@ async fn global_put(
     let done = set();
     audit(&caller, "global_parameter.put", &format!("{name:?}"), &done);
     let (commit, is_new) = done?;
-    state.wait_for(commit).await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(commit, is_new).await
 }
 
 /// Takes a global parameter away
@@ -259,6 +256,5 @@ async fn global_delete(
     caller.require(Level::Policymaker)?;
     let done = state.broker.clear_parameter(None, "", &name).map_err(ApiError::from);
     audit(&caller, "global_parameter.delete", &format!("{name:?}"), &done);
-    state.wait_for(done?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(done?).await
 }

@@ -90,8 +90,7 @@ async fn put(
     let done = set();
     audit(&caller, "permission.put", &format!("{user:?} in vhost {vhost:?}"), &done);
     let (commit, is_new) = done?;
-    state.wait_for(commit).await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(commit, is_new).await
 }
 
 /// As RabbitMQ, which answers with 400 rather than 404.
@@ -117,8 +116,7 @@ async fn delete(
     known(&state, &vhost, &user).ok_or_else(ApiError::not_found)?;
     let done = state.broker.clear_permission(&user, &vhost).map_err(ApiError::from);
     audit(&caller, "permission.delete", &format!("{user:?} in vhost {vhost:?}"), &done);
-    state.wait_for(done?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(done?).await
 }
 
 /// Every topic permission
@@ -194,8 +192,7 @@ async fn put_topic(
     let done = set();
     audit(&caller, "topic_permission.put", &format!("{user:?} in vhost {vhost:?}"), &done);
     let (commit, is_new) = done?;
-    state.wait_for(commit).await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(commit, is_new).await
 }
 
 async fn clear_topics(
@@ -209,8 +206,7 @@ async fn clear_topics(
     topics(state, vhost, user, exchange)?;
     let done = state.broker.clear_topic_permission(user, vhost, exchange).map_err(ApiError::from);
     audit(caller, "topic_permission.delete", &format!("{user:?} in vhost {vhost:?}"), &done);
-    state.wait_for(done?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(done?).await
 }
 
 /// Takes away all topic permissions of a user in a vhost: its routing keys are free

@@ -121,9 +121,7 @@ async fn put(
     };
     let is_new = state.blocking(set).await;
     audit(&caller, act, &super::outcome::object(&vhost, &name), &is_new);
-    let is_new = is_new?;
-    state.committed().await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(state.broker.catalog_commit(), is_new?).await
 }
 
 /// Takes a policy away
@@ -151,6 +149,5 @@ async fn delete(
     let cleared = state.blocking(clear).await;
     audit(&caller, act, &super::outcome::object(&vhost, &name), &cleared);
     cleared?;
-    state.committed().await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(state.broker.catalog_commit()).await
 }

@@ -142,9 +142,7 @@ async fn declare(
     let vhost = caller.vhost(&state, &vhost)?;
     let declared = declare_as(&caller, &state, &vhost, &queue, &body);
     audit(&caller, "queue.declare", &outcome::object(&vhost, &queue), &declared);
-    let created = declared?;
-    state.committed().await?;
-    Ok(if created { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(state.broker.catalog_commit(), declared?).await
 }
 
 fn declare_as(
@@ -211,8 +209,7 @@ async fn delete(
     let deleted = work();
     audit(&caller, "queue.delete", &outcome::object(&vhost, &queue), &deleted);
     deleted?;
-    state.committed().await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(state.broker.catalog_commit()).await
 }
 
 /// Drops what waits in a queue

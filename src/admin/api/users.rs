@@ -111,8 +111,7 @@ async fn bulk_delete(
             delete_user(&caller, &state, name)?;
         }
     }
-    state.committed().await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(state.broker.catalog_commit()).await
 }
 
 fn delete_user(caller: &Caller, state: &AdminState, name: &str) -> Result<Commit, ApiError> {
@@ -180,9 +179,7 @@ async fn put(
     // Hashing a password takes long, on purpose.
     let is_new = state.blocking(set).await;
     audit(&caller, "user.put", &format!("{user:?}"), &is_new);
-    let is_new = is_new?;
-    state.committed().await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(state.broker.catalog_commit(), is_new?).await
 }
 
 /// Deletes a user with all permissions, and closes its connections
@@ -201,8 +198,7 @@ async fn delete(
     caller.require(Level::Administrator)?;
     state.broker.access().user(&user).ok_or_else(ApiError::not_found)?;
     let commit = delete_user(&caller, &state, &user)?;
-    state.wait_for(commit).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(commit).await
 }
 
 /// What a user may do, in each vhost

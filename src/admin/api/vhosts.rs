@@ -128,9 +128,7 @@ async fn put(
     };
     let is_new = set();
     audit(&caller, "vhost.put", &format!("{vhost:?}"), &is_new);
-    let is_new = is_new?;
-    state.committed().await?;
-    Ok(if is_new { StatusCode::CREATED } else { StatusCode::NO_CONTENT })
+    state.answer_set(state.broker.catalog_commit(), is_new?).await
 }
 
 /// Deletes a vhost with all that is in it, and closes its connections
@@ -151,8 +149,7 @@ async fn delete(
     let name = vhost.clone();
     let deleted = state.blocking(move |state| Ok(state.broker.delete_vhost(&name, &mut Turn::new())?)).await;
     audit(&caller, "vhost.delete", &format!("{vhost:?}"), &deleted);
-    state.wait_for(deleted?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(deleted?).await
 }
 
 /// Protects a vhost from being deleted
@@ -194,8 +191,7 @@ async fn set_protection(
     let act = if is_protected { "vhost.protect" } else { "vhost.unprotect" };
     let set = state.broker.protect_vhost(vhost, is_protected).map_err(ApiError::from);
     audit(caller, act, &format!("{vhost:?}"), &set);
-    state.wait_for(set?).await?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(set?).await
 }
 
 /// What users may do in a vhost

@@ -3,9 +3,10 @@
 use super::exposition::{Exposition, Kind};
 use super::objects::churn;
 use super::own;
+use crate::access::Protocol;
 use crate::admin::AdminState;
 use crate::admin::process::{Process, disk_space};
-use crate::broker::{Counts, Purpose};
+use crate::broker::{ChannelTotals, Counts, Publishing, Purpose};
 
 /// What stands where RabbitMQ names the type of queue: one engine serves all types.
 const QUEUE_TYPE: &str = "rialto";
@@ -17,13 +18,14 @@ pub(super) fn render(state: &AdminState, summed: bool, text: &mut Exposition) {
     identity(state, text);
     process(state, text);
     alarms(state, text);
-    global(&counts, text);
+    let channels = Protocol::ALL.map(|protocol| state.broker.counters().channels.read(protocol));
+    global(&counts, &channels, text);
     dead_letters(&counts, text);
     if summed {
         churn(state, text);
         sums(state, &counts, text);
     }
-    levels(state, &counts, text);
+    levels(state, &counts, &channels, text);
     own::render(state, &counts, text);
 }
 
@@ -95,49 +97,68 @@ fn alarms(state: &AdminState, text: &mut Exposition) {
     text.gauge("alarms_file_descriptor_limit", "is 1 if file descriptor limit alarm is in effect", false);
 }
 
-fn global(counts: &Counts, text: &mut Exposition) {
-    let (publishing, totals) = (&counts.publishing, &counts.totals);
-    let of_protocol = [
-        ("received", "received from clients", publishing.received),
-        ("received_confirm", "received from publishers using confirms", publishing.received_confirm),
-        ("confirmed", "confirmed to publishers", publishing.confirmed),
-        ("routed", "routed to queues or streams", publishing.routed),
-        ("unroutable_dropped", "dropped as unroutable", publishing.unroutable_dropped),
-        ("unroutable_returned", "returned to the publisher as unroutable", publishing.unroutable_returned),
+/// Figures of each protocol, in the order of [`Protocol::ALL`].
+type ByProtocol<T> = [T; Protocol::ALL.len()];
+
+fn global(counts: &Counts, channels: &ByProtocol<ChannelTotals>, text: &mut Exposition) {
+    type OfPublishers = fn(&Publishing) -> u64;
+    let of_publishers: [(&str, &str, OfPublishers); 6] = [
+        ("received", "received from clients", |of| of.received),
+        ("received_confirm", "received from publishers using confirms", |of| of.received_confirm),
+        ("confirmed", "confirmed to publishers", |of| of.confirmed),
+        ("routed", "routed to queues or streams", |of| of.routed),
+        ("unroutable_dropped", "dropped as unroutable", |of| of.unroutable_dropped),
+        ("unroutable_returned", "returned to the publisher as unroutable", |of| of.unroutable_returned),
     ];
-    for (name, what, count) in of_protocol {
+    for (name, what, count) in of_publishers {
         let help = format!("Total number of messages {what}");
-        text.counter(&format!("global_messages_{name}_total"), &help, count);
+        let mut metric = text.metric(&format!("global_messages_{name}_total"), Kind::Counter, &help);
+        for (protocol, of) in Protocol::ALL.iter().zip(&counts.publishing_by) {
+            metric.line(&[("protocol", protocol.name())], count(of));
+        }
     }
-    let of_queues = [
-        ("delivered", "Total number of messages delivered to consumers", totals.delivered_or_got()),
+    type OfConsumers = fn(&ChannelTotals) -> u64;
+    let of_consumers: [(&str, &str, OfConsumers); 8] = [
+        ("delivered", "Total number of messages delivered to consumers", ChannelTotals::delivered_or_got),
         (
             "delivered_consume_manual_ack",
             "Total number of messages delivered to consumers using basic.consume with manual acknowledgment",
-            totals.delivered_manual_ack(),
+            |of| of.delivered_manual_ack,
         ),
         (
             "delivered_consume_auto_ack",
             "Total number of messages delivered to consumers using basic.consume with automatic acknowledgment",
-            totals.delivered_auto_ack(),
+            |of| of.delivered_auto_ack,
         ),
         (
             "delivered_get_manual_ack",
             "Total number of messages delivered to consumers using basic.get with manual acknowledgment",
-            totals.got_manual_ack(),
+            |of| of.got_manual_ack,
         ),
         (
             "delivered_get_auto_ack",
             "Total number of messages delivered to consumers using basic.get with automatic acknowledgment",
-            totals.got_auto_acked,
+            |of| of.got_auto_ack,
         ),
-        ("get_empty", "Total number of times basic.get operations fetched no message", totals.get_empty),
-        ("redelivered", "Total number of messages redelivered to consumers", totals.redelivered),
-        ("acknowledged", "Total number of message acknowledgements received from consumers", totals.acked),
+        ("get_empty", "Total number of times basic.get operations fetched no message", |of| of.get_empty),
+        ("redelivered", "Total number of messages redelivered to consumers", |of| of.redelivered),
+        ("acknowledged", "Total number of message acknowledgements received from consumers", |of| of.acked),
     ];
-    for (name, help, count) in of_queues {
+    for (name, help, count) in of_consumers {
         let mut metric = text.metric(&format!("global_messages_{name}_total"), Kind::Counter, help);
-        metric.line(&[("queue_type", QUEUE_TYPE)], count);
+        for (protocol, of) in Protocol::ALL.iter().zip(channels) {
+            metric.line(&[("protocol", protocol.name()), ("queue_type", QUEUE_TYPE)], count(of));
+        }
+    }
+    let levels: [(&str, &str, OfConsumers); 2] = [
+        ("publishers", "Publishers currently connected", |of| of.publishers),
+        ("consumers", "Consumers currently connected", |of| of.consumers),
+    ];
+    for (name, help, count) in levels {
+        let mut metric = text.metric(&format!("global_{name}"), Kind::Gauge, help);
+        for (protocol, of) in Protocol::ALL.iter().zip(channels) {
+            metric.line(&[("protocol", protocol.name())], count(of));
+        }
     }
 }
 
@@ -164,12 +185,10 @@ fn dead_letters(counts: &Counts, text: &mut Exposition) {
 }
 
 /// How many there are.
-fn levels(state: &AdminState, counts: &Counts, text: &mut Exposition) {
-    let connections = state.broker.connections();
-    let channels: Vec<_> = connections.iter().flat_map(|connection| connection.channels.all()).collect();
-    let publishers = channels.iter().filter(|channel| channel.messages.published.get() > 0).count();
-    text.gauge("connections", "Connections currently open", connections.len());
-    text.gauge("channels", "Channels currently open", channels.len());
+fn levels(state: &AdminState, counts: &Counts, channels: &ByProtocol<ChannelTotals>, text: &mut Exposition) {
+    let channels: u64 = channels.iter().map(|of| of.channels).sum();
+    text.gauge("connections", "Connections currently open", state.broker.connection_count());
+    text.gauge("channels", "Channels currently open", channels);
     text.gauge("consumers", "Consumers currently connected", counts.in_queues.consumers);
     let queues = state.broker.vhosts();
     let queues = queues.iter().flat_map(|vhost| vhost.queues());
@@ -178,10 +197,6 @@ fn levels(state: &AdminState, counts: &Counts, text: &mut Exposition) {
         "Queues available",
         queues.filter(|queue| queue.purpose() == Purpose::Ordinary).count(),
     );
-    let mut metric = text.metric("global_publishers", Kind::Gauge, "Publishers currently connected");
-    metric.line(&[], publishers);
-    let mut metric = text.metric("global_consumers", Kind::Gauge, "Consumers currently connected");
-    metric.line(&[("queue_type", QUEUE_TYPE)], counts.in_queues.consumers);
 }
 
 fn sums(state: &AdminState, counts: &Counts, text: &mut Exposition) {

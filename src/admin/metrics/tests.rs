@@ -8,7 +8,8 @@ use regex::Regex;
 use rialto_protocol::types::{FieldTable, RawProperties};
 
 use super::*;
-use crate::broker::{Broker, Limits, Outbox, PublishBatch, Turn, Vhost};
+use crate::access::Protocol;
+use crate::broker::{Broker, ChannelMessages, Limits, Outbox, PublishBatch, Turn, Vhost};
 use crate::config::Settings;
 use crate::model::{
     ConnectionId, ConsumerId, ExchangeName, ManualClock, MessageRoute, QueueName, QueueOptions, RoutingKey,
@@ -104,7 +105,7 @@ impl World {
         let resolved = self.vhost.resolve("", queue, properties, &mut Routed::new()).unwrap();
         let exchange = ExchangeName::new("").unwrap();
         let route = MessageRoute { exchange, routing_key: RoutingKey::new(queue).unwrap() };
-        let mut batch = PublishBatch::default();
+        let mut batch = PublishBatch::of(Protocol::Amqp);
         batch.from_exchange(resolved.counts.as_ref().unwrap());
         for _ in 0..count {
             match resolved.targets.queues.is_empty() {
@@ -147,19 +148,18 @@ fn the_whole_broker_is_told_in_a_few_lines_however_many_queues_there_are() {
     let queue = world.vhost.queue("q0", ConnectionId(1)).unwrap();
     queue.get(ConsumerId(0), true, &mut world.turn).unwrap().unwrap();
     queue.get(ConsumerId(0), false, &mut world.turn).unwrap().unwrap();
-    assert!(queue.get(ConsumerId(0), false, &mut world.turn).unwrap().is_none());
     assert_eq!(lines(&world), before);
     let scrape = world.scrape(Selection::Whole);
     assert_eq!(scrape.one("rabbitmq_queues"), 100.0);
     assert_eq!(scrape.one("rabbitmq_queue_messages_ready"), 198.0);
     assert_eq!(scrape.one("rabbitmq_queue_messages"), 199.0);
-    assert_eq!(scrape.one("rabbitmq_global_messages_received_total"), 203.0);
-    assert_eq!(scrape.one("rabbitmq_global_messages_routed_total"), 200.0);
-    assert_eq!(scrape.one("rabbitmq_global_messages_unroutable_dropped_total"), 3.0);
-    let of_queues = |name: &str| scrape.get(name, r#"{queue_type="rialto"}"#);
-    assert_eq!(of_queues("rabbitmq_global_messages_delivered_get_auto_ack_total"), 1.0);
-    assert_eq!(of_queues("rabbitmq_global_messages_delivered_get_manual_ack_total"), 1.0);
-    assert_eq!(of_queues("rabbitmq_global_messages_get_empty_total"), 1.0);
+    let published = |name: &str| {
+        let name = format!("rabbitmq_global_messages_{name}_total");
+        ["amqp091", "rialto"].map(|by| scrape.get(&name, &format!(r#"{{protocol="{by}"}}"#)))
+    };
+    assert_eq!(published("received"), [203.0, 0.0]);
+    assert_eq!(published("routed"), [200.0, 0.0]);
+    assert_eq!(published("unroutable_dropped"), [3.0, 0.0]);
     assert_eq!(scrape.one("rabbitmq_queues_created_total"), 100.0);
     assert_eq!(scrape.one("rialto_oldest_message_age_seconds"), 10.0);
     assert_eq!(scrape.one("rialto_message_wait_seconds_count"), 2.0);
@@ -167,6 +167,28 @@ fn the_whole_broker_is_told_in_a_few_lines_however_many_queues_there_are() {
     assert_eq!(scrape.get("rialto_message_wait_seconds_bucket", r#"{le="4.194304"}"#), 0.0);
     assert_eq!(scrape.get("rialto_message_wait_seconds_bucket", r#"{le="16.777216"}"#), 2.0);
     assert_eq!(scrape.get("rialto_message_wait_seconds_bucket", r#"{le="+Inf"}"#), 2.0);
+}
+
+#[test]
+fn what_consumers_get_is_told_by_what_they_speak() {
+    let world = World::new();
+    let channels = &world.state.broker.counters().channels;
+    let messages = ChannelMessages::default();
+    messages.delivered(false, 5, 2);
+    messages.got(true, Some(false));
+    messages.got(false, None);
+    channels.count(Protocol::Amqp, &messages);
+    let scrape = world.scrape(Selection::Whole);
+    let told = |name: &str| {
+        let name = format!("rabbitmq_global_messages_{name}_total");
+        let labels = |by: &str| format!(r#"{{protocol="{by}",queue_type="rialto"}}"#);
+        ["amqp091", "rialto", "http"].map(|by| scrape.get(&name, &labels(by)))
+    };
+    assert_eq!(told("delivered"), [6.0, 0.0, 0.0]);
+    assert_eq!(told("delivered_consume_manual_ack"), [5.0, 0.0, 0.0]);
+    assert_eq!(told("delivered_get_auto_ack"), [1.0, 0.0, 0.0]);
+    assert_eq!(told("get_empty"), [1.0, 0.0, 0.0]);
+    assert_eq!(told("redelivered"), [2.0, 0.0, 0.0]);
 }
 
 #[test]

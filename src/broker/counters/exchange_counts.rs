@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::message_counts::{MessageCounts, Publishing};
+use crate::access::Protocol;
 
 /// The counters of an exchange, and of the vhost it is in.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ impl ExchangeCounts {
 /// What a batch brings to exchanges: counted here, and told once when the batch is published.
 #[derive(Debug, Default)]
 pub(in crate::broker) struct PublishTally {
+    /// What their publisher speaks.
+    protocol: Protocol,
     /// Kept from batch to batch: publishers mostly go on with the same exchange.
     exchanges: Vec<OfExchange>,
     /// The one that messages are published to now.
@@ -68,6 +71,10 @@ struct OfExchange {
 const EXCHANGES_MAX: usize = 16;
 
 impl PublishTally {
+    pub(in crate::broker) fn of(protocol: Protocol) -> Self {
+        PublishTally { protocol, ..PublishTally::default() }
+    }
+
     /// What comes next is published to this exchange.
     pub(in crate::broker) fn exchange(&mut self, counts: &Arc<ExchangeCounts>) {
         if self.exchanges.get(self.current).is_some_and(|of| Arc::ptr_eq(&of.counts, counts)) {
@@ -102,7 +109,7 @@ impl PublishTally {
                 counts.unroutable_returned.fetch_add(published.unroutable_returned, Ordering::Relaxed);
                 counts.unroutable_dropped.fetch_add(published.unroutable_dropped, Ordering::Relaxed);
             }
-            counts.vhost.add_publishing(published);
+            counts.vhost.add_publishing(self.protocol, published);
         }
     }
 }

@@ -11,10 +11,14 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use crate::access::Protocol;
 use crate::queue::Totals;
 
 /// Threads that do not disturb each other.
 const STRIPES: usize = 8;
+
+/// How many protocols there are to publish by.
+const PROTOCOLS: usize = Protocol::ALL.len();
 
 /// What publishers did, and heard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,8 +59,10 @@ pub struct InQueues {
 /// All that is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// What publishers did, and heard.
+    /// What publishers did, and heard, whatever they speak.
     pub publishing: Publishing,
+    /// The same by what they speak, in the order of [`Protocol::ALL`].
+    pub publishing_by: [Publishing; PROTOCOLS],
     /// What is in queues now.
     pub in_queues: InQueues,
     /// What has happened in queues.
@@ -91,10 +97,16 @@ impl InQueues {
     }
 }
 
+/// A stretch for each protocol.
 const PUBLISHING: usize = 0;
-const IN_QUEUES: usize = Publishing::LEN;
+const IN_QUEUES: usize = PROTOCOLS * Publishing::LEN;
 const TOTALS: usize = IN_QUEUES + InQueues::LEN;
 const LEN: usize = TOTALS + Totals::LEN;
+
+/// Where a protocol's stretch begins.
+const fn publishing_of(protocol: usize) -> usize {
+    PUBLISHING + protocol * Publishing::LEN
+}
 
 /// One thread's share. Two cache lines apart, since they are fetched in pairs.
 #[derive(Debug)]
@@ -121,8 +133,8 @@ impl MessageCounts {
         }
     }
 
-    pub(in crate::broker) fn add_publishing(&self, publishing: Publishing) {
-        self.add(PUBLISHING, publishing.to_array());
+    pub(in crate::broker) fn add_publishing(&self, protocol: Protocol, publishing: Publishing) {
+        self.add(publishing_of(protocol as usize), publishing.to_array());
     }
 
     /// Adds differences; less is a wrapped difference.
@@ -151,8 +163,14 @@ impl Counts {
         let of = |first: usize, place: usize| row[first + place];
         // Of a message on its way from one number to another both may be read or none: "less than nothing" is nothing.
         let level = |number: u64| if number > u64::MAX / 2 { 0 } else { number };
+        let publishing_by: [Publishing; PROTOCOLS] = std::array::from_fn(|protocol| {
+            Publishing::from_array(std::array::from_fn(|place| of(publishing_of(protocol), place)))
+        });
         Counts {
-            publishing: Publishing::from_array(std::array::from_fn(|place| of(PUBLISHING, place))),
+            publishing: Publishing::from_array(std::array::from_fn(|place| {
+                publishing_by.iter().map(|publishing| publishing.to_array()[place]).sum()
+            })),
+            publishing_by,
             in_queues: InQueues::from_array(std::array::from_fn(|place| level(of(IN_QUEUES, place)))),
             totals: Totals::from_array(std::array::from_fn(|place| of(TOTALS, place))),
         }
@@ -233,16 +251,18 @@ mod tests {
         let all = AllCounts::default();
         let (one, other) = (all.join(), all.join());
         std::thread::scope(|scope| {
-            for _ in 0..STRIPES + 1 {
-                scope.spawn(|| {
-                    one.counts.add_publishing(Publishing { received: 3, routed: 2, ..Publishing::default() });
-                });
+            for number in 0..STRIPES + 1 {
+                let protocol = Protocol::ALL[number % PROTOCOLS];
+                let published = Publishing { received: 3, routed: 2, ..Publishing::default() };
+                let counts = &one.counts;
+                scope.spawn(move || counts.add_publishing(protocol, published));
             }
         });
         let more = InQueues { ready: 5, consumers: 1, ..InQueues::default() };
         other.counts.add_in_queues(more.to_array());
         other.counts.add_in_queues(more.to_array().map(|number| (number / 2).wrapping_neg()));
         assert_eq!(one.counts.read().publishing.received, 27);
+        assert_eq!(one.counts.read().publishing_by.map(|publishing| publishing.routed), [6, 6, 6]);
         let counts = all.read();
         assert_eq!(
             (counts.publishing.routed, counts.in_queues.ready, counts.in_queues.consumers),

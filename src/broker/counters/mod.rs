@@ -3,6 +3,7 @@
 //! Invariants: counting is a few additions for each batch, and reading holds nobody up. Not here: what one queue has
 //! ([`super::QueueCell::figures`]), rates (`admin::stats`).
 
+mod channel_counts;
 mod exchange_counts;
 mod histogram;
 mod message_counts;
@@ -10,6 +11,8 @@ mod message_counts;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(super) use channel_counts::OpenChannel;
+pub use channel_counts::{ChannelCounts, ChannelTotals};
 pub use exchange_counts::ExchangeCounts;
 pub(super) use exchange_counts::PublishTally;
 pub use histogram::Distribution;
@@ -18,12 +21,15 @@ pub(super) use message_counts::{AllCounts, Membership, MessageCounts};
 pub use message_counts::{Counts, InQueues, Publishing};
 
 use super::{Broker, Vhost};
+use crate::access::Protocol;
 use crate::model::ExchangeName;
 
 /// Counters of the whole broker, since its start.
 #[derive(Debug, Default)]
 pub struct Counters {
     pub(super) all: AllCounts,
+    /// What passes through channels.
+    pub channels: ChannelCounts,
     /// How long messages waited for their first delivery.
     pub(super) waited: Histogram,
     /// How long consumers held messages that they acknowledged.
@@ -171,8 +177,9 @@ impl Vhost {
     }
 
     /// Messages of this vhost's publishers were confirmed.
-    pub fn count_confirmed(&self, confirmed: u64) {
-        self.message_counts().add_publishing(Publishing { confirmed, ..Publishing::default() });
+    pub fn count_confirmed(&self, protocol: Protocol, confirmed: u64) {
+        let confirmed = Publishing { confirmed, ..Publishing::default() };
+        self.message_counts().add_publishing(protocol, confirmed);
     }
 
     /// Every exchange with what it counts, in no order.

@@ -51,8 +51,12 @@ pub(super) fn texts(texts: &[&str]) -> FieldValue {
 
 impl World {
     pub(super) fn new() -> World {
+        World::with_limits(Limits::default())
+    }
+
+    pub(super) fn with_limits(limits: Limits) -> World {
         let clock = Arc::new(ManualClock::new());
-        let broker = Broker::in_memory().clock(clock.clone()).build();
+        let broker = Broker::in_memory().clock(clock.clone()).limits(limits).build();
         let vhost = broker.vhost("/").unwrap();
         let mut turn = Turn::new();
         turn.begin(broker.now());

@@ -3,10 +3,14 @@
 use rialto_protocol::types::{FieldTable, FieldValue, Properties};
 
 use super::*;
-use crate::model::{POLICIES_MAX, Policy, PolicyKind, PolicyTarget};
+use crate::model::{Policy, PolicyKind, PolicyTarget};
 
 fn policy(name: &str, pattern: &str, priority: i64, definition: FieldTable) -> Policy {
     Policy::new(name, pattern, PolicyTarget::All, priority, &definition).unwrap()
+}
+
+fn operator(name: &str, definition: FieldTable) -> Policy {
+    Policy::of_kind(PolicyKind::Operator, name, "q", PolicyTarget::Queues, 0, &definition).unwrap()
 }
 
 fn max_length(most: i32) -> FieldTable {
@@ -99,13 +103,17 @@ fn queues_of_the_broker_itself_are_passed_over() {
 }
 
 #[test]
-fn there_is_a_limit() {
-    let mut world = World::new();
-    for n in 0..POLICIES_MAX {
-        world.set_policy(policy(&n.to_string(), "q", 0, max_length(1))).unwrap();
+fn there_is_a_limit_for_each_kind_and_the_file_stands_above_it() {
+    let mut world = World::with_limits(Limits { policies_max: 2, ..Limits::default() });
+    for name in ["one", "two"] {
+        world.set_policy(policy(name, "q", 0, max_length(1))).unwrap();
     }
-    assert_eq!(refused(world.set_policy(policy("more", "q", 0, max_length(1)))).0, 406);
-    assert!(world.set_policy(policy("7", "q", 1, max_length(2))).is_ok(), "in the place of another");
+    let (code, text) = refused(world.set_policy(policy("more", "q", 0, max_length(1))));
+    assert!(code == 406 && text.contains("limit of 2 (topology.policies_per_vhost_max)"), "{text}");
+    assert!(world.set_policy(policy("two", "q", 1, max_length(2))).is_ok(), "in the place of another");
+    assert!(world.set_policy(operator("more", max_length(1))).is_ok(), "of another kind");
+    world.vhost.set_file_policy(policy("file's", "q", 0, max_length(1)), &mut world.turn);
+    assert_eq!(world.vhost.policies(PolicyKind::User).len(), 3);
 }
 
 #[test]
@@ -148,9 +156,6 @@ fn an_idle_queue_expires_when_a_policy_says_so() {
 fn an_operators_policy_holds_beside_the_users_and_limits_it() {
     let mut world = World::new();
     let queue = world.queue("q");
-    let operator = |name: &str, definition| {
-        Policy::of_kind(PolicyKind::Operator, name, "q", PolicyTarget::Queues, 0, &definition).unwrap()
-    };
     world.set_policy(policy("p", "q", 0, max_length(100).with("overflow", "reject-publish"))).unwrap();
     world.set_policy(operator("cap", max_length(10).with("message-ttl", 1000))).unwrap();
     let options = queue.effective_options();
@@ -168,7 +173,7 @@ fn an_operators_policy_holds_beside_the_users_and_limits_it() {
 #[test]
 fn policies_of_the_file_change_in_the_file_only() {
     let mut world = World::new();
-    world.vhost.set_file_policy(policy("p", "q", 0, max_length(1)), &mut world.turn).unwrap();
+    world.vhost.set_file_policy(policy("p", "q", 0, max_length(1)), &mut world.turn);
     let refused = refused(world.set_policy(policy("p", "q", 0, max_length(2))));
     assert!(refused.1.contains("settings file"), "{}", refused.1);
     assert!(world.vhost.clear_policy(PolicyKind::User, "p", &mut world.turn).is_err());
@@ -177,7 +182,7 @@ fn policies_of_the_file_change_in_the_file_only() {
 #[test]
 fn policies_set_together_are_set_all_or_none() {
     let mut world = World::new();
-    world.vhost.set_file_policy(policy("file's", "q", 0, max_length(1)), &mut world.turn).unwrap();
+    world.vhost.set_file_policy(policy("file's", "q", 0, max_length(1)), &mut world.turn);
     let both = vec![policy("a", "q", 0, max_length(2)), policy("file's", "q", 0, max_length(2))];
     assert!(world.vhost.set_policies(both, &mut world.turn).is_err());
     assert!(world.vhost.policy(PolicyKind::User, "a").is_none());

@@ -15,7 +15,7 @@ Examples:
   rialto vhost list
   rialto vhost add shop --description 'what the shop sends' --default-queue-type quorum
   rialto vhost set shop --limit max-queues=1000 --limit max-connections=none
-  rialto vhost set shop --protect true                  # not deleted before --protect false
+  rialto vhost set shop --protect                       # not deleted before --protect=false
   rialto vhost show shop
   rialto vhost delete shop --yes                        # with all its queues and messages
 
@@ -54,8 +54,12 @@ struct About {
     /// The type of queues whose declaration names none: classic or quorum
     #[arg(long, value_name = "TYPE")]
     default_queue_type: Option<String>,
-    /// Whether deleting it is refused: true or false
-    #[arg(long, value_name = "YES")]
+    /// Refuse to delete it; --protect=false allows it again
+    // With the sign only: a word behind the option is the vhost.
+    #[arg(
+        long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true", require_equals = true,
+        hide_possible_values = true
+    )]
     protect: Option<bool>,
     /// max-queues=N or max-connections=N; none takes the limit away. May be repeated
     #[arg(long = "limit", value_name = "NAME=N", value_parser = limit::parse)]

@@ -16,6 +16,7 @@ use super::channel::{Channel, Consumer};
 use super::confirms::Confirm;
 use super::fault::{Fault, Refusal};
 use super::{AmqpSession, ChannelSlot, Open, State};
+use crate::access::Protocol;
 use crate::broker::{LocalConsumer, Notice, QueueCell};
 use crate::model::QueueType;
 use crate::queue::Delivery;
@@ -159,7 +160,7 @@ impl Speaker for AmqpSession {
             }
         }
         if confirmed > 0 {
-            open.vhost.count_confirmed(confirmed);
+            open.vhost.count_confirmed(Protocol::Amqp, confirmed);
         }
     }
 

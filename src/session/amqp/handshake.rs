@@ -105,7 +105,8 @@ impl AmqpSession {
     pub(super) fn send_start(&mut self) {
         let origin = self.link.origin(Protocol::Amqp);
         let mechanisms = self.broker.access().mechanisms(&origin);
-        self.options.amqp.greeting.encode(&mechanisms, self.out.buffer());
+        let cluster = self.broker.cluster_name();
+        self.options.amqp.greeting.encode(&mechanisms, cluster, self.out.buffer());
     }
 
     pub(super) fn handle_handshake(&mut self, method: Method) -> Result<(), Fault> {
@@ -248,7 +249,7 @@ impl AmqpSession {
             user: principal.name().to_owned(),
             mechanism,
             vhost: VhostName::from(open.virtual_host),
-            protocol: "AMQP 0-9-1",
+            protocol: Protocol::Amqp,
             client: format!("{} {}", text(&properties, "product"), text(&properties, "version"))
                 .trim()
                 .to_owned(),

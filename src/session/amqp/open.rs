@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use super::channel::{Channel, ChannelSlot, Consumer, Mode};
 use super::confirms::Tracked;
 use super::handshake::{Capabilities, Tuned};
-use crate::access::VhostPass;
+use crate::access::{Protocol, VhostPass};
 use crate::broker::{ConnectionGuard, Hold, PublishBatch, Vhost};
 use crate::model::{ChannelId, ConnectionId, QueueId};
 use crate::queue::RejectReason;
@@ -68,7 +68,7 @@ impl Open {
             held_by: AHashMap::new(),
             held_allowance: 0,
             told_blocked: false,
-            batch: PublishBatch::default(),
+            batch: PublishBatch::of(Protocol::Amqp),
             tracked: Vec::new(),
             rejected: Vec::new(),
             settles: PendingSettles::default(),

@@ -16,6 +16,7 @@ use super::confirms::Confirm;
 use super::fault::Refusal;
 use super::unacked::Taken;
 use super::{AmqpSession, State};
+use crate::access::Protocol;
 use crate::broker::{Commit, PublishBatch};
 use crate::model::ChannelId;
 use crate::queue::{RejectReason, Settle};
@@ -46,7 +47,7 @@ impl Transaction {
     /// Where the next message goes, and its return.
     pub(super) fn buffers(&mut self) -> (&mut PublishBatch, &mut BytesMut) {
         if self.batches.last().is_none_or(PublishBatch::is_full) {
-            self.batches.push(PublishBatch::default());
+            self.batches.push(PublishBatch::of(Protocol::Amqp));
         }
         (self.batches.last_mut().expect("just pushed"), &mut self.returns)
     }

@@ -11,6 +11,7 @@ use super::channel::ChannelSlot;
 use super::consuming::entry_flags;
 use super::outcomes::Outcomes;
 use super::{NOWHERE, NativeSession, State, fault_closing};
+use crate::access::Protocol;
 use crate::broker::{LocalConsumer, Notice};
 use crate::model::{Message, MessageRoute};
 use crate::queue::Delivery;
@@ -104,7 +105,7 @@ impl Speaker for NativeSession {
             }
         }
         if confirmed > 0 {
-            open.vhost.count_confirmed(confirmed);
+            open.vhost.count_confirmed(Protocol::Native, confirmed);
         }
     }
 

@@ -66,10 +66,10 @@ def every_scrape_is_read_and_says_what_happened():
             samples = [sample.value for sample in family.samples if labels.items() <= sample.labels.items()]
             return samples[0] if samples else None
 
-        until(lambda: value(broker.families("/metrics")["rabbitmq_global_messages_acknowledged"]) == 1, "the ack is counted")
+        until(lambda: value(broker.families("/metrics")["rabbitmq_global_messages_acknowledged"], protocol="amqp091") == 1, "the ack is counted")
         whole = broker.families("/metrics")
-        check("received", value(whole["rabbitmq_global_messages_received"]), 5.0)
-        check("confirmed", value(whole["rabbitmq_global_messages_confirmed"]), 5.0)
+        check("received", value(whole["rabbitmq_global_messages_received"], protocol="amqp091"), 5.0)
+        check("confirmed", value(whole["rabbitmq_global_messages_confirmed"], protocol="amqp091"), 5.0)
         check("ready", value(whole["rabbitmq_queue_messages_ready"]), 4.0)
         check("a histogram", whole["rialto_message_ack_seconds"].type, "histogram")
         check("what no family is", [name for name, family in whole.items() if family.type == "unknown"], [])

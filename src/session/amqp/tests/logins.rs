@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::session::testing::{LOGIN_DELAY, login_broker};
+use crate::store::ParameterRow;
 
 /// Properties of a client that can be told.
 fn listening() -> FieldTable {
@@ -17,6 +18,28 @@ fn shown(broker: &Broker, properties: FieldTable, password: &'static [u8]) -> En
         end.session.handle_verified(work.run(), end.now);
     }
     end
+}
+
+#[test]
+fn the_greeting_tells_what_the_cluster_is_called_now() {
+    let broker = login_broker();
+    let told = || match &End::new(&broker, SessionOptions::default()).methods()[..] {
+        [Method::ConnectionStart(start)] => start.server_properties.get("cluster_name").cloned(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(told(), Some("rialto@localhost".into()), "the default: as the node is");
+    let row = |value: &str| ParameterRow {
+        vhost: None,
+        component: String::new(),
+        name: "cluster_name".to_owned(),
+        value: value.to_owned(),
+    };
+    broker.set_parameter(row("\"shop\"")).unwrap();
+    assert_eq!(told(), Some("shop".into()));
+    for no_name in ["7", "\"\"", "\"a\\nb\"", &format!("\"{}\"", "x".repeat(256))] {
+        broker.set_parameter(row(no_name)).unwrap();
+        assert_eq!(told(), Some("rialto@localhost".into()), "{no_name}");
+    }
 }
 
 const REFUSED: &str = "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile.";
