@@ -55,6 +55,14 @@ mutations! {
     RefusedIsSeen,
     /// A duplicate makes its key stay longer.
     DuplicateRenewsKey,
+    /// What an operator moves here may be a duplicate.
+    MovedIsDuplicate,
+    /// What an operator moves here dies if there is no room.
+    RefusedMoveDies,
+    /// What is put back may be a duplicate.
+    PutBackIsDuplicate,
+    /// What is put back is refused if there is no room.
+    PutBackIsRefused,
     /// A shorter time to live is for new messages only.
     TtlForNewOnly,
     /// A restart gives messages a new time to live.

@@ -1,18 +1,25 @@
 //! What comes to the queue: new messages with their keys, those that come back, and what has no room.
 
 use crate::model::{DelayedRetryType, OverflowRule};
-use crate::queue::{DeathReason, RejectReason, Verdict};
+use crate::queue::{Admission, DeathReason, RejectReason, Verdict};
 
 use super::super::mutation::Mutation;
 use super::{Naive, NaiveMessage};
 
 impl Naive {
-    /// What becomes of it.
-    pub(crate) fn publish(&mut self, message: NaiveMessage, now: u64) -> Verdict {
+    /// What becomes of it. What its publisher sends anew may be a duplicate, refused, and a dead letter for it. What an
+    /// operator moves here is in one place all the time: it comes once, and if it is refused it is still where it was.
+    /// What was taken out of this queue and is put back is never refused, or it would be nowhere.
+    pub(crate) fn admit(&mut self, message: NaiveMessage, admission: Admission, now: u64) -> Verdict {
         let key = message.key.filter(|_| self.options.deduplication.is_some());
-        let Some(key) = key else { return self.take(message, now) };
+        let Some(key) = key else { return self.take(message, admission, now) };
         let ttl_ms = message.key_ttl_ms;
-        if self.knows(key, now) && !message.died_here {
+        let is_new = match admission {
+            Admission::Published => !message.died_here,
+            Admission::Moved => self.has(Mutation::MovedIsDuplicate),
+            Admission::Returned => self.has(Mutation::PutBackIsDuplicate),
+        };
+        if self.knows(key, now) && is_new {
             if self.has(Mutation::DuplicateRenewsKey) {
                 self.seen.retain(|seen| seen.0 != key);
                 self.remember(key, ttl_ms, now);
@@ -20,7 +27,7 @@ impl Naive {
             self.settled(&message);
             return Verdict::Duplicate;
         }
-        let verdict = self.take(message, now);
+        let verdict = self.take(message, admission, now);
         if verdict == Verdict::Accepted || self.has(Mutation::RefusedIsSeen) {
             self.remember(key, ttl_ms, now);
         }
@@ -44,16 +51,19 @@ impl Naive {
         }
     }
 
-    fn take(&mut self, mut message: NaiveMessage, now: u64) -> Verdict {
+    fn take(&mut self, mut message: NaiveMessage, admission: Admission, now: u64) -> Verdict {
         let default =
             if self.has(Mutation::DefaultPriorityIgnored) { 0 } else { self.options.default_priority };
         message.priority = message.own_priority.unwrap_or(default).min(self.options.max_priority);
         message.begin_to_age(&self.options, now);
         self.dispatch(now);
-        if self.refuses(&message) {
-            match self.options.overflow {
-                OverflowRule::RejectPublishDeadLetter => self.bury(message, DeathReason::MaxLength, None),
-                _ => self.settled(&message),
+        let is_asked = admission != Admission::Returned || self.has(Mutation::PutBackIsRefused);
+        if is_asked && self.refuses(&message) {
+            let is_here_only = admission == Admission::Published || self.has(Mutation::RefusedMoveDies);
+            if is_here_only && self.options.overflow == OverflowRule::RejectPublishDeadLetter {
+                self.bury(message, DeathReason::MaxLength, None);
+            } else {
+                self.settled(&message);
             }
             return Verdict::Rejected(RejectReason::MaxLength);
         }

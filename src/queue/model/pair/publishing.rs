@@ -3,14 +3,20 @@
 use rialto_protocol::types::{FieldTable, FieldValue, Properties};
 
 use crate::model::{BatchBuilder, Lsn, Message, Priority, Publication};
+use crate::queue::Admission;
 
 use super::super::choices::Choices;
 use super::super::naive::NaiveMessage;
 use super::{KEY, NAME, Pair, same};
 
+/// On which way messages come: mostly from publishers.
+const WAYS: [Admission; 5] =
+    [Admission::Published, Admission::Published, Admission::Published, Admission::Moved, Admission::Returned];
+
 impl Pair {
-    /// Publishes what came with one read: a batch that the journal has, or that it does not have.
+    /// Publishes what came with one read, or what an operator moves: a batch that the journal has, or does not have.
     pub(super) fn publish(&mut self, choices: &mut impl Choices) -> Result<(), String> {
+        let admission = choices.one_of(&WAYS);
         let persistent = choices.one_in(2);
         let alike = choices.one_in(2).then(|| facts(choices));
         let mut builder = BatchBuilder::default();
@@ -35,8 +41,9 @@ impl Pair {
                 self.drive(choices)?;
             }
             let publication = Publication { message, lsn: Lsn(lsn), priority, ttl_ms, delay_ms: None };
-            let verdict = self.machine.publish(publication, self.now, &mut self.out);
-            same("publish", verdict, self.naive.publish(naive, self.now.as_micros()))?;
+            let verdict = self.machine.admit(publication, admission, self.now, &mut self.out);
+            let naive = self.naive.admit(naive, admission, self.now.as_micros());
+            same(&format!("publish, {admission:?}"), verdict, naive)?;
             self.load(choices, false)?;
         }
         Ok(())
