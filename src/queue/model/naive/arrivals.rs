@@ -80,7 +80,7 @@ impl Naive {
         Verdict::Accepted
     }
 
-    /// Delivered in vain, and failed or not: back to the old places.
+    /// Delivered in vain, and failed or not: back to the old places, where it may be too much.
     pub(super) fn put_back(&mut self, mut messages: Vec<NaiveMessage>, failed: bool, now: u64) {
         messages.sort_by_key(|message| message.lsn);
         for mut message in messages {
@@ -111,7 +111,6 @@ impl Naive {
                 }
             }
         }
-        self.drop_overflow();
     }
 
     /// When a message that came back now may be delivered again, if it has to wait.

@@ -47,6 +47,7 @@ impl Naive {
                     self.elect();
                 }
                 self.put_back(consumer.held, true, now);
+                self.drop_overflow();
             }
         }
         if was_consuming && self.consuming().count() == 0 {

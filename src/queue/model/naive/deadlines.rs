@@ -30,10 +30,12 @@ impl Naive {
         self.options.expires_ms.filter(|_| unused).map(|ms| self.idle_since + ms * 1000)
     }
 
+    /// What is past its deadline makes room before anything is too much.
     pub(super) fn pass_time(&mut self, now: u64) {
         self.take_back_late(now);
         self.end_delays(now);
         self.expire(now);
+        self.drop_overflow();
     }
 
     /// Those that have waited for too long expire with the others.

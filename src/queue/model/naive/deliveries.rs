@@ -115,6 +115,7 @@ impl Naive {
                     .for_each(|message| self.bury(message, DeathReason::Rejected, reason.as_ref()));
             }
         }
+        self.drop_overflow();
         self.forget();
         Ok(count)
     }
