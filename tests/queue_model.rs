@@ -84,7 +84,7 @@ fn the_machine_does_what_its_naive_twin_does() {
 
 #[test]
 fn every_planted_bug_is_found() {
-    for mutation in Mutation::ALL {
+    for &mutation in Mutation::ALL {
         let found = (0..100).find(|seed| run(&mut Seeded::new(*seed), OPERATIONS, Some(mutation)).is_err());
         match found {
             Some(seed) => println!("{mutation:?}: found with seed {seed}"),

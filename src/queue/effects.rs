@@ -45,7 +45,8 @@ pub enum Admission {
     /// An operator moves it here from another queue: it is no duplicate of what came before, for it is nowhere else. If
     /// there is no room it stays with who moves it, and is no dead letter.
     Moved,
-    /// It was taken out of this very queue, and finds no other place: it has a right to one here, whatever the limits say.
+    /// It was taken out of this very queue, and finds no other place: it has a right to one here, whatever the limits say,
+    /// and is no duplicate either. (A queue that drops from its head does so as after any message.)
     Returned,
 }
 

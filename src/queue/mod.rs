@@ -469,9 +469,10 @@ impl Queue {
     }
 
     /// Does to the messages what time does: those held for too long come back, those delayed for long enough are
-    /// ready, those past their deadline end.
+    /// ready, those past their deadline end. What is too much then goes last: those that end make room first, whether
+    /// the head is in memory, so that it could be dropped at once, or not.
     fn pass_time(&mut self, now: Timestamp, out: &mut Effects) {
-        self.take_back_late(now, out);
+        let are_back = self.take_back_late(now, out);
         while let Some(item) = self.delayed.pop_due(now) {
             // Those that have waited for too long to live are the next to expire.
             match item {
@@ -480,6 +481,9 @@ impl Queue {
             }
         }
         self.expire(now, out);
+        if are_back {
+            self.drop_overflow(out);
+        }
     }
 
     /// Ends the messages that are past their deadline.

@@ -72,9 +72,9 @@ impl Queue {
         Ok(count as u64)
     }
 
-    /// Takes messages back that consumers have held for too long. Nothing else changes for the consumers: they have
-    /// room again, and what they say about these messages later is passed over.
-    pub(super) fn take_back_late(&mut self, now: Timestamp, out: &mut Effects) {
+    /// Takes messages back that consumers have held for too long, if there are any. Nothing else changes for the consumers:
+    /// they have room again, and what they say about these messages later is passed over.
+    pub(super) fn take_back_late(&mut self, now: Timestamp, out: &mut Effects) -> bool {
         let before = out.late.len();
         while let Some((slot, last_tag)) = self.consumers.next_late(now) {
             let consumer = self.consumers.get_mut(slot);
@@ -91,14 +91,22 @@ impl Queue {
             self.consumers.hand_over(slot);
             self.consumers.remove_if_spent(slot);
         }
-        if out.late.len() > before {
+        let are_some = out.late.len() > before;
+        if are_some {
             self.totals.late += self.taken.len() as u64;
-            self.put_back(true, now, out);
+            self.return_taken(true, now, out);
         }
+        are_some
+    }
+
+    /// Puts the taken messages back, which may be too much.
+    pub(super) fn put_back(&mut self, failed: bool, now: Timestamp, out: &mut Effects) {
+        self.return_taken(failed, now, out);
+        self.drop_overflow(out);
     }
 
     /// Puts the taken messages back to their old places, one delivery older, or delays them; `failed` says whether it counts.
-    pub(super) fn put_back(&mut self, failed: bool, now: Timestamp, out: &mut Effects) {
+    fn return_taken(&mut self, failed: bool, now: Timestamp, out: &mut Effects) {
         let mut taken = std::mem::take(&mut self.taken);
         taken.sort_unstable_by_key(|entry| entry.lsn);
         self.totals.returned += taken.len() as u64;
@@ -137,7 +145,6 @@ impl Queue {
         for (entry, reason) in dead.into_iter().rev() {
             self.bury(entry, reason, None, out);
         }
-        self.drop_overflow(out);
     }
 
     /// Ends a message that has left the queue: a dead letter if somebody wants it, else it is dropped.

@@ -190,7 +190,7 @@ impl Stored {
     }
 }
 
-fn lsns(run: StoredRun) -> std::ops::Range<u64> {
+pub(super) fn lsns(run: StoredRun) -> std::ops::Range<u64> {
     run.first.0..run.first.0 + u64::from(run.count)
 }
 

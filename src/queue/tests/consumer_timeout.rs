@@ -50,6 +50,19 @@ fn a_late_message_goes_to_its_old_place_as_a_failed_delivery() {
 }
 
 #[test]
+fn what_is_past_its_deadline_makes_room_for_a_late_message() {
+    let full = QueueOptions { max_length: Some(1), ..QueueOptions::default() };
+    let mut host = host(with_dead_letters(full));
+    host.add(ConsumerSpec { prefetch: 1, ..slow(1, 100) });
+    host.publish_many(1);
+    assert_eq!(host.deliveries(), [(1, vec![1])]);
+    host.publish_with(0, Some(50));
+    host.pass(110);
+    host.tick();
+    assert_eq!((host.dead(), host.drain()), (vec![(2, DeathReason::Expired)], vec![1]));
+}
+
+#[test]
 fn a_late_settlement_is_passed_over() {
     let mut host = host(QueueOptions::default());
     host.add(slow(1, 100));
