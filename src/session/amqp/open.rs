@@ -29,7 +29,7 @@ pub(super) struct Open {
     pub(super) channels: AHashMap<ChannelId, ChannelSlot>,
     /// Open consumers on all channels: they share the outbox.
     pub(super) consumers: usize,
-    /// Bytes of messages that no queue has yet: see [`super::AmqpOptions::uncommitted_max`].
+    /// Bytes of messages that no queue has yet: see [`crate::session::AmqpOptions::uncommitted_max`].
     pub(super) uncommitted: u64,
     /// Queues that hold this connection's publishes back.
     pub(super) held_by: AHashMap<QueueId, Hold>,

@@ -463,7 +463,7 @@ impl Space {
         self.segments.last_key_value().map_or(SegmentId::default(), |(id, _)| *id)
     }
 
-    /// A file has been removed; until [`Space::forget`] it may come back with a crash.
+    /// A file has been removed; until [`Space::forget_removed`] it may come back with a crash.
     pub(super) fn removed(&mut self, id: SegmentId) {
         if let Some(segment) = self.segments.get_mut(&id) {
             segment.life = Life::Removed;
