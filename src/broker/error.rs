@@ -101,7 +101,7 @@ pub enum BrokerError {
     /// An operator has protected the vhost.
     #[error(
         "refusing to delete vhost '{vhost}' because it is protected from deletion; lift the protection first: DELETE \
-         /api/vhosts/{{vhost}}/deletion/protection, or `rialto vhost set NAME --protect false`"
+         /api/vhosts/{{vhost}}/deletion/protection, or `rialto vhost set NAME --protect=false`"
     )]
     VhostProtected {
         /// The vhost.

@@ -73,7 +73,7 @@ fn commands_speak_with_a_broker_whose_authority_they_trust_and_with_no_other() {
     // What holds for clients of messages, who need a certificate here, is not asked of those who log in with a password.
     let broker = Broker::start(certificates.settings(ClientVerify::Required));
     let ca = certificates.path("ca.pem");
-    for command in [&["vhost", "add", "shop"][..], &["vhost", "set", "shop", "--protect", "true"]] {
+    for command in [&["vhost", "add", "shop"][..], &["vhost", "set", "shop", "--protect"]] {
         let done = broker.ask(&ca, command);
         assert!(done.status.success(), "{}", told(&done));
     }
