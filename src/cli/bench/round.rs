@@ -483,8 +483,7 @@ mod tests {
         };
         let round = run(&plan, ends, None).unwrap();
         assert_eq!((round.missing, round.surplus), (0, 0));
-        let timed = round.latency.unwrap().len();
-        assert!(timed > 0 && timed <= round.received_in_all, "{timed} of {}", round.received_in_all);
+        assert!(round.latency.is_some_and(|latency| !latency.is_empty()));
     }
 
     #[test]
