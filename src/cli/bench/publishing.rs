@@ -376,7 +376,11 @@ mod tests {
         }
         let ((mut full, _broker), (quiet, _too)) = (pair(), pair());
         full.set_nonblocking(true).unwrap();
-        while full.write(&[0; 1 << 16]).is_ok() {}
+        // What was written may move on to the other end and leave room once more.
+        let long = Duration::from_millis(50);
+        while await_any([(&full, PollFlags::OUT)], long).unwrap()[0].contains(PollFlags::OUT) {
+            let _ = full.write(&[0; 1 << 16]);
+        }
         let mut publisher = Listener(full, 0);
         let shared = Shared::begun((0, 0));
         let mut paced = Paced {
