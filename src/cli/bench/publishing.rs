@@ -24,8 +24,10 @@ use super::plan::Plan;
 use super::round::{Shared, durations, record};
 use super::traffic::{Answers, Publisher};
 
-/// Longest time a publisher sleeps until it looks whether the round is over.
+/// Longest time a publisher sleeps until it looks whether the round is over, and how often all of them together look
+/// at most: thousands that only looked would cost more than those that send.
 const NAP_MAX: Duration = Duration::from_millis(50);
+const LOOKS_PER_SECOND: u32 = 2000;
 
 /// Time that a sleeper commonly takes to be awake. A publisher on a rate gets up so much earlier and spins until a message
 /// is due: else the machine's own slowness would be charged to all who are measured, and hide how they differ. A core
@@ -178,6 +180,7 @@ impl Paced<'_> {
     fn publish(&mut self, lateness: &mut Histogram<u64>) -> BenchResult<()> {
         wake_on_time();
         let plan = self.plan;
+        let nap_max = NAP_MAX.max(Duration::from_secs(1) * plan.publishers / LOOKS_PER_SECOND);
         // Spinning is for those who are timed.
         let waking = if plan.stamps { WAKING } else { Duration::ZERO };
         let mut listened = 0;
@@ -186,8 +189,8 @@ impl Paced<'_> {
             let count = self.due(now, plan.batch);
             if count == 0 {
                 match self.nap(now).checked_sub(waking) {
-                    Some(nap) if !plan.stamps => thread::sleep(nap.min(NAP_MAX)),
-                    Some(nap) => listen(self.publisher, nap.min(NAP_MAX))?,
+                    Some(nap) if !plan.stamps => thread::sleep(nap.min(nap_max)),
+                    Some(nap) => listen(self.publisher, nap.min(nap_max))?,
                     None if now < listened + LISTEN_EVERY => std::hint::spin_loop(),
                     None => {
                         listen(self.publisher, Duration::ZERO)?;
