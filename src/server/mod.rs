@@ -16,6 +16,7 @@ mod storage;
 mod timers;
 mod tls_stream;
 mod transport;
+pub(crate) mod unpaced;
 
 use std::io;
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +38,7 @@ use crate::broker::Broker;
 use crate::model::{Clock, SystemClock};
 use crate::session::SessionOptions;
 use crate::tls::{self, Acceptor};
+use unpaced::Listener;
 
 /// How a server serves. `broker.toml` documents each setting.
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ impl Default for ServerOptions {
         ServerOptions {
             session: Arc::default(),
             connections_max: 10_000,
-            read_chunk: 512 << 10,
+            read_chunk: 1 << 20,
             shutdown_grace: Duration::from_secs(10),
             tls: None,
         }
@@ -69,9 +71,9 @@ impl Default for ServerOptions {
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     /// Those that speak TLS and nothing else.
-    tls_listeners: Vec<TcpListener>,
+    tls_listeners: Vec<Listener>,
 }
 
 /// What every connection's task needs.
@@ -124,12 +126,12 @@ impl Server {
 
     /// Where it listens, with the ports that the system chose.
     pub fn addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.listeners.iter().map(TcpListener::local_addr).collect()
+        self.listeners.iter().map(Listener::local_addr).collect()
     }
 
     /// Where it listens for TLS alone.
     pub fn tls_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        self.tls_listeners.iter().map(TcpListener::local_addr).collect()
+        self.tls_listeners.iter().map(Listener::local_addr).collect()
     }
 
     /// Cancel it to stop the server.
@@ -159,10 +161,10 @@ impl Server {
     }
 }
 
-async fn listen(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
+async fn listen(addresses: &[SocketAddr]) -> io::Result<Vec<Listener>> {
     let mut listeners = Vec::new();
     for address in addresses {
-        let listener = TcpListener::bind(address).await;
+        let listener = Listener::bind(*address).await;
         listeners.push(
             listener.map_err(|error| {
                 io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
@@ -172,7 +174,7 @@ async fn listen(addresses: &[SocketAddr]) -> io::Result<Vec<TcpListener>> {
     Ok(listeners)
 }
 
-async fn accept(listener: TcpListener, only_tls: bool, shared: Arc<Shared>) {
+async fn accept(listener: Listener, only_tls: bool, shared: Arc<Shared>) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

@@ -16,6 +16,7 @@ use parking_lot::Mutex;
 use super::error::{BenchResult, Doing};
 use super::plan::Plan;
 use super::traffic::{self, Answers, Due, Ends};
+use crate::server::unpaced;
 
 /// Room for one read, at the relay and at consumers: as much as the broker reads at once.
 const BUFFER: usize = 256 << 10;
@@ -61,8 +62,7 @@ pub(super) fn unsupported(plan: &Plan) -> Option<&'static str> {
 }
 
 fn open(endpoint: &str, role: u8) -> BenchResult<TcpStream> {
-    let mut stream = TcpStream::connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
-    stream.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
+    let mut stream = unpaced::connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
     stream.write_all(&[role]).doing(|| "cannot write to the relay".to_owned())?;
     Ok(stream)
 }
@@ -179,6 +179,7 @@ fn read(stream: &mut TcpStream, buffer: &mut [u8]) -> BenchResult<Option<usize>>
 /// go `copies` times out, to the consumers in turn.
 pub(super) fn serve(publishers: u32, consumers: u32, copies: u32) -> io::Result<()> {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
+    unpaced::begin_unpaced(&listener);
     println!("relaying on {}", listener.local_addr()?);
     thread::spawn(move || accept(&listener, publishers, consumers, copies));
     let mut nothing = [0; 64];

@@ -13,6 +13,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::error::{BenchError, BenchResult, Doing};
+use crate::server::unpaced::connect;
 use crate::tls::dev::Authority;
 
 /// Encrypted bytes that are read, or made, at a time.
@@ -66,8 +67,7 @@ impl Stream {
     /// Connects, and encrypts if the address says so.
     pub(super) fn connect(address: &Address) -> BenchResult<Stream> {
         let endpoint = || format!("cannot connect to {}", address.endpoint());
-        let mut socket = TcpStream::connect((address.host.as_str(), address.port)).doing(endpoint)?;
-        socket.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
+        let mut socket = connect((address.host.as_str(), address.port)).doing(endpoint)?;
         if !address.is_tls {
             return Ok(Stream::Plain(socket));
         }

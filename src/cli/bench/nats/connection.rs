@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::error::{BenchError, BenchResult, Doing};
 use super::walker::{Arrived, Message, Walker};
+use crate::server::unpaced::connect;
 
 /// How long the server may take to greet, and to answer before the traffic begins.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,8 +30,7 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) fn open(endpoint: &str) -> BenchResult<Connection> {
-        let stream = TcpStream::connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
-        stream.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
+        let stream = connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).doing(timeout_failed)?;
         let mut connection = Connection { stream, walker: Walker::new(), pongs: 0, max_payload: None };
         connection.write(CONNECT.as_bytes())?;

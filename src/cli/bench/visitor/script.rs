@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 
 use super::super::error::{BenchError, BenchResult, Doing};
+use crate::server::unpaced::connect;
 
 /// How long an answer may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -49,8 +50,7 @@ impl Script {
     /// The broker cannot be reached, refuses something, or is silent for half a minute.
     pub(in super::super) fn play(&self) -> BenchResult<Stay> {
         let endpoint = &self.endpoint;
-        let mut stream = TcpStream::connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
-        stream.set_nodelay(true).doing(|| "cannot set TCP_NODELAY".to_owned())?;
+        let mut stream = connect(endpoint).doing(|| format!("cannot connect to {endpoint}"))?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT)).doing(|| "cannot set a timeout".to_owned())?;
         let mut heard = BytesMut::with_capacity(ROOM);
         let mut room = [0; ROOM];
