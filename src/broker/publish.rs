@@ -143,6 +143,20 @@ impl PublishBatch {
         Ok(())
     }
 
+    /// Adds so many messages, from their entries, that differ from the one that was added last in nothing but what their
+    /// bodies say.
+    pub fn push_alike(&mut self, entries: &[u8], count: u32) {
+        let (Some(&facts), Some(run)) = (self.facts.last(), self.runs.last_mut()) else { return };
+        run.count += count;
+        let copies = run.targets.queues.len() as u64;
+        self.builder(facts).push_alike(entries, count);
+        self.facts.extend(std::iter::repeat_n(facts, count as usize));
+        if let Some(published) = self.tally.count() {
+            published.received += u64::from(count);
+            published.routed += u64::from(count) * copies;
+        }
+    }
+
     fn builder(&mut self, facts: Facts) -> &mut BatchBuilder {
         match facts.stored {
             true => &mut self.stored,
@@ -191,10 +205,10 @@ impl PublishBatch {
         }
     }
 
-    /// Counts that the publisher wants a confirm of the message that was added or counted last.
-    pub fn count_confirm(&mut self) {
+    /// Counts that the publisher wants confirms of so many messages that were added or counted last.
+    pub fn count_confirms(&mut self, count: u32) {
         if let Some(published) = self.tally.count() {
-            published.received_confirm += 1;
+            published.received_confirm += u64::from(count);
         }
     }
 

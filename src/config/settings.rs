@@ -75,7 +75,7 @@ impl Default for ServerSettings {
             handshake_timeout: Duration::from_secs(10),
             shutdown_grace: Duration::from_secs(10),
             connections_max: 10_000,
-            read_chunk: Size::kib(512),
+            read_chunk: Size::mib(1),
         }
     }
 }
@@ -125,7 +125,7 @@ impl Default for ProtocolSettings {
             channel_max: 2047,
             route_max: 65_536,
             route_cache: 16_384,
-            publish_window: Size::mib(1),
+            publish_window: Size::mib(2),
             consumers_per_channel_max: 1000,
             consumers_per_connection_max: 10_000,
             list_page_max: 1000,

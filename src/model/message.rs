@@ -320,6 +320,15 @@ impl BatchBuilder {
         self.place(route, offset, persistent);
     }
 
+    /// Adds so many messages that have the length of the one that was added last, and its route.
+    pub fn push_alike(&mut self, entries: &[u8], count: u32) {
+        let Some(last) = self.places.last().copied() else { return };
+        debug_assert_eq!(entries.len(), (last.len * count) as usize);
+        let offset = self.bytes.len() as u32;
+        self.bytes.put_slice(entries);
+        self.places.extend((0..count).map(|number| Place { offset: offset + number * last.len, ..last }));
+    }
+
     fn place(&mut self, route: &MessageRoute, offset: u32, persistent: bool) {
         if self.routes.last() != Some(route) {
             if self.routes.is_empty() {

@@ -157,7 +157,13 @@ impl Driver<'_> {
         let mut rings_at = Timestamp::NEVER;
         let mut now = self.shared.now();
         let mut reads_on = false;
+        let mut others_first = false;
         loop {
+            if std::mem::take(&mut others_first) && !self.session.poll_output(now).is_empty() {
+                // Messages before their confirms: who waits for a message waits for one write less.
+                tokio::task::yield_now().await;
+                now = self.shared.now();
+            }
             let written = self.write(now)?;
             if self.session.is_finished() {
                 return self.part(written).await;
@@ -205,6 +211,7 @@ impl Driver<'_> {
                     self.link.traffic.received(read);
                     reads_on = self.input.is_chunk(read) || self.stream.has_more();
                     self.carry_out(now);
+                    others_first = self.session.take_woken();
                 }
                 None => {}
             }

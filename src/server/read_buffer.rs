@@ -48,7 +48,7 @@ impl ReadBuffer {
     ) -> Poll<io::Result<usize>> {
         ready!(stream.socket().poll_read_ready(cx))?;
         self.borrow();
-        let read = stream.poll_read(&mut self.bytes, cx);
+        let read = stream.poll_read(&mut self.bytes, self.read_chunk, cx);
         if !matches!(read, Poll::Ready(Ok(_))) {
             self.settle();
         }
@@ -68,9 +68,9 @@ impl ReadBuffer {
     fn borrow(&mut self) {
         if !self.is_shared && !self.is_long() {
             let mut shared = SHARED.take();
-            shared.reserve(self.bytes.len() + self.read_chunk);
-            if shared.capacity() > (Self::GROWN_MAX + 1) * self.read_chunk {
-                shared = BytesMut::with_capacity(self.bytes.len() + self.read_chunk);
+            let is_large = shared.capacity() > (Self::GROWN_MAX + 1) * self.read_chunk;
+            if is_large || !shared.try_reclaim(self.bytes.len() + self.read_chunk) {
+                shared = BytesMut::with_capacity(self.read_chunk + self.read_chunk / Self::MOVED_PART);
             }
             shared.extend_from_slice(&self.bytes);
             self.bytes = shared;
@@ -132,6 +132,29 @@ mod tests {
         peer.write_all(b" three").await.unwrap();
         fill(&mut input, &mut stream, 9).await;
         assert_eq!(&input.bytes[..], b"two three");
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_than_a_chunk_however_long_the_buffer_has_become() {
+        let (peer, mut stream) = pair().await;
+        let mut input = ReadBuffer::new(CHUNK);
+        let long = vec![7; 3 * CHUNK];
+        let (mut read, mut written) = (0, 0);
+        while read < long.len() {
+            while written < long.len()
+                && let Ok(more) = peer.try_write(&long[written..])
+            {
+                written += more;
+            }
+            let next = poll_fn(|cx| input.poll_read(&mut stream, cx)).await.unwrap();
+            assert!(next <= CHUNK);
+            read += next;
+            // As if a frame of two chunks were on its way.
+            if input.bytes.len() > 2 * CHUNK {
+                input.bytes.clear();
+            }
+            input.settle();
+        }
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -33,12 +33,18 @@ impl Transport {
         }
     }
 
-    /// Reads what is there into the room that `into` has, or waits. 0: the peer has ended.
+    /// Reads what is there, but so many bytes `at_most`, or waits. 0: the peer has ended. Encrypted bytes bring what is
+    /// in them: as much as there is room for.
     #[inline]
-    pub(super) fn poll_read(&mut self, into: &mut BytesMut, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_read(
+        &mut self,
+        into: &mut BytesMut,
+        at_most: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         match self {
-            // It knows a socket for empty when it gives less than there was room for, and does not ask it again.
-            Transport::Plain(socket) => pin!(socket.read_buf(into)).poll(cx),
+            // It knows a socket for empty when it gives less than was asked for, and does not ask it again.
+            Transport::Plain(socket) => pin!(socket.read_buf(&mut into.limit(at_most))).poll(cx),
             Transport::Tls(stream) => stream.poll_read(into, cx),
         }
     }

@@ -74,7 +74,7 @@ impl Default for SessionOptions {
             connection_consumers_max: 10_000,
             heartbeat: Some(Duration::from_secs(30)),
             handshake_timeout: Duration::from_secs(10),
-            publish_window: 1 << 20,
+            publish_window: 2 << 20,
             page_rows_max: native::PAGE_ROWS_MAX,
             amqp: AmqpOptions::default(),
         }

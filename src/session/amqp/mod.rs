@@ -233,6 +233,10 @@ impl Session for AmqpSession {
         self.turn.0.finish(&self.broker);
     }
 
+    fn take_woken(&mut self) -> bool {
+        self.turn.0.take_woken()
+    }
+
     fn next_deadline(&self) -> Option<Timestamp> {
         match &self.state {
             State::Handshake { until, .. } | State::Leaving { until, .. } | State::Closing { until, .. } => {

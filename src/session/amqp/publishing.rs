@@ -198,7 +198,7 @@ impl AmqpSession {
             Fate::Batched { position }
         };
         if is_confirmed {
-            batch.count_confirm();
+            batch.count_confirms(1);
         }
         channel.info.messages.published.add(1);
         let is_full = !is_transaction && batch.is_full();

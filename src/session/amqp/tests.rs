@@ -332,7 +332,7 @@ fn a_full_queue_blocks_its_publisher_which_is_told_so_and_read_from_again_when_t
     }
     assert!(matches!(end.methods()[..], [Method::ConnectionBlocked(_)]));
     // Its allowance: what a client sends before it has read that it is blocked.
-    for _ in 0..11 {
+    for _ in 0..21 {
         end.hear(&plain("q", &vec![0; 100 << 10]));
     }
     assert!(!end.session.wants_input());
@@ -354,7 +354,7 @@ fn who_is_held_back_and_has_messages_to_acknowledge_is_still_read_from() {
     end.asks(Method::BasicQos(BasicQos { prefetch_count: 1, ..Default::default() }));
     end.asks(declare("q", FieldTable::new()));
     end.asks(consume("q"));
-    for _ in 0..30 {
+    for _ in 0..40 {
         end.hear(&plain("q", &vec![0; 100 << 10]));
         end.said();
     }
@@ -376,7 +376,7 @@ fn who_is_held_back_and_has_acknowledged_in_a_transaction_may_still_commit() {
         other.hear(&plain("q", &vec![0; 100 << 10]));
     }
     end.said();
-    for _ in 0..30 {
+    for _ in 0..40 {
         end.hear(&plain("q", &vec![0; 100 << 10]));
     }
     assert!(end.session.wants_input());
@@ -402,7 +402,7 @@ fn a_lifted_hold_is_heard_though_deliveries_wait_for_a_client_that_does_not_read
     // It takes what there is, and its client reads nothing of it.
     end.session.handle_outbox(end.now);
     assert!(!end.session.poll_output(end.now).is_empty());
-    for _ in 0..22 {
+    for _ in 0..32 {
         end.hear(&plain("b", &vec![0; 100 << 10]));
     }
     assert!(!end.session.wants_input());

@@ -103,7 +103,7 @@ impl AmqpSession {
             if let Mode::Confirm { next } = &mut channel.mode {
                 track(tracked, number, *next, Fate::Batched { position });
                 *next += 1;
-                batch.count_confirm();
+                batch.count_confirms(1);
             }
             taken += publish.wire_len();
             messages += 1;

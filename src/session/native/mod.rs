@@ -68,6 +68,8 @@ pub struct NativeSession {
     held: HeldAnswers<Outcomes>,
     /// What is sent next; swapped with the outbox's when it is empty.
     sending: Outgoing,
+    /// Bytes of the input behind the frame that is being carried out.
+    behind: usize,
     /// Whole frames may be left in the input: the output had become too long to carry them out.
     stalled: bool,
     /// Somebody wants the connection closed. Done between frames, when no handler relies on its being open.
@@ -158,6 +160,7 @@ impl NativeSession {
             last_said: now,
             held: HeldAnswers::default(),
             sending: Outgoing::default(),
+            behind: 0,
             stalled: false,
             close_wanted: None,
         }
@@ -186,7 +189,10 @@ impl Session for NativeSession {
                 break;
             };
             match decode_frame(input, frame_max) {
-                Ok(Some(frame)) => self.handle_frame(frame),
+                Ok(Some(frame)) => {
+                    self.behind = input.len();
+                    self.handle_frame(frame);
+                }
                 Ok(None) => break,
                 Err(error) => {
                     self.close(error.closing());
@@ -239,6 +245,10 @@ impl Session for NativeSession {
             _ => {}
         }
         self.turn.0.finish(&self.broker);
+    }
+
+    fn take_woken(&mut self) -> bool {
+        self.turn.0.take_woken()
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

@@ -113,6 +113,13 @@ pub(super) fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u6
     tracked.push(Tracked { channel, first: sequence, count: 1, wanted, fate });
 }
 
+/// Notes that so many more became what the last one did: they are behind it in the batch.
+pub(super) fn track_alike(tracked: &mut [Tracked], count: u32) {
+    if let Some(last) = tracked.last_mut() {
+        last.count += count;
+    }
+}
+
 /// Tells what became of messages, once their commit is reached. Leaves both lists empty.
 pub(super) fn tell_outcomes(
     tracked: &mut Vec<Tracked>,

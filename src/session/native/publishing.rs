@@ -7,10 +7,10 @@ use rialto_protocol::native::{
 use rialto_protocol::types::{RawProperties, ShortStr};
 
 use super::channel::ChannelSlot;
-use super::outcomes::{Fate, tell_outcomes, track};
+use super::outcomes::{Fate, tell_outcomes, track, track_alike};
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
 use crate::access::User;
-use crate::broker::{Hold, Resolved};
+use crate::broker::{Hold, PublishBatch, Resolved};
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::CopyKeys;
 use crate::session::route_cache::RouteSlot;
@@ -117,8 +117,9 @@ impl NativeSession {
         let mut fixed = None;
         let mut unroutable = 0;
         // The count is bounded by the entries' bytes, as the run's reader has checked.
-        batch.reserve(run.count as usize, run.entries.len());
-        for entry in run.walk() {
+        batch.reserve(run.count as usize, room_for(run.entries.len(), batch, self.behind));
+        let mut entries = run.walk();
+        while let Some(entry) = entries.next() {
             let (entry, properties) = entry.map_err(|error| FrameError::published_entry(number.0, error))?;
             let this = *sequence;
             *sequence += 1;
@@ -177,7 +178,7 @@ impl NativeSession {
                 }
             }
             if wanted && !matches!(fate, Fate::Rejected { .. }) {
-                batch.count_confirm();
+                batch.count_confirms(1);
             }
             if let Fate::Rejected { code, reason } = &fate
                 && !wanted
@@ -185,7 +186,18 @@ impl NativeSession {
                 // Nobody waits for an outcome, so the channel says it.
                 return Err(channel_fault(*code, reason, place));
             }
+            let is_ordinary = fixed.is_some() && matches!(fate, Fate::Batched { .. });
             track(tracked, number, this, wanted, fate);
+            // What is true of this one is true of those like it, unless each is looked at for its headers.
+            if is_ordinary && !CopyKeys::are_in(&properties) {
+                let (count, alike) = entries.pass_alike(&entry);
+                batch.push_alike(alike, count);
+                if wanted {
+                    batch.count_confirms(count);
+                }
+                track_alike(tracked, count);
+                *sequence += u64::from(count);
+            }
         }
         if unroutable > 0
             && let Some(ChannelSlot::Open(channel)) = channels.get(&number)
@@ -228,6 +240,13 @@ impl NativeSession {
             Command::PublishCredit(credit).encode(0, self.out.buffer());
         }
     }
+}
+
+/// Bytes to make room for when a run comes: with the first of a read for all of it, if it is not too small to tell that
+/// more of its kind follow. Room that is made run by run is moved each time that it doubles.
+fn room_for(run: usize, batch: &PublishBatch, behind: usize) -> usize {
+    const TELLING_PART: usize = 32;
+    if batch.is_empty() && run >= behind / TELLING_PART { run + behind } else { run }
 }
 
 /// Whether a message is refused for what it is, wherever it is to go.

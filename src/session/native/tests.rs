@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use rialto_protocol::native::*;
-use rialto_protocol::types::{FieldTable, ShortStr};
+use rialto_protocol::types::{FieldTable, Properties, ShortStr};
 
 use super::NativeSession;
 use crate::broker::{Broker, Limits, Notice, Outbox};
@@ -583,4 +583,54 @@ fn more_routes_in_one_read_than_a_batch_can_number_keep_each_message_its_own() {
         }
     }
     assert_eq!(seen, next);
+}
+
+#[test]
+fn messages_that_differ_in_their_bodies_alone_are_as_good_as_any_others() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    end.ask(Request::Consume(Consume { auto_ack: true, ..consume("q", 1) }));
+    end.said();
+    let with = |priority| Properties { priority: Some(priority), ..Properties::default() }.encoded();
+    // Alike, other properties, another length, and alike again, also as the last and beside an empty body.
+    let messages = [
+        (1, "a1"),
+        (1, "a2"),
+        (1, "a3"),
+        (2, "b1"),
+        (2, "b2"),
+        (1, "c"),
+        (1, ""),
+        (1, ""),
+        (1, "d1"),
+        (1, "d2"),
+    ]
+    .map(|(priority, body)| (with(priority), body.as_bytes()));
+    let mut frames = BytesMut::new();
+    for first in [1, 11] {
+        let mut frame = PublishWriter::begin(1, first, true, &mut frames);
+        frame.run(RouteRef::Inline { exchange: "", routing_key: "q" }, false, &mut frames);
+        messages.iter().for_each(|(properties, body)| frame.entry(properties, body, &mut frames));
+        frame.finish(&mut frames);
+    }
+    end.hear(&frames);
+    let (mut delivered, mut confirmed) = (Vec::new(), 0);
+    for command in end.said() {
+        match command {
+            Command::Deliver(deliver) => {
+                for run in deliver.runs_ref(1) {
+                    let entries = run.unwrap().walk().map(Result::unwrap);
+                    delivered.extend(entries.map(|entry| (entry.properties.to_vec(), entry.body.to_vec())));
+                }
+            }
+            Command::Outcomes(outcomes) => {
+                assert!(outcomes.iter().all(|range| range.outcome == Outcome::Confirmed));
+                confirmed += outcomes.iter().map(|range| range.last - range.first + 1).sum::<u64>();
+            }
+            _ => {}
+        }
+    }
+    let published: Vec<_> = messages.iter().chain(&messages).map(|(p, b)| (p.to_vec(), b.to_vec())).collect();
+    assert_eq!((delivered, confirmed), (published, 20));
 }
