@@ -31,7 +31,6 @@ pub struct Turn {
     pub now: Timestamp,
     pub(super) effects: Effects,
     pub(super) wakes: Vec<Arc<Outbox>>,
-    has_woken: bool,
     pub(super) dead: VecDeque<(Arc<QueueCell>, DeadLetter)>,
     pub(super) closed: Vec<Arc<QueueCell>>,
     pub(super) congested: Vec<(QueueId, Hold)>,
@@ -64,15 +63,14 @@ impl Turn {
 
     /// Wakes every connection that got something.
     pub(super) fn wake(&mut self) {
-        self.has_woken |= !self.wakes.is_empty();
         for outbox in self.wakes.drain(..) {
             outbox.wake();
         }
     }
 
-    /// Whether connections were woken since this was asked last.
-    pub fn take_woken(&mut self) -> bool {
-        std::mem::take(&mut self.has_woken)
+    /// Whether [`Turn::finish`] will wake others than who has this outbox.
+    pub fn wakes_others(&self, own: &Arc<Outbox>) -> bool {
+        self.wakes.iter().any(|outbox| !Arc::ptr_eq(outbox, own))
     }
 
     /// Routes what died and removes queues that have ended, so that what comes later in the turn sees it.

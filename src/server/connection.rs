@@ -211,7 +211,7 @@ impl Driver<'_> {
                     self.link.traffic.received(read);
                     reads_on = self.input.is_chunk(read) || self.stream.has_more();
                     self.carry_out(now);
-                    others_first = self.session.take_woken();
+                    others_first = self.session.has_woken_others();
                 }
                 None => {}
             }

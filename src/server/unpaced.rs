@@ -1,7 +1,7 @@
 //! TCP that is not paced within a machine.
 //!
 //! BBR, which many systems choose for the sake of long ways, sends in measured portions: a timer holds back what within
-//! one machine only has to be copied. That costs half of the rate and twice the CPU time. Whether a socket is paced is
+//! one machine only has to be copied. That costs up to half of the rate. Whether a socket is paced is
 //! decided when its connection begins and can be changed only one way, to paced (`sk_pacing_status` in Linux): so all
 //! begin unpaced, and those from other machines get back what the system would have chosen.
 //!

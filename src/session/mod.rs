@@ -62,8 +62,8 @@ pub trait Session: Send {
     /// What to write next: answers, then deliveries, as many as fit. Call it again after each write.
     fn poll_output(&mut self, now: Timestamp) -> &mut WriteQueue;
 
-    /// Whether anybody was woken since this was asked last, to write what was published here.
-    fn take_woken(&mut self) -> bool;
+    /// Whether the last [`Session::handle_input`] has woken other connections, mostly to write what was published.
+    fn has_woken_others(&self) -> bool;
 
     /// When [`Session::handle_time`] has something to do next.
     fn next_deadline(&self) -> Option<Timestamp>;

@@ -124,7 +124,7 @@ async fn reach_at(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // Frames are batched by ourselves; the kernel must not wait for more.
     socket.set_nodelay(true)?;
-    // A hint, and only before it connects: BBR paces what within a machine only has to be copied, at half of the rate.
+    // A hint, and only before it connects: BBR paces what within a machine only has to be copied.
     #[cfg(target_os = "linux")]
     if address.ip().to_canonical().is_loopback() {
         let _ = SockRef::from(&socket).set_tcp_congestion(UNPACED);

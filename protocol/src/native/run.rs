@@ -20,7 +20,7 @@ use nom::bytes::complete::take;
 use nom::number::complete::{be_u8, be_u32};
 
 use super::command::{Deliver, DeliveredRun, Publish, PublishRun, Route};
-use super::entry::{ENTRY_HEADER_LEN, Entry, EntryError, put_entry_head};
+use super::entry::{ENTRY_HEADER_LEN, Entry, EntryError};
 use super::error::{FrameError, Place};
 use super::header::Kind;
 use crate::types::{
@@ -89,7 +89,7 @@ pub struct PublishRunRef<'a> {
 impl<'a> PublishRunRef<'a> {
     /// Walks the entries as a broker must: only what a publisher may send passes.
     pub fn walk(&self) -> PublishedEntries<'a> {
-        PublishedEntries(Entries::new(self.entries, self.count))
+        PublishedEntries::new(Entries::new(self.entries, self.count))
     }
 }
 
@@ -116,7 +116,7 @@ impl<'a> DeliveredRunRef<'a> {
 impl PublishRun {
     /// Walks the entries as a broker must: only what a publisher may send passes.
     pub fn walk(&self) -> PublishedEntries<'_> {
-        PublishedEntries(Entries::new(&self.entries, self.count))
+        PublishedEntries::new(Entries::new(&self.entries, self.count))
     }
 }
 
@@ -269,21 +269,30 @@ impl<'a> Iterator for Entries<'a> {
 ///
 /// [`FrameError::published_entry`] makes a frame's error of an entry's.
 #[derive(Clone, Debug)]
-pub struct PublishedEntries<'a>(Entries<'a>);
+pub struct PublishedEntries<'a> {
+    entries: Entries<'a>,
+    /// The entry that was walked last, and how much of it stands in front of its body.
+    last: &'a [u8],
+    head_len: usize,
+}
 
 impl<'a> PublishedEntries<'a> {
-    /// Passes over the entries that come next and differ from this one, which was walked, in nothing but what their bodies
+    fn new(entries: Entries<'a>) -> Self {
+        PublishedEntries { entries, last: &[], head_len: 0 }
+    }
+
+    /// Passes over the entries that come next and differ from the one that was walked last in nothing but what their bodies
     /// say: how many, and their bytes. Mostly so when a publisher goes on, and much cheaper to find out than to read them.
     #[inline]
-    pub fn pass_alike(&mut self, like: &Entry<'a>) -> (u32, &'a [u8]) {
-        let Entries { rest, left } = &mut self.0;
-        let mut head = BytesMut::new();
-        put_entry_head(like.flags, like.delivery_count, like.properties.len(), like.body.len(), &mut head);
-        head.put_slice(like.properties);
-        let most = (*left as usize).min(rest.len() / like.len);
-        let alike = rest.chunks_exact(like.len).take(most).take_while(|entry| entry.starts_with(&head));
-        let count = alike.count();
-        let (passed, behind) = rest.split_at(count * like.len);
+    pub fn pass_alike(&mut self) -> (u32, &'a [u8]) {
+        if self.last.is_empty() {
+            return (0, &[]);
+        }
+        let (head, len) = (&self.last[..self.head_len], self.last.len());
+        let Entries { rest, left } = &mut self.entries;
+        let next = rest.chunks_exact(len).take(*left as usize);
+        let count = next.take_while(|entry| entry.starts_with(head)).count();
+        let (passed, behind) = rest.split_at(count * len);
         *rest = behind;
         *left -= count as u32;
         (count as u32, passed)
@@ -294,7 +303,13 @@ impl<'a> Iterator for PublishedEntries<'a> {
     type Item = Result<(Entry<'a>, RawProperties<'a>), EntryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.0.step(|bytes| Entry::read_published(bytes).map(|read| (read, read.0.len)))
+        let before = self.entries.rest;
+        let read = self.entries.step(|bytes| Entry::read_published(bytes).map(|read| (read, read.0.len)));
+        (self.last, self.head_len) = match &read {
+            Some(Ok((entry, _))) => (&before[..entry.len], entry.len - entry.body.len()),
+            _ => (&[][..], 0),
+        };
+        read
     }
 }
 
@@ -387,11 +402,12 @@ mod tests {
 
     fn walked(run: &PublishRunRef<'_>, passes: bool) -> Walked {
         let (mut all, mut entries) = (Vec::new(), run.walk());
+        assert_eq!(entries.pass_alike().0, 0, "nothing was walked");
         while let Some(entry) = entries.next() {
             let Ok((entry, _)) = entry else { return (all, false) };
             all.push((entry.properties.to_vec(), entry.body.to_vec()));
             if passes {
-                let (count, mut alike) = entries.pass_alike(&entry);
+                let (count, mut alike) = entries.pass_alike();
                 for _ in 0..count {
                     let (next, _) = Entry::read_published(alike).unwrap();
                     all.push((next.properties.to_vec(), next.body.to_vec()));

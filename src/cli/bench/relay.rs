@@ -18,7 +18,7 @@ use super::plan::Plan;
 use super::traffic::{self, Answers, Due, Ends};
 use crate::server::unpaced;
 
-/// Room for one read, at the relay and at consumers: as much as the broker reads at once.
+/// Room for one read, at the relay and at consumers.
 const BUFFER: usize = 256 << 10;
 
 /// Bytes of the time when a message was due.

@@ -76,6 +76,8 @@ pub struct AmqpSession {
     held: HeldAnswers<Confirm>,
     /// What is sent next; swapped with the outbox's when it is empty.
     sending: Outgoing,
+    /// The last read had others woken.
+    woke_others: bool,
     /// Whole frames may be left in the input: the output had become too long to carry them out.
     stalled: bool,
     /// Somebody wants the connection closed. Done between frames, when no handler relies on its being open.
@@ -132,6 +134,7 @@ impl AmqpSession {
             last_said: now,
             held: HeldAnswers::default(),
             sending: Outgoing::default(),
+            woke_others: false,
             stalled: false,
             close_wanted: None,
         };
@@ -182,6 +185,7 @@ impl Session for AmqpSession {
         }
         input.advance(done);
         self.flush();
+        self.woke_others = self.turn.0.wakes_others(&self.outbox);
         self.turn.0.finish(&self.broker);
     }
 
@@ -233,8 +237,8 @@ impl Session for AmqpSession {
         self.turn.0.finish(&self.broker);
     }
 
-    fn take_woken(&mut self) -> bool {
-        self.turn.0.take_woken()
+    fn has_woken_others(&self) -> bool {
+        self.woke_others
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

@@ -70,6 +70,8 @@ pub struct NativeSession {
     sending: Outgoing,
     /// Bytes of the input behind the frame that is being carried out.
     behind: usize,
+    /// The last read had others woken.
+    woke_others: bool,
     /// Whole frames may be left in the input: the output had become too long to carry them out.
     stalled: bool,
     /// Somebody wants the connection closed. Done between frames, when no handler relies on its being open.
@@ -161,6 +163,7 @@ impl NativeSession {
             held: HeldAnswers::default(),
             sending: Outgoing::default(),
             behind: 0,
+            woke_others: false,
             stalled: false,
             close_wanted: None,
         }
@@ -202,6 +205,7 @@ impl Session for NativeSession {
             }
         }
         self.flush();
+        self.woke_others = self.turn.0.wakes_others(&self.outbox);
         self.turn.0.finish(&self.broker);
     }
 
@@ -247,8 +251,8 @@ impl Session for NativeSession {
         self.turn.0.finish(&self.broker);
     }
 
-    fn take_woken(&mut self) -> bool {
-        self.turn.0.take_woken()
+    fn has_woken_others(&self) -> bool {
+        self.woke_others
     }
 
     fn next_deadline(&self) -> Option<Timestamp> {

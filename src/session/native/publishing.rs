@@ -123,6 +123,7 @@ impl NativeSession {
             let (entry, properties) = entry.map_err(|error| FrameError::published_entry(number.0, error))?;
             let this = *sequence;
             *sequence += 1;
+            let has_copies = CopyKeys::are_in(&properties);
             let fate = if let Some(fate) = refused_itself(&entry, &properties, message_size_max, user) {
                 fate
             } else if let Some(error) = &stopped {
@@ -134,7 +135,7 @@ impl NativeSession {
                 let resolved;
                 let (mut stored, mut duplicate) = (None, false);
                 let targets = match &fixed {
-                    Some(targets) if !CopyKeys::are_in(&properties) => Ok(targets),
+                    Some(targets) if !has_copies => Ok(targets),
                     _ => {
                         resolved = slot.find((vhost, pass), properties, scratch);
                         if let Ok(Resolved { targets, generation: Some(_), .. }) = &resolved {
@@ -186,11 +187,11 @@ impl NativeSession {
                 // Nobody waits for an outcome, so the channel says it.
                 return Err(channel_fault(*code, reason, place));
             }
-            let is_ordinary = fixed.is_some() && matches!(fate, Fate::Batched { .. });
+            let is_ordinary = fixed.is_some() && !has_copies && matches!(fate, Fate::Batched { .. });
             track(tracked, number, this, wanted, fate);
             // What is true of this one is true of those like it, unless each is looked at for its headers.
-            if is_ordinary && !CopyKeys::are_in(&properties) {
-                let (count, alike) = entries.pass_alike(&entry);
+            if is_ordinary {
+                let (count, alike) = entries.pass_alike();
                 batch.push_alike(alike, count);
                 if wanted {
                     batch.count_confirms(count);

@@ -634,3 +634,17 @@ fn messages_that_differ_in_their_bodies_alone_are_as_good_as_any_others() {
     let published: Vec<_> = messages.iter().chain(&messages).map(|(p, b)| (p.to_vec(), b.to_vec())).collect();
     assert_eq!((delivered, confirmed), (published, 20));
 }
+
+#[test]
+fn who_publishes_to_others_has_woken_them_and_who_publishes_to_itself_nobody() {
+    let broker = Broker::in_memory().build();
+    let (mut publisher, mut consumer) = (End::open(&broker), End::open(&broker));
+    consumer.ask(declare("q"));
+    consumer.ask(Request::Consume(consume("q", 1)));
+    publisher.hear(&publish(1, "q", &[b"one"]));
+    assert!(publisher.session.has_woken_others());
+    publisher.hear(&encoded(0, &Command::Heartbeat));
+    assert!(!publisher.session.has_woken_others(), "the read before had");
+    consumer.hear(&publish(1, "q", &[b"two"]));
+    assert!(!consumer.session.has_woken_others());
+}
