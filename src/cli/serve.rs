@@ -57,7 +57,7 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         None => tracing::info!("no broker.toml here, and none named: the defaults hold"),
     }
     use_small_pages();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("rialto").build()?;
+    let runtime = server::runtime()?;
     let served = runtime.block_on(run_broker(&loaded.settings));
     drop(runtime);
     Log::finish();

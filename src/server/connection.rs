@@ -21,6 +21,7 @@ use super::greeting::{Greeted, PATIENCE, Protocol, greet, hang_up};
 use super::read_buffer::ReadBuffer;
 use super::tls_stream::tls_error;
 use super::transport::Transport;
+use super::turns::{after_woken, go_on, stand_in_line};
 use crate::access::Step;
 use crate::broker::{Link, Outbox};
 use crate::log::connection_span;
@@ -35,6 +36,10 @@ const SLICES: usize = 256;
 
 /// Writes before a connection looks at what else there is.
 const WRITES_PER_TURN: usize = 16;
+
+/// The longest read whose publisher hears of it after its consumers do. Where more comes at a time it matters more that the
+/// publisher sends the next: a window of 1,000 messages of 16 bytes goes 8 % slower if its confirms wait.
+const SMALL_READ: usize = 4096;
 
 /// Serves a connection until it ends. `only_tls`: it came where nothing else is spoken.
 pub(super) async fn serve(socket: TcpStream, peer: SocketAddr, only_tls: bool, shared: &Shared) {
@@ -161,10 +166,11 @@ impl Driver<'_> {
         loop {
             if std::mem::take(&mut others_first) && !self.session.poll_output(now).is_empty() {
                 // Messages before their confirms: who waits for a message waits for one write less.
-                tokio::task::yield_now().await;
+                after_woken().await;
                 now = self.shared.now();
             }
             let written = self.write(now)?;
+            go_on();
             if self.session.is_finished() {
                 return self.part(written).await;
             }
@@ -211,7 +217,7 @@ impl Driver<'_> {
                     self.link.traffic.received(read);
                     reads_on = self.input.is_chunk(read) || self.stream.has_more();
                     self.carry_out(now);
-                    others_first = self.session.has_woken_others();
+                    others_first = read <= SMALL_READ && self.session.has_woken_others();
                 }
                 None => {}
             }
@@ -330,20 +336,6 @@ impl Driver<'_> {
         };
         timeout(PATIENCE, parting).await.unwrap_or(Ok(()))
     }
-}
-
-/// Lets the tasks go first that are ready, here or, if there is an idle thread, this one on that. Tokio's own
-/// `yield_now` waits until its thread has nothing else to do, while other threads sleep.
-async fn stand_in_line() {
-    let mut stands = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut stands, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
 }
 
 /// Looks at what is waited for besides the socket.

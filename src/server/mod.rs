@@ -16,6 +16,7 @@ mod storage;
 mod timers;
 mod tls_stream;
 mod transport;
+mod turns;
 pub(crate) mod unpaced;
 
 use std::io;
@@ -33,6 +34,7 @@ pub use control::{CONTROL_SOCKET, Control, ControlAnswer, ControlRequest};
 pub use embedded::Embedded;
 pub(crate) use open_files::raise as raise_open_files;
 pub use serve::{Addresses, ServeError, serve};
+pub use turns::runtime;
 
 use crate::broker::Broker;
 use crate::model::{Clock, SystemClock};
