@@ -113,7 +113,7 @@ impl Measuring<'_> {
     fn measure(&self, scenario: &Scenario) -> Result<Result<(), NotMeasured>, Failure> {
         let mut command = Command::new(self.program);
         command.arg("bench").args(scenario.arguments.split_whitespace());
-        command.arg("--rounds").arg(self.rounds.to_string()).arg("--json");
+        command.arg("--rounds").arg(self.rounds_of(scenario).to_string()).arg("--json");
         if let Some(window) = self.window(scenario) {
             let window = humantime::format_duration(window).to_string();
             let warm_up = format!("{}ms", warm_up_ms(scenario));
@@ -173,7 +173,14 @@ impl Measuring<'_> {
             Length::Window(ms) | Length::Warmed(ms) => {
                 Some(self.duration.unwrap_or(Duration::from_millis(ms.into())))
             }
-            Length::Work(_) => None,
+            Length::Work(_) | Length::Once(_) => None,
+        }
+    }
+
+    fn rounds_of(&self, scenario: &Scenario) -> u32 {
+        match scenario.length {
+            Length::Once(_) => 1,
+            Length::Window(_) | Length::Warmed(_) | Length::Work(_) => self.rounds,
         }
     }
 
@@ -181,13 +188,13 @@ impl Measuring<'_> {
     fn takes(&self, scenario: &Scenario) -> Duration {
         let each = match (self.window(scenario), scenario.length) {
             (Some(window), _) => window + Duration::from_millis(u64::from(warm_up_ms(scenario) + AROUND_MS)),
-            (None, Length::Work(ms) | Length::Window(ms) | Length::Warmed(ms)) => {
+            (None, Length::Work(ms) | Length::Once(ms) | Length::Window(ms) | Length::Warmed(ms)) => {
                 Duration::from_millis(ms.into())
             }
         };
         let peers = scenario.peers.iter().filter(|peer| self.machine.has(**peer));
         let peers = peers.map(|peer| each + Duration::from_millis(peer.start_ms().into()));
-        (each + peers.sum::<Duration>()) * self.rounds
+        (each + peers.sum::<Duration>()) * self.rounds_of(scenario)
     }
 
     fn is_done(&self, scenario: &Scenario) -> bool {
@@ -202,7 +209,7 @@ impl Measuring<'_> {
 fn warm_up_ms(scenario: &Scenario) -> u32 {
     match scenario.length {
         Length::Warmed(_) => 3 * WARM_UP_MS,
-        Length::Window(_) | Length::Work(_) => WARM_UP_MS,
+        Length::Window(_) | Length::Work(_) | Length::Once(_) => WARM_UP_MS,
     }
 }
 

@@ -23,8 +23,8 @@ struct Picture {
     figure: &'static str,
     /// Scenarios whose names begin so.
     of: &'static str,
-    /// A curve over this setting.
-    over: Option<&'static str>,
+    /// A curve over this setting, of this contender. A growth is seen beside itself: peers are measured at one point only.
+    over: Option<(&'static str, &'static str)>,
 }
 
 const fn bars(file: &'static str, title: &'static str, figure: &'static str, of: &'static str) -> Picture {
@@ -38,13 +38,18 @@ const fn curve(
     of: &'static str,
     over: &'static str,
 ) -> Picture {
-    Picture { file, title, figure, of, over: Some(over) }
+    Picture { file, title, figure, of, over: Some((over, "rialto amqp")) }
+}
+
+/// A curve over how many messages wait. Backlogs go in and out over the native protocol.
+const fn over_backlog(file: &'static str, title: &'static str, figure: &'static str) -> Picture {
+    Picture { file, title, figure, of: "8-transient-", over: Some(("messages", "rialto")) }
 }
 
 const RATE: &str = "received_per_s";
 const CPU: &str = "broker_cpu_us_per_message";
 
-const PICTURES: [Picture; 24] = [
+const PICTURES: [Picture; 26] = [
     bars("amqp-rate.svg", "AMQP, auto-ack: messages per second", RATE, "1-"),
     bars("amqp-cpu.svg", "AMQP, auto-ack: broker CPU per message", CPU, "1-"),
     bars("amqp-confirms-rate.svg", "AMQP, confirms and acks: messages per second", RATE, "2-"),
@@ -80,6 +85,16 @@ const PICTURES: [Picture; 24] = [
     bars("backlog-fill.svg", "Backlog: messages per second in", "fill_per_s", "8-"),
     bars("backlog-drain.svg", "Backlog: messages per second out", "drain_per_s", "8-"),
     bars("backlog-memory.svg", "Backlog: bytes of memory per message", "held_bytes_per_message", "8-"),
+    over_backlog(
+        "backlog-fill-cpu.svg",
+        "Broker CPU per message in, over the backlog's length",
+        "fill_cpu_us_per_message",
+    ),
+    over_backlog(
+        "backlog-drain-cpu.svg",
+        "Broker CPU per message out, over the backlog's length",
+        "drain_cpu_us_per_message",
+    ),
     bars("churn.svg", "Connect, channel, declare, delete, close: times per second", "cycles_per_s", "10-"),
     bars("parallel-rate.svg", "4 publishers, 4 consumers, 4 queues: messages per second", RATE, "11-"),
     curve("queues-cpu.svg", "Broker CPU per message over queues", CPU, "12-queues-", "queues"),
@@ -109,9 +124,8 @@ pub(crate) fn draw(program: &Path, runs_in: &Path, to: &Path, runs: &Runs) -> Re
         }
         let mut command = Command::new(program);
         command.args(["bench", "plot", "--figure", picture.figure, "--title", picture.title]);
-        if let Some(setting) = picture.over {
-            // A growth is seen beside itself: peers are measured at one point only.
-            command.args(["--over", setting, "--contenders", "rialto amqp"]);
+        if let Some((setting, contender)) = picture.over {
+            command.args(["--over", setting, "--contenders", contender]);
         }
         command.arg("--output").arg(to.join(picture.file));
         for scenario in shown {

@@ -30,6 +30,8 @@ pub(crate) enum Length {
     Warmed(u32),
     /// As long as the work takes: about so many milliseconds.
     Work(u32),
+    /// The same, in one round however many there are: it takes minutes.
+    Once(u32),
 }
 
 /// Who is measured beside Rialto.
@@ -102,7 +104,7 @@ impl FromStr for AmqpPeer {
     }
 }
 
-use Length::{Warmed, Window, Work};
+use Length::{Once, Warmed, Window, Work};
 use Peer::{Disk, JetStream, JetStreamUnsynced, Limit, Nats, RabbitMq};
 
 /// All of them, in the order of the table.
@@ -361,6 +363,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         row: 8,
+        id: "8-transient-100000",
+        what: "backlog of 100,000, transient",
+        label: "100,000, transient",
+        arguments: "backlog --messages 100000",
+        peers: &[],
+        length: Work(2000),
+    },
+    Scenario {
+        row: 8,
         id: "8-transient-1000000",
         what: "backlog of 1,000,000, transient",
         label: "1,000,000, transient",
@@ -379,6 +390,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         row: 8,
+        id: "8-transient-100000000",
+        what: "backlog of 100,000,000, transient",
+        label: "100,000,000, transient",
+        arguments: "backlog --messages 100000000",
+        peers: &[],
+        length: Once(120_000),
+    },
+    Scenario {
+        row: 8,
         id: "8-durable-1000000",
         what: "backlog of 1,000,000, durable",
         label: "1,000,000, durable",
@@ -394,6 +414,15 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         arguments: "backlog --messages 10000000 --persistent",
         peers: &[],
         length: Work(32000),
+    },
+    Scenario {
+        row: 8,
+        id: "8-durable-100000000",
+        what: "backlog of 100,000,000, durable",
+        label: "100,000,000, durable",
+        arguments: "backlog --messages 100000000 --persistent",
+        peers: &[],
+        length: Once(120_000),
     },
     Scenario {
         row: 8,
