@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::turns::go_on;
 use crate::broker::{Broker, Turn};
 
 /// Runs a task that the broker cannot do without, and starts it again should a defect end it: a panic over one
@@ -32,6 +33,8 @@ pub(super) async fn expire(broker: Broker, stop: CancellationToken) {
         tokio::select! {
             () = due => {
                 while broker.run_some_timers(&mut turn) && !stop.is_cancelled() {
+                    // Its thread does not sleep meanwhile.
+                    go_on();
                     tokio::task::yield_now().await;
                 }
             }
