@@ -271,29 +271,33 @@ impl<'a> Iterator for Entries<'a> {
 #[derive(Clone, Debug)]
 pub struct PublishedEntries<'a> {
     entries: Entries<'a>,
-    /// The entry that was walked last, and how much of it stands in front of its body.
-    last: &'a [u8],
-    head_len: usize,
+    /// From the entry that was walked last; nothing before `entries` when there is none to compare with.
+    from_last: &'a [u8],
 }
 
 impl<'a> PublishedEntries<'a> {
     fn new(entries: Entries<'a>) -> Self {
-        PublishedEntries { entries, last: &[], head_len: 0 }
+        PublishedEntries { from_last: entries.rest, entries }
     }
 
     /// Passes over the entries that come next and differ from the one that was walked last in nothing but what their bodies
     /// say: how many, and their bytes. Mostly so when a publisher goes on, and much cheaper to find out than to read them.
     #[inline]
     pub fn pass_alike(&mut self) -> (u32, &'a [u8]) {
-        if self.last.is_empty() {
+        let Entries { rest, left } = &mut self.entries;
+        let len = self.from_last.len() - rest.len();
+        // Nothing is left after an error.
+        if *left == 0 || len == 0 {
             return (0, &[]);
         }
-        let (head, len) = (&self.last[..self.head_len], self.last.len());
-        let Entries { rest, left } = &mut self.entries;
+        // Read again: to keep its parts would cost those who never ask.
+        let Ok(Entry { body, .. }) = Entry::read(self.from_last) else { return (0, &[]) };
+        let head = &self.from_last[..len - body.len()];
         let next = rest.chunks_exact(len).take(*left as usize);
         let count = next.take_while(|entry| entry.starts_with(head)).count();
         let (passed, behind) = rest.split_at(count * len);
         *rest = behind;
+        self.from_last = behind;
         *left -= count as u32;
         (count as u32, passed)
     }
@@ -303,13 +307,8 @@ impl<'a> Iterator for PublishedEntries<'a> {
     type Item = Result<(Entry<'a>, RawProperties<'a>), EntryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let before = self.entries.rest;
-        let read = self.entries.step(|bytes| Entry::read_published(bytes).map(|read| (read, read.0.len)));
-        (self.last, self.head_len) = match &read {
-            Some(Ok((entry, _))) => (&before[..entry.len], entry.len - entry.body.len()),
-            _ => (&[][..], 0),
-        };
-        read
+        self.from_last = self.entries.rest;
+        self.entries.step(|bytes| Entry::read_published(bytes).map(|read| (read, read.0.len)))
     }
 }
 
