@@ -7,8 +7,8 @@ use rialto::broker::Broker;
 use rialto::session::amqp::AmqpSession;
 use rialto_protocol::amqp::{
     BasicAck, BasicConsume, BasicPublish, BasicPublishRef, ChannelOpen, ConfirmSelect, ConnectionOpen,
-    ConnectionStartOk, ConnectionTuneOk, DeliverWriter, Method, QueueDeclare, WholePublish, put_body,
-    put_content_header,
+    ConnectionStartOk, ConnectionTuneOk, DeliverWriter, Method, QueueBind, QueueDeclare, WholePublish,
+    put_body, put_content_header,
 };
 use rialto_protocol::types::{Properties, ShortStr};
 
@@ -25,6 +25,30 @@ pub(super) fn publish(size: usize) -> Flow {
 /// The same, each message confirmed.
 pub(super) fn publish_confirmed() -> Flow {
     flow(Part::Publish, BODY, true, false)
+}
+
+/// Into ten queues through a topic exchange, no key like the one before it.
+pub(super) fn publish_topic() -> Flow {
+    let mut flow = flow(Part::Publish, BODY, false, false);
+    let exchange = "amq.topic";
+    for number in 0..10 {
+        let queue = text(&format!("topic-{number}"));
+        let bind = QueueBind {
+            queue: queue.clone(),
+            exchange: text(exchange),
+            routing_key: text(&format!("*.b{number}.#")),
+            ..Default::default()
+        };
+        let consume = BasicConsume { queue: queue.clone(), no_ack: true, ..Default::default() };
+        for method in [QueueDeclare { queue, ..Default::default() }.into(), bind.into(), consume.into()] {
+            flow.consumer.hear(&encoded(method));
+        }
+    }
+    flow.consumer.read();
+    let message = |number| published_to(exchange, &format!("k{number:07}.b{}.created", number % 10), BODY);
+    flow.messages = READ / message(0).len();
+    flow.frames = (0..flow.messages).flat_map(message).collect();
+    flow
 }
 
 /// From a queue into bytes.
@@ -145,7 +169,12 @@ impl Workload for Encode {
 
 /// A message to the queue, as most clients send it: with its delivery mode.
 fn published(size: usize) -> Vec<u8> {
-    let publish = BasicPublish { routing_key: text("q"), ..Default::default() };
+    published_to("", "q", size)
+}
+
+fn published_to(exchange: &str, routing_key: &str, size: usize) -> Vec<u8> {
+    let publish =
+        BasicPublish { exchange: text(exchange), routing_key: text(routing_key), ..Default::default() };
     let mut out = BytesMut::from(&encoded(Method::BasicPublish(publish))[..]);
     put_content_header(1, size as u64, &properties(), &mut out);
     put_body(1, &vec![b'x'; size], FRAME_MAX, &mut out);

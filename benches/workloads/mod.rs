@@ -29,7 +29,7 @@ pub(crate) trait Workload {
 pub(crate) type Entry = (&'static str, fn() -> Box<dyn Workload>);
 
 /// All of them.
-pub(crate) const WORKLOADS: [Entry; 27] = [
+pub(crate) const WORKLOADS: [Entry; 28] = [
     ("amqp_decode", || Box::new(amqp::Decode::new())),
     ("amqp_encode", || Box::new(amqp::Encode::new())),
     ("amqp_publish_16B", || Box::new(amqp::publish(16))),
@@ -37,6 +37,7 @@ pub(crate) const WORKLOADS: [Entry; 27] = [
     ("amqp_publish_1KiB", || Box::new(amqp::publish(1 << 10))),
     ("amqp_publish_16KiB", || Box::new(amqp::publish(16 << 10))),
     ("amqp_publish_confirmed", || Box::new(amqp::publish_confirmed())),
+    ("amqp_publish_topic", || Box::new(amqp::publish_topic())),
     ("amqp_deliver_16B", || Box::new(amqp::deliver(16))),
     ("amqp_deliver_128B", || Box::new(amqp::deliver(128))),
     ("amqp_deliver_1KiB", || Box::new(amqp::deliver(1 << 10))),

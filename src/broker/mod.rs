@@ -34,6 +34,7 @@ mod permissions;
 mod policies;
 mod pressure;
 mod publish;
+mod published_properties;
 mod purpose;
 mod queue_cell;
 mod reply_queues;
@@ -78,6 +79,7 @@ pub use parameters::{
 pub use policies::HoldingPolicies;
 pub use pressure::Hold;
 pub use publish::{PublishBatch, Resolved, Targets};
+pub use published_properties::PublishedProperties;
 pub use purpose::Purpose;
 pub use queue_cell::{QueueCell, Settled};
 pub use reply_queues::REPLY_TO;

@@ -13,14 +13,14 @@ use rialto_protocol::types::RawProperties;
 use super::counters::{ExchangeCounts, PublishTally};
 use super::deduplication::{Claim, Seen};
 use super::journalling::StoredBatch;
+use super::published_properties::PublishedProperties;
 use super::purpose::Purpose;
 use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::access::Protocol;
 use crate::model::{
-    BadExpiration, BatchBuilder, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId, expiration,
+    BadExpiration, BatchBuilder, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId,
 };
 use crate::queue::{Admission, RejectReason};
-use crate::routing::delay::delay_ms;
 use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
 use crate::store::{LogError, Position};
 
@@ -119,8 +119,9 @@ impl PublishBatch {
         entry: &[u8],
         properties: &RawProperties<'_>,
     ) -> Result<(), BadExpiration> {
-        let facts = Facts::of(properties, entry.len(), targets)?;
-        self.builder(facts).push_entry(route, entry, properties.is_persistent());
+        let properties = PublishedProperties::of(*properties)?;
+        let facts = Facts::of(&properties, entry.len(), targets);
+        self.builder(facts).push_entry(route, entry, properties.is_persistent);
         self.add(targets, facts);
         Ok(())
     }
@@ -136,11 +137,22 @@ impl PublishBatch {
         properties: &[u8],
         body: &[u8],
     ) -> Result<(), BadExpiration> {
-        let read = RawProperties::trusted(properties);
-        let facts = Facts::of(&read, body.len(), targets)?;
-        self.builder(facts).push_content(route, properties, body, read.is_persistent());
-        self.add(targets, facts);
+        let read = PublishedProperties::of(RawProperties::trusted(properties))?;
+        self.push_body(route, targets, (properties, &read), body);
         Ok(())
+    }
+
+    /// [`PublishBatch::push_content`] for properties that have been read already.
+    pub fn push_body(
+        &mut self,
+        route: &MessageRoute,
+        targets: &Arc<Targets>,
+        (properties, read): (&[u8], &PublishedProperties<'_>),
+        body: &[u8],
+    ) {
+        let facts = Facts::of(read, body.len(), targets);
+        self.builder(facts).push_content(route, properties, body, read.is_persistent);
+        self.add(targets, facts);
     }
 
     /// Adds so many messages, from their entries, that differ from the one that was added last in nothing but what their
@@ -239,12 +251,11 @@ impl PublishBatch {
 }
 
 impl Facts {
-    fn of(properties: &RawProperties<'_>, body_len: usize, targets: &Targets) -> Result<Self, BadExpiration> {
-        let ttl_ms = expiration(properties)?;
-        let delay_ms = if targets.delays { delay_ms(properties) } else { None };
-        let stored = targets.journalled && properties.is_persistent();
-        let priority = properties.priority().map(Priority);
-        Ok(Facts { priority, ttl_ms, delay_ms, body_len: body_len as u32, stored })
+    fn of(properties: &PublishedProperties<'_>, body_len: usize, targets: &Targets) -> Self {
+        let &PublishedProperties { priority, ttl_ms, is_persistent, .. } = properties;
+        let delay_ms = if targets.delays { properties.delay_ms() } else { None };
+        let stored = targets.journalled && is_persistent;
+        Facts { priority, ttl_ms, delay_ms, body_len: body_len as u32, stored }
     }
 }
 

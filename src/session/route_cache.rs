@@ -2,6 +2,8 @@
 //!
 //! Invariant: bounded, and what does not fit costs little more than without it.
 
+use std::hash::{BuildHasher, Hasher};
+use std::str::Utf8Error;
 use std::sync::Arc;
 
 use ahash::RandomState;
@@ -32,12 +34,8 @@ impl RouteSlot {
         RouteSlot { route, known: None, allowed: None, counts: None, is_beyond: false }
     }
 
-    fn is_for(&self, exchange: &str, routing_key: &str) -> bool {
-        *self.route.routing_key == *routing_key && *self.route.exchange == *exchange
-    }
-
-    fn hash(&self, hasher: &RandomState) -> u64 {
-        hasher.hash_one((&*self.route.exchange as &str, &*self.route.routing_key as &str))
+    fn is_for(&self, exchange: &[u8], routing_key: &[u8]) -> bool {
+        self.route.routing_key.as_bytes() == routing_key && self.route.exchange.as_bytes() == exchange
     }
 
     /// Queues of a route that is remembered. To look a longer one up again costs little next to publishing to so
@@ -144,18 +142,38 @@ impl RouteCache {
     }
 
     pub(super) fn slot(&mut self, exchange: &str, routing_key: &str) -> &mut RouteSlot {
-        if !self.slots.get(self.last).is_some_and(|slot| slot.is_for(exchange, routing_key)) {
-            self.last = self.place(exchange, routing_key);
-        }
+        self.last = match self.place(exchange.as_bytes(), routing_key.as_bytes()) {
+            Some(place) => place,
+            None => self.admit(exchange, routing_key),
+        };
         &mut self.slots[self.last]
     }
 
-    fn place(&mut self, exchange: &str, routing_key: &str) -> usize {
-        let hash = self.hasher.hash_one((exchange, routing_key));
-        let is_it = |&place: &u32| self.slots[place as usize].is_for(exchange, routing_key);
-        if let Some(&place) = self.places.find(hash, is_it) {
-            return place as usize;
+    /// [`RouteCache::slot`] for names that were not looked at: those of a route that is remembered are known to be texts.
+    pub(super) fn slot_of_bytes(
+        &mut self,
+        exchange: &[u8],
+        routing_key: &[u8],
+    ) -> Result<&mut RouteSlot, Utf8Error> {
+        self.last = match self.place(exchange, routing_key) {
+            Some(place) => place,
+            None => self.admit(str::from_utf8(exchange)?, str::from_utf8(routing_key)?),
+        };
+        Ok(&mut self.slots[self.last])
+    }
+
+    fn place(&self, exchange: &[u8], routing_key: &[u8]) -> Option<usize> {
+        if self.slots.get(self.last).is_some_and(|slot| slot.is_for(exchange, routing_key)) {
+            return Some(self.last);
         }
+        let hash = hash(&self.hasher, exchange, routing_key);
+        let is_it = |&place: &u32| self.slots[place as usize].is_for(exchange, routing_key);
+        self.places.find(hash, is_it).map(|&place| place as usize)
+    }
+
+    /// Takes in a route that is not remembered, for a while at least, and says in which place.
+    fn admit(&mut self, exchange: &str, routing_key: &str) -> usize {
+        let hash = hash(&self.hasher, exchange.as_bytes(), routing_key.as_bytes());
         let exchange = match self.slots.get(self.last) {
             Some(last) if *last.route.exchange == *exchange => last.route.exchange.clone(),
             _ => ShortStr::truncated(exchange).into(),
@@ -172,7 +190,7 @@ impl RouteCache {
             return self.max;
         }
         let place = self.missed / Self::ADMIT_EVERY % self.max;
-        let forgotten = self.hash_of(place);
+        let forgotten = hash_of(&self.hasher, &self.slots[place]);
         if let Ok(entry) = self.places.find_entry(forgotten, |&other| other as usize == place) {
             entry.remove();
         }
@@ -182,13 +200,20 @@ impl RouteCache {
 
     fn remember(&mut self, place: usize, hash: u64) -> usize {
         let (slots, hasher) = (&self.slots, &self.hasher);
-        self.places.insert_unique(hash, place as u32, |&other| slots[other as usize].hash(hasher));
+        self.places.insert_unique(hash, place as u32, |&other| hash_of(hasher, &slots[other as usize]));
         place
     }
+}
 
-    fn hash_of(&self, place: usize) -> u64 {
-        self.slots[place].hash(&self.hasher)
-    }
+fn hash_of(hasher: &RandomState, slot: &RouteSlot) -> u64 {
+    hash(hasher, slot.route.exchange.as_bytes(), slot.route.routing_key.as_bytes())
+}
+
+fn hash(hasher: &RandomState, exchange: &[u8], routing_key: &[u8]) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(exchange);
+    hasher.write(routing_key);
+    hasher.finish()
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@
 
 use bytes::{BufMut, BytesMut};
 use nom::Parser;
-use nom::number::complete::{be_u8, be_u16, be_u32};
+use nom::bytes::complete::take;
+use nom::combinator::fail;
 
 use super::error::FrameError;
 use super::limits::{FRAME_OVERHEAD, FRAME_SLACK};
@@ -102,7 +103,10 @@ pub fn split_frame(input: &[u8], frame_max: u32) -> Result<Option<(Frame<'_>, us
 }
 
 fn parse_header(input: &[u8]) -> Parsed<'_, (u8, u16, u32)> {
-    (be_u8, be_u16, be_u32).parse(input)
+    // Taken at once: field by field, each would be checked for its room, for every frame that comes.
+    let (rest, header) = take(FRAME_HEADER_LEN)(input)?;
+    let [kind, c1, c0, l3, l2, l1, l0] = *header else { return fail().parse(input) };
+    Ok((rest, (kind, u16::from_be_bytes([c1, c0]), u32::from_be_bytes([l3, l2, l1, l0]))))
 }
 
 /// Writes a frame header for a payload of `len` bytes.

@@ -6,6 +6,7 @@
 
 use super::content::ContentHeader;
 use super::frame::{FRAME_END, FRAME_HEADER_LEN, Frame, FrameKind, split_frame};
+use super::limits::FRAME_OVERHEAD;
 use super::method::MethodId;
 
 /// The frames of one `basic.publish`, borrowed from the input.
@@ -59,6 +60,22 @@ impl<'a> WholePublish<'a> {
         let (body, rest) = rest.split_at_checked(self.body.len())?;
         let is_like_this = head == self.head && rest.first() == Some(&FRAME_END);
         is_like_this.then_some(Self { body, ..*self })
+    }
+
+    /// The message that `input` begins with, if it differs from this one in nothing but its method and what its body says:
+    /// mostly so when a publisher goes on with another route. What was found out about the header is true of it, too.
+    #[inline]
+    pub fn with_other_method(&self, input: &'a [u8], frame_max: u32) -> Option<Self> {
+        let (method, method_len) = split_frame(input, frame_max).ok()??;
+        let is_publish = method.kind == FrameKind::Method
+            && method.channel == self.channel
+            && MethodId::of(method.payload) == Some(MethodId::BASIC_PUBLISH);
+        let behind_method = &self.head[self.method.len() + FRAME_OVERHEAD..];
+        let rest = input[method_len..].strip_prefix(behind_method)?;
+        let (body, rest) = rest.split_at_checked(self.body.len())?;
+        let is_like_this = is_publish && rest.first() == Some(&FRAME_END);
+        let head = &input[..method_len + behind_method.len()];
+        is_like_this.then_some(Self { method: method.payload, body, head, ..*self })
     }
 
     /// Bytes that its frames take of the input.

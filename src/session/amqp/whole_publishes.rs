@@ -6,13 +6,13 @@
 
 use std::sync::Arc;
 
-use rialto_protocol::amqp::{Assembled, BasicPublishRef, MethodId, WholePublish};
+use rialto_protocol::amqp::{Assembled, BasicPublishRef, MethodId, UncheckedPublish, WholePublish};
 
 use super::channel::{Channel, Mode};
 use super::confirms::{Fate, track};
 use super::{AmqpSession, ChannelSlot, Open, State};
 use crate::access::VhostPass;
-use crate::broker::{ExchangeCounts, PublishBatch, REPLY_TO, Targets, Vhost};
+use crate::broker::{ExchangeCounts, PublishBatch, PublishedProperties, REPLY_TO, Targets, Vhost};
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
 use crate::session::publish_rules;
@@ -71,35 +71,39 @@ impl AmqpSession {
                 && publish_rules::check_user_id(properties, user).is_ok()
         };
         let (mut taken, mut messages) = (0, 0);
-        let mut last: Option<(WholePublish<'_>, Way<'_>)> = None;
+        let mut last: Option<(WholePublish<'_>, PublishedProperties<'_>, Way<'_>)> = None;
         loop {
             let rest = &input[taken..];
-            let again = last.and_then(|(last, way)| Some((last.again(rest)?, way)));
-            let (publish, way) = match again {
+            let again = last.and_then(|(last, properties, way)| Some((last.again(rest)?, properties, way)));
+            let (publish, properties, way) = match again {
                 Some(again) => again,
                 None => {
-                    let read = WholePublish::read(rest, tuned.frame_max);
-                    let Some(publish) = read.filter(&is_ordinary) else { break };
+                    let like_last = last.and_then(|(last, properties, _)| {
+                        Some((last.with_other_method(rest, tuned.frame_max)?, properties))
+                    });
+                    let read = || {
+                        let read = WholePublish::read(rest, tuned.frame_max).filter(&is_ordinary)?;
+                        Some((read, PublishedProperties::of(read.header.properties).ok()?))
+                    };
+                    let Some((publish, properties)) = like_last.or_else(read) else { break };
                     let known = match last {
-                        Some((last, way)) if last.method == publish.method => Some(way),
+                        Some((last, _, way)) if last.method == publish.method => Some(way),
                         _ => find_way(&publish, routes, (vhost, pass), scratch).map(|(way, counts)| {
                             counts.into_iter().for_each(|counts| batch.from_exchange(counts));
                             way
                         }),
                     };
                     let Some(way) = known else { break };
-                    (publish, way)
+                    (publish, properties, way)
                 }
             };
-            last = Some((publish, way));
+            last = Some((publish, properties, way));
             let (route, targets) = way;
             if taken == 0 {
                 reserve(batch, rest, &publish, tuned.frame_max);
             }
             let position = batch.len() as u32;
-            if batch.push_content(route, targets, publish.header.property_bytes, publish.body).is_err() {
-                break;
-            }
+            batch.push_body(route, targets, (publish.header.property_bytes, &properties), publish.body);
             if let Mode::Confirm { next } = &mut channel.mode {
                 track(tracked, number, *next, Fate::Batched { position });
                 *next += 1;
@@ -147,8 +151,11 @@ fn find_way<'a>(
     (vhost, pass): (&Vhost, &VhostPass),
     scratch: &mut Routed,
 ) -> Option<(Way<'a>, Option<&'a Arc<ExchangeCounts>>)> {
-    let publish = BasicPublishRef::decode(message.method).ok().filter(|publish| !publish.immediate)?;
-    let slot = routes.slot(publish.exchange, publish.routing_key);
+    let UncheckedPublish { exchange, routing_key, immediate } = UncheckedPublish::read(message.method)?;
+    if immediate {
+        return None;
+    }
+    let slot = routes.slot_of_bytes(exchange, routing_key).ok()?;
     slot.learn((vhost, pass), message.header.properties, scratch);
     let targets = slot.known_targets(vhost, pass)?;
     (!targets.queues.is_empty()).then_some(((&slot.route, targets), slot.counts.as_ref()))

@@ -33,6 +33,39 @@ impl<'a> BasicPublishRef<'a> {
     }
 }
 
+/// Exchange and routing key of a `basic.publish` as the bytes that they are: enough to find a route that is known, whose
+/// names were texts when they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UncheckedPublish<'a> {
+    /// Where it is published to.
+    pub exchange: &'a [u8],
+    /// What exchanges route it by.
+    pub routing_key: &'a [u8],
+    /// Return it if no consumer takes it at once.
+    pub immediate: bool,
+}
+
+impl<'a> UncheckedPublish<'a> {
+    /// Reads the payload of a method frame that holds `basic.publish`. `None`: [`BasicPublishRef::decode`] knows what is
+    /// wrong with it.
+    #[inline]
+    pub fn read(payload: &'a [u8]) -> Option<Self> {
+        let (id, rest) = payload.split_first_chunk::<4>()?;
+        let (_reserved, rest) = rest.split_first_chunk::<2>()?;
+        let (exchange, rest) = split_short(rest)?;
+        let (routing_key, rest) = split_short(rest)?;
+        let [bits] = *rest else { return None };
+        let is_publish = MethodId::of(id) == Some(MethodId::BASIC_PUBLISH);
+        is_publish.then_some(Self { exchange, routing_key, immediate: bits & 0b10 != 0 })
+    }
+}
+
+#[inline]
+fn split_short(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (&len, rest) = input.split_first()?;
+    rest.split_at_checked(len.into())
+}
+
 /// `basic.deliver`, borrowed from its frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BasicDeliverRef<'a> {

@@ -9,7 +9,7 @@ mod define;
 mod fields;
 mod table;
 
-pub use borrowed::{BasicDeliverRef, BasicPublishRef};
+pub use borrowed::{BasicDeliverRef, BasicPublishRef, UncheckedPublish};
 pub use fields::FieldType;
 pub use table::*;
 
