@@ -39,6 +39,7 @@ mod purpose;
 mod queue_cell;
 mod reply_queues;
 mod restoring;
+mod target_runs;
 #[cfg(test)]
 mod tests;
 mod timers;

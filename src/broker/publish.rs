@@ -15,6 +15,7 @@ use super::deduplication::{Claim, Seen};
 use super::journalling::StoredBatch;
 use super::published_properties::PublishedProperties;
 use super::purpose::Purpose;
+use super::target_runs::TargetRuns;
 use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::access::Protocol;
 use crate::model::{
@@ -65,10 +66,9 @@ pub struct PublishBatch {
     /// What it gets.
     entering: StoredBatch,
     facts: Vec<Facts>,
-    runs: Vec<TargetRun>,
-    publications: Vec<(u32, Publication)>,
-    groups: AHashMap<QueueId, usize>,
-    grouped: Vec<Group>,
+    runs: TargetRuns,
+    /// Each until a queue has taken it.
+    publications: Vec<Option<Publication>>,
     /// Whether something was left out because it came before.
     left_out: bool,
     /// On which way all of it comes.
@@ -76,9 +76,6 @@ pub struct PublishBatch {
     /// What is counted when it is published.
     tally: PublishTally,
 }
-
-/// A queue, and the ranges of the batch that go there.
-type Group = (Arc<QueueCell>, Vec<(u32, u32)>);
 
 #[derive(Clone, Copy, Debug)]
 struct Facts {
@@ -88,13 +85,6 @@ struct Facts {
     /// Length of its body, or a little more.
     body_len: u32,
     stored: bool,
-}
-
-/// Neighbouring messages with the same targets.
-#[derive(Debug)]
-struct TargetRun {
-    targets: Arc<Targets>,
-    count: u32,
 }
 
 impl PublishBatch {
@@ -155,13 +145,26 @@ impl PublishBatch {
         self.add(targets, facts);
     }
 
+    /// Adds messages with these bodies that differ in nothing else from the one that was added last, with these properties,
+    /// until the batch is full. Says how many.
+    pub fn push_bodies<'a>(&mut self, properties: &[u8], bodies: impl Iterator<Item = &'a [u8]>) -> u32 {
+        let Some(&facts) = self.facts.last() else { return 0 };
+        let bodies = bodies.take(BatchBuilder::MESSAGES_MAX.saturating_sub(self.facts.len()));
+        let count = self.builder(facts).push_bodies(properties, bodies);
+        self.count_alike(facts, count);
+        count
+    }
+
     /// Adds so many messages, from their entries, that differ from the one that was added last in nothing but what their
     /// bodies say.
     pub fn push_alike(&mut self, entries: &[u8], count: u32) {
-        let (Some(&facts), Some(run)) = (self.facts.last(), self.runs.last_mut()) else { return };
-        run.count += count;
-        let copies = run.targets.queues.len() as u64;
+        let Some(&facts) = self.facts.last() else { return };
         self.builder(facts).push_alike(entries, count);
+        self.count_alike(facts, count);
+    }
+
+    fn count_alike(&mut self, facts: Facts, count: u32) {
+        let copies = self.runs.add_alike(count) as u64;
         self.facts.extend(std::iter::repeat_n(facts, count as usize));
         if let Some(published) = self.tally.count() {
             published.received += u64::from(count);
@@ -183,10 +186,7 @@ impl PublishBatch {
         }
         self.last_was_stored = facts.stored;
         self.facts.push(facts);
-        match self.runs.last_mut() {
-            Some(run) if Arc::ptr_eq(&run.targets, targets) => run.count += 1,
-            _ => self.runs.push(TargetRun { targets: targets.clone(), count: 1 }),
-        }
+        self.runs.add(targets, 1);
     }
 
     /// Bytes that [`PublishBatch::push_content`] takes for a message with so many bytes of properties and body.
@@ -370,12 +370,12 @@ impl Broker {
         let mut wanted: AHashMap<QueueId, (&Arc<QueueCell>, u64, u64)> = AHashMap::new();
         for batch in batches {
             let mut facts = batch.facts.iter();
-            for run in &batch.runs {
-                let of_run = facts.by_ref().take(run.count as usize);
+            for (targets, count) in batch.runs.iter() {
+                let of_run = facts.by_ref().take(count as usize);
                 let bytes: u64 = of_run.map(|facts| u64::from(facts.body_len)).sum();
-                for queue in run.targets.queues.iter().filter(|queue| queue.may_refuse()) {
+                for queue in targets.queues.iter().filter(|queue| queue.may_refuse()) {
                     let (_, messages, body_bytes) = wanted.entry(queue.id()).or_insert((queue, 0, 0));
-                    *messages += u64::from(run.count);
+                    *messages += u64::from(count);
                     *body_bytes += bytes;
                 }
             }
@@ -432,29 +432,28 @@ impl PublishBatch {
     fn enter(&mut self, publisher: &Arc<Outbox>, rejected: &mut Vec<(u32, RejectReason)>, turn: &mut Turn) {
         self.entering.clear();
         let admission = self.admission;
-        match &self.runs[..] {
-            [run] => {
-                let (last, others) =
-                    run.targets.queues.split_last().expect("unroutable messages are not in a batch");
-                for queue in others {
-                    let publications = self.publications.iter().cloned();
-                    queue.publish(publications, admission, Some(publisher), rejected, turn);
-                }
-                last.publish(self.publications.drain(..), admission, Some(publisher), rejected, turn);
-            }
-            _ => self.publish_grouped(publisher, rejected, turn),
-        }
+        self.runs.hand_out(&mut self.publications, |queue, publications| {
+            queue.publish(publications, admission, Some(publisher), rejected, turn);
+        });
         rejected.sort_by_key(|(position, _)| *position);
         rejected.dedup_by_key(|(position, _)| *position);
+        if self.runs.targets().any(|targets| targets.claim.is_some()) {
+            self.keep_claims(rejected);
+        }
+        self.runs.clear();
+    }
+
+    /// Messages that no queue has refused are known by their keys from now on.
+    fn keep_claims(&self, rejected: &[(u32, RejectReason)]) {
         let mut position = 0;
-        for run in self.runs.drain(..) {
+        for (targets, count) in self.runs.iter() {
             // A run with a claim is one message.
-            if let Some(claim) = &run.targets.claim
+            if let Some(claim) = &targets.claim
                 && rejected.binary_search_by_key(&position, |(at, _)| *at).is_err()
             {
                 claim.keep();
             }
-            position += run.count;
+            position += count;
         }
     }
 
@@ -473,60 +472,20 @@ impl PublishBatch {
         let PublishBatch { passing, stored, entering, facts, runs, publications, .. } = self;
         let (mut passing, mut stored) = (passing.finish(gauge), stored.finish(gauge));
         let mut facts = (0..).zip(facts.drain(..));
-        for run in runs {
+        for (targets, count) in runs.iter() {
             let first_entering = entering.len();
-            for (position, facts) in facts.by_ref().take(run.count as usize) {
+            for (position, facts) in facts.by_ref().take(count as usize) {
                 let Facts { priority, ttl_ms, delay_ms, body_len: _, stored: is_stored } = facts;
                 let message = if is_stored { stored.next() } else { passing.next() };
                 let message = message.expect("each was put into one of the builders");
-                let lsn = Lsn(first.0 + u64::from(position));
+                let lsn = Lsn(first.0 + position);
                 let publication = Publication { message, lsn, priority, ttl_ms, delay_ms };
                 if is_stored {
                     entering.push(&publication);
                 }
-                publications.push((position, publication));
+                publications.push(Some(publication));
             }
-            entering.enter(&run.targets.queues, first_entering);
+            entering.enter(&targets.queues, first_entering);
         }
-    }
-
-    /// Several routes in one batch: collect the ranges that go to each queue, then lock each queue once.
-    fn publish_grouped(
-        &mut self,
-        publisher: &Arc<Outbox>,
-        rejected: &mut Vec<(u32, RejectReason)>,
-        turn: &mut Turn,
-    ) {
-        let mut start = 0;
-        for run in &self.runs {
-            let range = (start, start + run.count);
-            start = range.1;
-            for queue in &run.targets.queues {
-                let next = self.grouped.len();
-                let index = *self.groups.entry(queue.id()).or_insert(next);
-                if index == next {
-                    self.grouped.push((queue.clone(), Vec::new()));
-                }
-                let ranges = &mut self.grouped[index].1;
-                match ranges.last_mut() {
-                    Some(last) if last.1 == range.0 => last.1 = range.1,
-                    _ => ranges.push(range),
-                }
-            }
-        }
-        let end = self.publications.len() as u32;
-        for (queue, ranges) in self.grouped.drain(..) {
-            if self.groups.len() == 1 && ranges == [(0, end)] {
-                // Many keys, one queue: nobody else wants the messages.
-                let publications = self.publications.drain(..);
-                queue.publish(publications, self.admission, Some(publisher), rejected, turn);
-                break;
-            }
-            let publications =
-                ranges.iter().flat_map(|&(from, to)| &self.publications[from as usize..to as usize]).cloned();
-            queue.publish(publications, self.admission, Some(publisher), rejected, turn);
-        }
-        self.groups.clear();
-        self.publications.clear();
     }
 }

@@ -26,6 +26,13 @@ pub struct MessageRoute {
     pub routing_key: RoutingKey,
 }
 
+impl MessageRoute {
+    /// Whether the other is the same: equality, with the key first, which tells most of them apart.
+    fn is(&self, other: &MessageRoute) -> bool {
+        self.routing_key == other.routing_key && self.exchange == other.exchange
+    }
+}
+
 /// The bytes of messages that arrived together. Shared by its messages, dropped with the last of them.
 #[derive(Debug)]
 pub struct MessageBatch {
@@ -271,6 +278,8 @@ pub struct BatchBuilder {
     /// How many the batch before had: this one most likely has as many.
     routes_before: usize,
     places: Vec<Place>,
+    /// What stands in front of the bodies of messages that are alike. Kept for its memory.
+    head: BytesMut,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -329,8 +338,35 @@ impl BatchBuilder {
         self.places.extend((0..count).map(|number| Place { offset: offset + number * last.len, ..last }));
     }
 
+    /// Adds messages with these bodies that have the length of the one that was added last, its route and its properties,
+    /// until it is full. Says how many.
+    pub fn push_bodies<'a>(&mut self, properties: &[u8], bodies: impl Iterator<Item = &'a [u8]>) -> u32 {
+        let Some(last) = self.places.last().copied() else { return 0 };
+        let (len, before) = (last.len as usize, self.places.len());
+        let mut bodies = bodies.take(Self::MESSAGES_MAX.saturating_sub(before)).peekable();
+        if bodies.peek().is_none() {
+            return 0;
+        }
+        let body_len = len - ENTRY_HEADER_LEN - properties.len();
+        self.head.clear();
+        put_entry_head(EntryFlags::NONE, 0, properties.len(), body_len, &mut self.head);
+        self.head.put_slice(properties);
+        for body in bodies {
+            debug_assert_eq!(body.len(), body_len);
+            let offset = self.bytes.len() as u32;
+            self.bytes.reserve(len);
+            self.bytes.put_slice(&self.head);
+            self.bytes.put_slice(body);
+            self.places.push(Place { offset, ..last });
+            if self.bytes.len() >= Self::BYTES_MAX {
+                break;
+            }
+        }
+        (self.places.len() - before) as u32
+    }
+
     fn place(&mut self, route: &MessageRoute, offset: u32, persistent: bool) {
-        if self.routes.last() != Some(route) {
+        if !self.routes.last().is_some_and(|last| last.is(route)) {
             if self.routes.is_empty() {
                 self.routes.reserve_exact(self.routes_before);
             }

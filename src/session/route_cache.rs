@@ -142,14 +142,16 @@ impl RouteCache {
     }
 
     pub(super) fn slot(&mut self, exchange: &str, routing_key: &str) -> &mut RouteSlot {
-        self.last = match self.place(exchange.as_bytes(), routing_key.as_bytes()) {
-            Some(place) => place,
-            None => self.admit(exchange, routing_key),
-        };
+        let (exchange_bytes, key_bytes) = (exchange.as_bytes(), routing_key.as_bytes());
+        if !self.is_last(exchange_bytes, key_bytes) {
+            let place = self.place(exchange_bytes, key_bytes);
+            self.last = place.unwrap_or_else(|| self.admit(exchange, routing_key));
+        }
         &mut self.slots[self.last]
     }
 
     /// [`RouteCache::slot`] for names that were not looked at: those of a route that is remembered are known to be texts.
+    /// Most likely it is not the one that was asked for last.
     pub(super) fn slot_of_bytes(
         &mut self,
         exchange: &[u8],
@@ -157,15 +159,17 @@ impl RouteCache {
     ) -> Result<&mut RouteSlot, Utf8Error> {
         self.last = match self.place(exchange, routing_key) {
             Some(place) => place,
+            None if self.is_last(exchange, routing_key) => self.last,
             None => self.admit(str::from_utf8(exchange)?, str::from_utf8(routing_key)?),
         };
         Ok(&mut self.slots[self.last])
     }
 
+    fn is_last(&self, exchange: &[u8], routing_key: &[u8]) -> bool {
+        self.slots.get(self.last).is_some_and(|slot| slot.is_for(exchange, routing_key))
+    }
+
     fn place(&self, exchange: &[u8], routing_key: &[u8]) -> Option<usize> {
-        if self.slots.get(self.last).is_some_and(|slot| slot.is_for(exchange, routing_key)) {
-            return Some(self.last);
-        }
         let hash = hash(&self.hasher, exchange, routing_key);
         let is_it = |&place: &u32| self.slots[place as usize].is_for(exchange, routing_key);
         self.places.find(hash, is_it).map(|&place| place as usize)

@@ -62,6 +62,12 @@ impl<'a> WholePublish<'a> {
         is_like_this.then_some(Self { body, ..*self })
     }
 
+    /// The bodies of the messages that `input` begins with, as far as they go on [again](Self::again).
+    #[inline]
+    pub fn repeated(self, input: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        input.chunks_exact(self.wire_len()).map_while(move |input| self.again(input)).map(|again| again.body)
+    }
+
     /// The message that `input` begins with, if it differs from this one in nothing but its method and what its body says:
     /// mostly so when a publisher goes on with another route. What was found out about the header is true of it, too.
     #[inline]

@@ -91,8 +91,8 @@ impl Answer for Confirm {
     }
 }
 
-/// Remembers what becomes of the message with this number.
-pub(super) fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, fate: Fate) {
+/// Remembers what becomes of so many messages, the first of which has this number.
+pub(super) fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u64, fate: Fate, count: u32) {
     if let Some(last) = tracked.last_mut()
         && last.channel == channel
     {
@@ -102,11 +102,11 @@ pub(super) fn track(tracked: &mut Vec<Tracked>, channel: ChannelId, sequence: u6
             _ => false,
         };
         if together {
-            last.count += 1;
+            last.count += count;
             return;
         }
     }
-    tracked.push(Tracked { channel, first: sequence, count: 1, fate });
+    tracked.push(Tracked { channel, first: sequence, count, fate });
 }
 
 /// Tells what became of messages, once their commit is reached. Leaves both lists empty.

@@ -148,7 +148,7 @@ impl AmqpSession {
         }
         if let Some(refusal) = refused {
             if let Mode::Confirm { next } = &mut channel.mode {
-                track(tracked, number, *next, Fate::Refused);
+                track(tracked, number, *next, Fate::Refused, 1);
                 *next += 1;
                 return Ok(());
             }
@@ -203,7 +203,7 @@ impl AmqpSession {
         channel.info.messages.published.add(1);
         let is_full = !is_transaction && batch.is_full();
         if let Mode::Confirm { next } = &mut channel.mode {
-            track(tracked, number, *next, fate);
+            track(tracked, number, *next, fate, 1);
             *next += 1;
         }
         if is_full {

@@ -72,48 +72,42 @@ impl AmqpSession {
         };
         let (mut taken, mut messages) = (0, 0);
         let mut last: Option<(WholePublish<'_>, PublishedProperties<'_>, Way<'_>)> = None;
-        loop {
+        while !batch.is_full() {
             let rest = &input[taken..];
-            let again = last.and_then(|(last, properties, way)| Some((last.again(rest)?, properties, way)));
-            let (publish, properties, way) = match again {
-                Some(again) => again,
-                None => {
-                    let like_last = last.and_then(|(last, properties, _)| {
-                        Some((last.with_other_method(rest, tuned.frame_max)?, properties))
-                    });
-                    let read = || {
-                        let read = WholePublish::read(rest, tuned.frame_max).filter(&is_ordinary)?;
-                        Some((read, PublishedProperties::of(read.header.properties).ok()?))
-                    };
-                    let Some((publish, properties)) = like_last.or_else(read) else { break };
-                    let known = match last {
-                        Some((last, _, way)) if last.method == publish.method => Some(way),
-                        _ => find_way(&publish, routes, (vhost, pass), scratch).map(|(way, counts)| {
-                            counts.into_iter().for_each(|counts| batch.from_exchange(counts));
-                            way
-                        }),
-                    };
-                    let Some(way) = known else { break };
-                    (publish, properties, way)
-                }
+            let like_last = last.and_then(|(last, properties, _)| {
+                Some((last.with_other_method(rest, tuned.frame_max)?, properties))
+            });
+            let read = || {
+                let read = WholePublish::read(rest, tuned.frame_max).filter(&is_ordinary)?;
+                Some((read, PublishedProperties::of(read.header.properties).ok()?))
             };
+            let Some((publish, properties)) = like_last.or_else(read) else { break };
+            let known = match last {
+                Some((last, _, way)) if last.method == publish.method => Some(way),
+                _ => find_way(&publish, routes, (vhost, pass), scratch).map(|(way, counts)| {
+                    counts.into_iter().for_each(|counts| batch.from_exchange(counts));
+                    way
+                }),
+            };
+            let Some(way) = known else { break };
             last = Some((publish, properties, way));
             let (route, targets) = way;
             if taken == 0 {
                 reserve(batch, rest, &publish, tuned.frame_max);
             }
             let position = batch.len() as u32;
-            batch.push_body(route, targets, (publish.header.property_bytes, &properties), publish.body);
-            if let Mode::Confirm { next } = &mut channel.mode {
-                track(tracked, number, *next, Fate::Batched { position });
-                *next += 1;
-                batch.count_confirms(1);
-            }
+            let property_bytes = publish.header.property_bytes;
+            batch.push_body(route, targets, (property_bytes, &properties), publish.body);
             taken += publish.wire_len();
-            messages += 1;
-            if batch.is_full() {
-                break;
+            let alike = batch.push_bodies(property_bytes, publish.repeated(&input[taken..]));
+            taken += alike as usize * publish.wire_len();
+            let count = alike + 1;
+            if let Mode::Confirm { next } = &mut channel.mode {
+                track(tracked, number, *next, Fate::Batched { position }, count);
+                *next += u64::from(count);
+                batch.count_confirms(count);
             }
+            messages += u64::from(count);
         }
         channel.info.messages.published.add(messages);
         let is_full = batch.is_full();
