@@ -101,9 +101,13 @@ mod tests {
     const FRAME_MAX: u32 = 4096;
 
     fn published(body: &[u8], announced: usize, in_frames_of: u32) -> Vec<u8> {
+        published_to("q", body, announced, in_frames_of)
+    }
+
+    fn published_to(routing_key: &str, body: &[u8], announced: usize, in_frames_of: u32) -> Vec<u8> {
         let properties = Properties { delivery_mode: Some(2), ..Properties::default() };
         let mut out = BytesMut::new();
-        let publish = BasicPublish { routing_key: ShortStr::truncated("q"), ..Default::default() };
+        let publish = BasicPublish { routing_key: ShortStr::truncated(routing_key), ..Default::default() };
         Method::from(publish).encode(7, &mut out);
         put_content_header(7, announced as u64, &properties.encoded(), &mut out);
         put_body(7, body, in_frames_of, &mut out);
@@ -198,5 +202,47 @@ mod tests {
                 assert_eq!(Some(again), WholePublish::read(&input, FRAME_MAX), "octet {at} is {octet}");
             }
         }
+    }
+
+    #[test]
+    fn those_that_follow_are_repeated_up_to_the_first_that_differs() {
+        let first = published(b"body", 4, FRAME_MAX);
+        let like = WholePublish::read(&first, FRAME_MAX).unwrap();
+        let [one, two] = [b"1111", b"2222"].map(|body| published(body, 4, FRAME_MAX));
+        let other = published_to("r", b"3333", 4, FRAME_MAX);
+        let bodies = |parts: &[&[u8]]| -> Vec<Vec<u8>> {
+            let input = parts.concat();
+            like.repeated(&input).map(<[u8]>::to_vec).collect()
+        };
+        assert_eq!(bodies(&[&one, &two]), [b"1111", b"2222"]);
+        assert_eq!(bodies(&[&one, &other, &two]), [b"1111"]);
+        assert_eq!(bodies(&[&one, &two[..two.len() - 1]]), [b"1111"]);
+        assert!(bodies(&[&other, &two]).is_empty() && bodies(&[]).is_empty());
+    }
+
+    #[test]
+    fn one_differs_from_another_in_its_method_if_reading_it_would_find_nothing_else() {
+        let first = published(b"body", 4, FRAME_MAX);
+        let like = WholePublish::read(&first, FRAME_MAX).unwrap();
+        for key in ["", "r", "another"] {
+            let mut next = published_to(key, b"next", 4, FRAME_MAX);
+            let len = next.len();
+            next.extend_from_slice(b"what follows");
+            let other = like.with_other_method(&next, FRAME_MAX);
+            assert!(other.is_some() && other == WholePublish::read(&next, FRAME_MAX), "{key}: {other:?}");
+            for end in 0..len {
+                assert_eq!(like.with_other_method(&next[..end], FRAME_MAX), None, "{key} cut at {end}");
+            }
+            for at in 0..len {
+                for octet in 0..=255 {
+                    let mut input = next.clone();
+                    input[at] = octet;
+                    let Some(other) = like.with_other_method(&input, FRAME_MAX) else { continue };
+                    assert_eq!(Some(other), WholePublish::read(&input, FRAME_MAX), "{key}: {at} is {octet}");
+                }
+            }
+        }
+        let long = published_to(&"k".repeat(255), b"next", 4, FRAME_MAX);
+        assert_eq!(like.with_other_method(&long, 64), None, "its frame is too long");
     }
 }

@@ -10,6 +10,7 @@ mod operating;
 mod policies;
 mod reply_queues;
 mod restoring;
+mod spreading;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -111,3 +111,40 @@ fn decode<'a, T>(
     let value = read(&mut fields).and_then(|value| fields.end().map(|()| value));
     value.map_err(|error| MethodError::Fields { id, error })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amqp::{BasicPublish, FRAME_HEADER_LEN, Method};
+    use crate::types::ShortStr;
+
+    #[test]
+    fn what_is_not_checked_is_read_as_what_is() {
+        let publish = BasicPublish {
+            exchange: ShortStr::truncated("events"),
+            routing_key: ShortStr::truncated("a.b"),
+            mandatory: true,
+            immediate: false,
+        };
+        let mut frame = bytes::BytesMut::new();
+        Method::from(publish).encode(1, &mut frame);
+        let payload = &frame[FRAME_HEADER_LEN..frame.len() - 1];
+        assert!(UncheckedPublish::read(payload).is_some());
+        for end in 0..payload.len() {
+            assert_eq!(UncheckedPublish::read(&payload[..end]), None, "cut at {end}");
+        }
+        for at in 0..payload.len() {
+            for octet in 0..=255 {
+                let mut payload = payload.to_vec();
+                payload[at] = octet;
+                let checked = BasicPublishRef::decode(&payload);
+                let unchecked = UncheckedPublish::read(&payload).and_then(|read| {
+                    let (exchange, routing_key) = (read.exchange, read.routing_key);
+                    Some((str::from_utf8(exchange).ok()?, str::from_utf8(routing_key).ok()?, read.immediate))
+                });
+                let checked = checked.ok().map(|read| (read.exchange, read.routing_key, read.immediate));
+                assert_eq!(checked, unchecked, "octet {at} is {octet}");
+            }
+        }
+    }
+}
