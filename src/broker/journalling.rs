@@ -90,8 +90,8 @@ pub(super) struct StoredBatch {
 }
 
 impl StoredBatch {
-    /// Adds a message and gives its number.
-    pub(super) fn push(&mut self, publication: &Publication) -> u32 {
+    /// Adds a message.
+    pub(super) fn push(&mut self, publication: &Publication) {
         let message = &publication.message;
         if self.batch.is_none() {
             self.batch = Some(message.batch().clone());
@@ -105,7 +105,6 @@ impl StoredBatch {
             ttl_ms: publication.ttl_ms,
             delay_ms: publication.delay_ms,
         });
-        self.messages.len() as u32 - 1
     }
 
     /// How many messages there are.

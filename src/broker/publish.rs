@@ -65,10 +65,10 @@ pub struct PublishBatch {
     last_was_stored: bool,
     /// What it gets.
     entering: StoredBatch,
-    facts: Vec<Facts>,
+    /// Of all messages, in order.
+    facts: Vec<FactsRun>,
+    len: u32,
     runs: TargetRuns,
-    /// Each until a queue has taken it.
-    publications: Vec<Option<Publication>>,
     /// Whether something was left out because it came before.
     left_out: bool,
     /// On which way all of it comes.
@@ -77,7 +77,7 @@ pub struct PublishBatch {
     tally: PublishTally,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Facts {
     priority: Option<Priority>,
     ttl_ms: Option<u64>,
@@ -85,6 +85,15 @@ struct Facts {
     /// Length of its body, or a little more.
     body_len: u32,
     stored: bool,
+}
+
+/// Neighbouring messages of which the same is true.
+#[derive(Clone, Copy, Debug)]
+struct FactsRun {
+    facts: Facts,
+    count: u32,
+    /// The number of the first in its builder; the others follow it there.
+    first: u32,
 }
 
 impl PublishBatch {
@@ -148,24 +157,25 @@ impl PublishBatch {
     /// Adds messages with these bodies that differ in nothing else from the one that was added last, with these properties,
     /// until the batch is full. Says how many.
     pub fn push_bodies<'a>(&mut self, properties: &[u8], bodies: impl Iterator<Item = &'a [u8]>) -> u32 {
-        let Some(&facts) = self.facts.last() else { return 0 };
-        let bodies = bodies.take(BatchBuilder::MESSAGES_MAX.saturating_sub(self.facts.len()));
+        let Some(FactsRun { facts, .. }) = self.facts.last().copied() else { return 0 };
+        let bodies = bodies.take(BatchBuilder::MESSAGES_MAX.saturating_sub(self.len()));
         let count = self.builder(facts).push_bodies(properties, bodies);
-        self.count_alike(facts, count);
+        self.count_alike(count);
         count
     }
 
     /// Adds so many messages, from their entries, that differ from the one that was added last in nothing but what their
     /// bodies say.
     pub fn push_alike(&mut self, entries: &[u8], count: u32) {
-        let Some(&facts) = self.facts.last() else { return };
+        let Some(FactsRun { facts, .. }) = self.facts.last().copied() else { return };
         self.builder(facts).push_alike(entries, count);
-        self.count_alike(facts, count);
+        self.count_alike(count);
     }
 
-    fn count_alike(&mut self, facts: Facts, count: u32) {
+    fn count_alike(&mut self, count: u32) {
         let copies = self.runs.add_alike(count) as u64;
-        self.facts.extend(std::iter::repeat_n(facts, count as usize));
+        self.facts.iter_mut().next_back().into_iter().for_each(|last| last.count += count);
+        self.len += count;
         if let Some(published) = self.tally.count() {
             published.received += u64::from(count);
             published.routed += u64::from(count) * copies;
@@ -185,7 +195,14 @@ impl PublishBatch {
             published.routed += targets.queues.len() as u64;
         }
         self.last_was_stored = facts.stored;
-        self.facts.push(facts);
+        self.len += 1;
+        match self.facts.last_mut() {
+            Some(last) if last.facts == facts => last.count += 1,
+            _ => {
+                let first = self.builder(facts).count() as u32 - 1;
+                self.facts.push(FactsRun { facts, count: 1, first });
+            }
+        }
         self.runs.add(targets, 1);
     }
 
@@ -200,7 +217,6 @@ impl PublishBatch {
             false => self.passing.reserve(messages, bytes),
             true => self.stored.reserve(messages, bytes),
         }
-        self.facts.reserve(messages);
     }
 
     /// What comes next, in the batch or left out of it, is published to the exchange that counts here.
@@ -235,18 +251,18 @@ impl PublishBatch {
 
     /// How many messages there are.
     pub fn len(&self) -> usize {
-        self.facts.len()
+        self.len as usize
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.facts.is_empty()
+        self.len == 0
     }
 
     /// Whether it should be published before more is added.
     pub fn is_full(&self) -> bool {
         let builders = [&self.passing, &self.stored];
-        builders.iter().any(|builder| builder.is_full()) || self.facts.len() >= BatchBuilder::MESSAGES_MAX
+        builders.iter().any(|builder| builder.is_full()) || self.len() >= BatchBuilder::MESSAGES_MAX
     }
 }
 
@@ -355,7 +371,7 @@ impl Broker {
         };
         match appended {
             Ok(commit) => {
-                batch.enter(publisher, rejected, turn);
+                batch.enter(first, publisher, rejected, turn);
                 commit.join(before)
             }
             Err(error) => {
@@ -369,7 +385,8 @@ impl Broker {
     pub fn would_take(&self, batches: &[PublishBatch]) -> bool {
         let mut wanted: AHashMap<QueueId, (&Arc<QueueCell>, u64, u64)> = AHashMap::new();
         for batch in batches {
-            let mut facts = batch.facts.iter();
+            let each = |run: &FactsRun| std::iter::repeat_n(run.facts, run.count as usize);
+            let mut facts = batch.facts.iter().flat_map(each);
             for (targets, count) in batch.runs.iter() {
                 let of_run = facts.by_ref().take(count as usize);
                 let bytes: u64 = of_run.map(|facts| u64::from(facts.body_len)).sum();
@@ -395,10 +412,12 @@ impl Broker {
         let before = self.before_duplicates(batches.iter().any(|batch| batch.left_out));
         batches.iter_mut().for_each(|batch| batch.tally.tell());
         batches.retain(|batch| !batch.is_empty());
-        for batch in &mut batches {
+        let number = |batch: &mut PublishBatch| {
             let first = self.log().reserve(batch.len() as u64);
             batch.number(first, self.gauge());
-        }
+            first
+        };
+        let firsts: Vec<Lsn> = batches.iter_mut().map(number).collect();
         let kept_at = batches.iter().map(|batch| batch.entering.kept_at()).max().unwrap_or(0);
         let entering = batches.iter().filter_map(|batch| batch.entering.part(turn.now));
         let parts: Vec<_> = entering.chain(turn.notes.parts()).collect();
@@ -408,9 +427,9 @@ impl Broker {
         };
         drop(parts);
         turn.notes.clear();
-        for mut batch in batches {
+        for (mut batch, first) in batches.into_iter().zip(firsts) {
             match &appended {
-                Ok(_) => batch.enter(publisher, rejected, turn),
+                Ok(_) => batch.enter(first, publisher, rejected, turn),
                 Err(error) => batch.refuse(error, rejected),
             }
         }
@@ -428,18 +447,34 @@ impl Broker {
 }
 
 impl PublishBatch {
-    /// Gives the messages, which are numbered and in the journal as far as they must, to their queues.
-    fn enter(&mut self, publisher: &Arc<Outbox>, rejected: &mut Vec<(u32, RejectReason)>, turn: &mut Turn) {
-        self.entering.clear();
-        let admission = self.admission;
-        self.runs.hand_out(&mut self.publications, |queue, publications| {
-            queue.publish(publications, admission, Some(publisher), rejected, turn);
+    /// Gives the messages, which are numbered from `first` on and in the journal as far as they must, to their queues.
+    fn enter(
+        &mut self,
+        first: Lsn,
+        publisher: &Arc<Outbox>,
+        rejected: &mut Vec<(u32, RejectReason)>,
+        turn: &mut Turn,
+    ) {
+        let PublishBatch { passing, stored, facts, runs, admission, .. } = self;
+        runs.hand_out(|queue, places| {
+            let mut messages = Messages { passing, stored, first, rest: facts, from: 0 };
+            let publications = places.map(|place| (place, messages.at(place)));
+            queue.publish(publications, *admission, Some(publisher), rejected, turn);
         });
         rejected.sort_by_key(|(position, _)| *position);
         rejected.dedup_by_key(|(position, _)| *position);
         if self.runs.targets().any(|targets| targets.claim.is_some()) {
             self.keep_claims(rejected);
         }
+        self.clear();
+    }
+
+    fn clear(&mut self) {
+        self.passing.clear();
+        self.stored.clear();
+        self.entering.clear();
+        self.facts.clear();
+        self.len = 0;
         self.runs.clear();
     }
 
@@ -461,31 +496,59 @@ impl PublishBatch {
     /// out of order.
     fn refuse(&mut self, error: &LogError, rejected: &mut Vec<(u32, RejectReason)>) {
         tracing::debug!(%error, "messages are refused");
-        rejected.extend((0..self.publications.len() as u32).map(|at| (at, RejectReason::JournalStopped)));
-        self.entering.clear();
-        self.publications.clear();
-        self.runs.clear();
+        rejected.extend((0..self.len).map(|at| (at, RejectReason::JournalStopped)));
+        self.clear();
     }
 
-    /// Makes publications of the messages, numbered from `first` on, and notes which of them the journal gets.
+    /// Ends the batch, whose messages are numbered from `first` on, and notes which of them the journal gets.
     fn number(&mut self, first: Lsn, gauge: &MemoryGauge) {
-        let PublishBatch { passing, stored, entering, facts, runs, publications, .. } = self;
-        let (mut passing, mut stored) = (passing.finish(gauge), stored.finish(gauge));
-        let mut facts = (0..).zip(facts.drain(..));
+        let PublishBatch { passing, stored, entering, facts, runs, .. } = self;
+        passing.seal(gauge);
+        stored.seal(gauge);
+        if stored.is_empty() {
+            return;
+        }
+        let mut messages = Messages { passing, stored, first, rest: facts, from: 0 };
+        let mut place = 0;
         for (targets, count) in runs.iter() {
             let first_entering = entering.len();
-            for (position, facts) in facts.by_ref().take(count as usize) {
-                let Facts { priority, ttl_ms, delay_ms, body_len: _, stored: is_stored } = facts;
-                let message = if is_stored { stored.next() } else { passing.next() };
-                let message = message.expect("each was put into one of the builders");
-                let lsn = Lsn(first.0 + position);
-                let publication = Publication { message, lsn, priority, ttl_ms, delay_ms };
-                if is_stored {
-                    entering.push(&publication);
+            for place in place..place + count {
+                if messages.facts_at(place).stored {
+                    entering.push(&messages.at(place));
                 }
-                publications.push(Some(publication));
             }
+            place += count;
             entering.enter(&targets.queues, first_entering);
         }
+    }
+}
+
+/// The messages of a batch that has been numbered, asked for in order.
+struct Messages<'a> {
+    passing: &'a BatchBuilder,
+    stored: &'a BatchBuilder,
+    first: Lsn,
+    /// The run of the message that was asked for last, which begins at this place, and those behind it.
+    rest: &'a [FactsRun],
+    from: u32,
+}
+
+impl Messages<'_> {
+    #[inline]
+    fn facts_at(&mut self, place: u32) -> Facts {
+        while place - self.from >= self.rest[0].count {
+            self.from += self.rest[0].count;
+            self.rest = &self.rest[1..];
+        }
+        self.rest[0].facts
+    }
+
+    #[inline]
+    fn at(&mut self, place: u32) -> Publication {
+        let Facts { priority, ttl_ms, delay_ms, body_len: _, stored } = self.facts_at(place);
+        let builder = if stored { self.stored } else { self.passing };
+        let message = builder.message(self.rest[0].first + (place - self.from));
+        let lsn = Lsn(self.first.0 + u64::from(place));
+        Publication { message, lsn, priority, ttl_ms, delay_ms }
     }
 }

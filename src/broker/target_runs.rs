@@ -9,7 +9,7 @@ use ahash::AHashMap;
 
 use super::QueueCell;
 use super::publish::Targets;
-use crate::model::{Publication, QueueId};
+use crate::model::QueueId;
 
 /// The messages of a batch by their targets, in order.
 #[derive(Debug, Default)]
@@ -101,24 +101,14 @@ impl TargetRuns {
         self.runs.clear();
     }
 
-    /// Hands each queue what goes there, with the places in the batch.
-    pub(super) fn hand_out(
-        &mut self,
-        publications: &mut Vec<Option<Publication>>,
-        mut publish: impl FnMut(&Arc<QueueCell>, HandedOut<'_>),
-    ) {
+    /// Tells each queue what goes there: the places in the batch, which grow.
+    pub(super) fn hand_out(&mut self, mut publish: impl FnMut(&Arc<QueueCell>, Places<'_>)) {
         let TargetRuns { targets, runs, gathered, .. } = self;
         gathered.gather(targets, runs);
-        // What only one queue gets need not be shared.
-        let has_one_queue = targets.iter().all(|targets| targets.queues.len() == 1);
-        let chains = gathered.chains.len();
-        for (number, chain) in gathered.chains.iter().enumerate() {
-            let takes = has_one_queue || (runs.len() == 1 && number + 1 == chains);
-            let (next, links) = (chain.first, &gathered.links[..]);
-            let handed_out = HandedOut { publications, links, next, at: 0, end: 0, takes };
-            publish(&targets[chain.targets as usize].queues[chain.queue as usize], handed_out);
+        for chain in &gathered.chains {
+            let places = Places { links: &gathered.links, next: chain.first, at: 0, end: 0 };
+            publish(&targets[chain.targets as usize].queues[chain.queue as usize], places);
         }
-        publications.clear();
     }
 }
 
@@ -174,30 +164,25 @@ fn append(chain: &mut Chain, links: &mut Vec<Link>, from: u32, to: u32) {
     links.push(Link { from, to, next: NONE });
 }
 
-/// What a queue gets of a batch.
-pub(super) struct HandedOut<'a> {
-    publications: &'a mut [Option<Publication>],
+/// Where in a batch the messages of a queue are.
+pub(super) struct Places<'a> {
     links: &'a [Link],
     next: u32,
     at: u32,
     end: u32,
-    /// Nobody else gets them.
-    takes: bool,
 }
 
-impl Iterator for HandedOut<'_> {
-    type Item = (u32, Publication);
+impl Iterator for Places<'_> {
+    type Item = u32;
 
     #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
+    fn next(&mut self) -> Option<u32> {
         if self.at == self.end {
             let link = self.links.get(self.next as usize)?;
             (self.at, self.end, self.next) = (link.from, link.to, link.next);
         }
         let at = self.at;
         self.at += 1;
-        let publication = &mut self.publications[at as usize];
-        let publication = if self.takes { publication.take() } else { publication.clone() };
-        publication.map(|publication| (at, publication))
+        Some(at)
     }
 }

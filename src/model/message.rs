@@ -218,6 +218,15 @@ impl Message {
         Arc::ptr_eq(&self.batch, &other.batch) && self.route == other.route
     }
 
+    /// Whether `other` has the same exchange and key by [`Message::has_route_of`], and all that differs in their entries are
+    /// the bytes of their bodies.
+    pub fn differs_in_body_from(&self, other: &Message) -> bool {
+        let (one, other_entry) = (self.entry(), other.entry());
+        self.has_route_of(other)
+            && one.len() == other_entry.len()
+            && other_entry.starts_with(&one[..ENTRY_HEADER_LEN + properties_len(one)])
+    }
+
     /// Whether `next` stands right behind this message in the same batch, with the same exchange and key:
     /// then both can be sent as one slice.
     pub fn is_followed_by(&self, next: &Message) -> bool {
@@ -280,6 +289,8 @@ pub struct BatchBuilder {
     places: Vec<Place>,
     /// What stands in front of the bodies of messages that are alike. Kept for its memory.
     head: BytesMut,
+    /// The batch that it has become.
+    sealed: Option<Arc<MessageBatch>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -382,8 +393,24 @@ impl BatchBuilder {
         self.bytes.reserve(bytes);
     }
 
+    /// How many messages were added.
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
     /// Ends the batch and gives its messages in order. The builder is empty again, and keeps its room for places.
     pub fn finish(&mut self, gauge: &MemoryGauge) -> impl ExactSizeIterator<Item = Message> + '_ {
+        self.seal(gauge);
+        let batch = self.sealed.take();
+        let of_batch = move |place| Message::new_in(batch.as_ref().expect("a place is in a batch"), place);
+        self.places.drain(..).map(of_batch)
+    }
+
+    /// Ends the batch. Until the builder is cleared, it has the messages by their numbers, and takes no more.
+    pub fn seal(&mut self, gauge: &MemoryGauge) {
+        if self.is_empty() {
+            return;
+        }
         // Taken, not split: what is left of the buffer would tie this batch's memory to the next one's.
         let bytes = std::mem::take(&mut self.bytes);
         let routes = std::mem::take(&mut self.routes);
@@ -394,8 +421,23 @@ impl BatchBuilder {
         let charge = gauge.charge((bytes.capacity() + keys) as u64);
         let bytes = bytes.freeze();
         let stored = OnceLock::new();
-        let batch = Arc::new(MessageBatch { bytes, routes, stored, _charge: charge });
-        self.places.drain(..).map(move |place| Message::new_in(&batch, place))
+        self.sealed = Some(Arc::new(MessageBatch { bytes, routes, stored, _charge: charge }));
+    }
+
+    /// A message of the sealed batch: 0 was added first.
+    ///
+    /// # Panics
+    /// It is not sealed, or there are not so many.
+    #[inline]
+    pub fn message(&self, number: u32) -> Message {
+        let batch = self.sealed.as_ref().expect("messages are there once their batch is sealed");
+        Message::new_in(batch, self.places[number as usize])
+    }
+
+    /// Forgets a sealed batch, and keeps its room for places.
+    pub fn clear(&mut self) {
+        self.sealed = None;
+        self.places.clear();
     }
 }
 

@@ -7,9 +7,7 @@
 use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
-use rialto_protocol::amqp::{
-    BasicCancel, FRAME_END, FRAME_OVERHEAD, Method, MethodId, body_part_max, put_body, put_body_frame_head,
-};
+use rialto_protocol::amqp::{BasicCancel, FRAME_END, Method, MethodId, body_part_max, put_body_frame_head};
 use rialto_protocol::types::ShortStr;
 
 use super::channel::{Channel, Consumer};
@@ -130,7 +128,7 @@ impl Speaker for AmqpSession {
             again += u64::from(delivery.redelivered);
             match &last {
                 Some(last) if has_same_head(last, &delivery) => consumer.writer.set_tag(*last_tag, head),
-                _ => make_head(consumer, *last_tag, &delivery, head),
+                _ => make_head(consumer, *last_tag, &delivery, tuned.frame_max, head),
             }
             put_delivery(consumer, head, &delivery, tuned.frame_max, &mut self.out);
             consumer.sent += delivery.message.len() as u64;
@@ -171,48 +169,52 @@ impl Speaker for AmqpSession {
 
 /// Whether these differ in nothing but what their bodies say and in their delivery tags.
 fn has_same_head(one: &Delivery, other: &Delivery) -> bool {
-    let (message, next) = (&one.message, &other.message);
-    message.has_route_of(next)
-        && message.len() == next.len()
-        && message.properties_bytes() == next.properties_bytes()
+    one.message.differs_in_body_from(&other.message)
         && one.redelivered == other.redelivered
         // Those that came back are told how often, in their properties.
         && (one.returns, other.returns) == (0, 0)
 }
 
-/// Makes what stands in front of a delivery's body.
-fn make_head(consumer: &Consumer, tag: u64, delivery: &Delivery, head: &mut BytesMut) {
-    let route = delivery.message.route();
+/// Makes what stands in front of a delivery's body, with the head of the body's frame if there is one and no more.
+fn make_head(consumer: &Consumer, tag: u64, delivery: &Delivery, frame_max: u32, head: &mut BytesMut) {
+    let (route, body_len) = (delivery.message.route(), delivery.message.body_len());
     head.clear();
     consumer.writer.put_head(
         tag,
         delivery.redelivered,
         &route.exchange,
         &route.routing_key,
-        delivery.message.body_len(),
+        body_len,
         &delivered_properties(delivery, &consumer.queue),
         head,
     );
+    if (1..=body_part_max(frame_max)).contains(&body_len) {
+        put_body_frame_head(consumer.writer.channel(), body_len, head);
+    }
 }
 
 /// Writes one delivery, which has this head.
 fn put_delivery(consumer: &Consumer, head: &[u8], delivery: &Delivery, frame_max: u32, out: &mut WriteQueue) {
-    let channel = consumer.writer.channel();
+    let part_max = body_part_max(frame_max);
     let body = delivery.message.body();
     let buffer = out.buffer();
-    if body.len() < SLICE_LEAST {
-        buffer.reserve(head.len() + FRAME_OVERHEAD + body.len());
+    if (1..SLICE_LEAST.min(part_max + 1)).contains(&body.len()) {
+        buffer.reserve(head.len() + body.len() + 1);
         buffer.put_slice(head);
-        put_body(channel, body, frame_max, buffer);
-    } else {
-        buffer.put_slice(head);
-        let mut body = delivery.message.body_slice();
-        while !body.is_empty() {
-            let part = body.split_to(body.len().min(body_part_max(frame_max)));
-            put_body_frame_head(channel, part.len(), out.buffer());
-            out.insert(part);
-            out.buffer().put_u8(FRAME_END);
+        buffer.put_slice(body);
+        buffer.put_u8(FRAME_END);
+        return;
+    }
+    buffer.put_slice(head);
+    let mut rest = delivery.message.body_slice();
+    let is_whole = rest.len() <= part_max;
+    while !rest.is_empty() {
+        let part = rest.split_to(rest.len().min(part_max));
+        if !is_whole {
+            put_body_frame_head(consumer.writer.channel(), part.len(), out.buffer());
         }
+        out.insert(part);
+        out.buffer().put_u8(FRAME_END);
     }
 }
 
