@@ -166,7 +166,13 @@ impl Outbox {
             Some(run) if run.consumer == consumer => run.count += count,
             _ => outgoing.runs.push_back(DeliveryRun { consumer, count }),
         }
-        outgoing.deliveries.extend(deliveries.drain(..));
+        if outgoing.deliveries.is_empty() {
+            // They change places, so that each list is used again and nothing is copied.
+            let empty = Vec::from(mem::take(&mut outgoing.deliveries));
+            outgoing.deliveries = mem::replace(deliveries, empty).into();
+        } else {
+            outgoing.deliveries.extend(deliveries.drain(..));
+        }
         was_empty
     }
 

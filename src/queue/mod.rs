@@ -196,13 +196,44 @@ impl Queue {
         now: Timestamp,
         out: &mut Effects,
     ) -> Verdict {
+        self.pass_time(now, out);
+        self.admit_next(publication, admission, now, out)
+    }
+
+    /// Takes messages that came together as [`Queue::admit`] does one, and gives the places of those that it does not
+    /// take, with the reason.
+    pub fn admit_all(
+        &mut self,
+        publications: impl Iterator<Item = (u32, Publication)>,
+        admission: Admission,
+        now: Timestamp,
+        out: &mut Effects,
+        rejected: &mut Vec<(u32, RejectReason)>,
+    ) {
+        // For all of them: none that comes can be due at once.
+        self.pass_time(now, out);
+        for (place, publication) in publications {
+            match self.admit_next(publication, admission, now, out) {
+                Verdict::Accepted | Verdict::Duplicate => {}
+                Verdict::Rejected(reason) => rejected.push((place, reason)),
+            }
+        }
+    }
+
+    fn admit_next(
+        &mut self,
+        publication: Publication,
+        admission: Admission,
+        now: Timestamp,
+        out: &mut Effects,
+    ) -> Verdict {
         match self.seen {
             None => self.take(publication, admission, now, out),
             Some(_) => self.admit_once(publication, admission, now, out),
         }
     }
 
-    /// Takes a message that is no duplicate, or refuses it.
+    /// Takes a message that is no duplicate, or refuses it. What time does has been done.
     fn take(
         &mut self,
         publication: Publication,
@@ -210,7 +241,6 @@ impl Queue {
         now: Timestamp,
         out: &mut Effects,
     ) -> Verdict {
-        self.pass_time(now, out);
         if !self.ready.is_empty() && self.consumers.has_room() {
             // Those that came first go first, also when the caller has not dispatched since there is room.
             self.dispatch(now, out);

@@ -28,7 +28,7 @@ use crate::model::{
 };
 use crate::queue::{
     Admission, ChannelWindow, ConsumeError, ConsumerInfo, ConsumerSpec, Effects, Got, Queue, QueueStats,
-    RejectReason, RemoveMode, Settle, SettleError, Verdict,
+    RejectReason, RemoveMode, Settle, SettleError,
 };
 use crate::store::RestoredQueue;
 use figures::Figures;
@@ -289,16 +289,14 @@ impl QueueCell {
             let _ = self.load(&mut hosted.queue, turn.now, &mut turn.effects, turn.dead.len());
         }
         let delays = self.purpose == Purpose::Delays;
-        for (position, mut publication) in publications {
+        let publications = publications.map(|(place, mut publication)| {
             if delays {
                 // Its own time to live begins when it goes on.
                 publication.ttl_ms = publication.delay_ms;
             }
-            match hosted.queue.admit(publication, admission, turn.now, &mut turn.effects) {
-                Verdict::Accepted | Verdict::Duplicate => {}
-                Verdict::Rejected(reason) => rejected.push((position, reason)),
-            }
-        }
+            (place, publication)
+        });
+        hosted.queue.admit_all(publications, admission, turn.now, &mut turn.effects, rejected);
         self.carry_out(&mut hosted, turn);
         if let Some(publisher) = publisher {
             self.hold_back(&mut hosted, publisher, turn);

@@ -3,7 +3,7 @@
 use rialto_protocol::types::{FieldTable, FieldValue, Properties};
 
 use crate::model::{BatchBuilder, Lsn, Message, Priority, Publication};
-use crate::queue::Admission;
+use crate::queue::{Admission, Verdict};
 
 use super::super::choices::Choices;
 use super::super::naive::NaiveMessage;
@@ -29,6 +29,8 @@ impl Pair {
         if persistent {
             self.stored.append(messages[0].batch());
         }
+        let together = choices.one_in(2) && self.machine.stats().paged == 0;
+        let (mut publications, mut verdicts) = (Vec::new(), Vec::new());
         for (mut naive, message) in twins.into_iter().zip(messages) {
             let (lsn, ttl_ms) = (naive.lsn, naive.own_ttl_ms);
             let priority = naive.own_priority.map(Priority);
@@ -41,9 +43,25 @@ impl Pair {
                 self.drive(choices)?;
             }
             let publication = Publication { message, lsn: Lsn(lsn), priority, ttl_ms, delay_ms: None };
+            if together {
+                publications.push((verdicts.len() as u32, publication));
+                verdicts.push(self.naive.admit(naive, admission, self.now.as_micros()));
+                continue;
+            }
             let verdict = self.machine.admit(publication, admission, self.now, &mut self.out);
             let naive = self.naive.admit(naive, admission, self.now.as_micros());
             same(&format!("publish, {admission:?}"), verdict, naive)?;
+            self.load(choices, false)?;
+        }
+        if together {
+            let mut rejected = Vec::new();
+            let publications = publications.into_iter();
+            self.machine.admit_all(publications, admission, self.now, &mut self.out, &mut rejected);
+            let refused = (0..).zip(verdicts).filter_map(|(place, verdict)| match verdict {
+                Verdict::Rejected(reason) => Some((place, reason)),
+                Verdict::Accepted | Verdict::Duplicate => None,
+            });
+            same(&format!("publish together, {admission:?}"), rejected, refused.collect())?;
             self.load(choices, false)?;
         }
         Ok(())
