@@ -27,6 +27,10 @@ pub struct Limits {
     pub queues_max: usize,
     /// Most policies of a vhost, and as many operator policies: every declare looks at all of them.
     pub policies_max: usize,
+    /// Most parameters.
+    pub parameters_max: usize,
+    /// Longest value of a parameter, in bytes of JSON.
+    pub parameter_size_max: u64,
     /// Most exchanges and bindings in a vhost.
     pub routing: RoutingLimits,
     /// What may grow with each queue.
@@ -46,6 +50,8 @@ impl Default for Limits {
             vhosts_max: 10_000,
             queues_max: 100_000,
             policies_max: 1000,
+            parameters_max: 10_000,
+            parameter_size_max: 256 << 10,
             routing: RoutingLimits::default(),
             queue: QueueLimits::default(),
         }

@@ -74,9 +74,7 @@ pub use link::{Link, Traffic};
 pub use listing::{ListPage, Listed};
 pub use moving::{Move, Moved};
 pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
-pub use parameters::{
-    CLUSTER_NAME, CLUSTER_NAME_LEN_MAX, PARAMETER_LEN_MAX, PARAMETERS_MAX, is_cluster_name,
-};
+pub use parameters::{CLUSTER_NAME, CLUSTER_NAME_LEN_MAX, is_cluster_name};
 pub use policies::HoldingPolicies;
 pub use pressure::Hold;
 pub use publish::{PublishBatch, Resolved, Targets};

@@ -8,15 +8,9 @@ use std::collections::BTreeMap;
 use rialto_protocol::ReplyCode;
 
 use super::identity::check_name;
-use super::{Broker, BrokerError, Commit};
+use super::{Broker, BrokerError, Commit, Limits};
 use crate::model::VhostName;
 use crate::store::{Change, ParameterRow};
-
-/// Most parameters of a broker.
-pub const PARAMETERS_MAX: usize = 10_000;
-
-/// Longest value of a parameter, in bytes of JSON.
-pub const PARAMETER_LEN_MAX: usize = 256 << 10;
 
 /// The global parameter that names the cluster, so that people tell it from others.
 pub const CLUSTER_NAME: &str = "cluster_name";
@@ -85,13 +79,17 @@ impl Broker {
             None if row.component.is_empty() => {}
             None => return refused(format!("global parameter '{}' has no component", row.name)),
         }
-        if row.value.len() > PARAMETER_LEN_MAX {
-            return refused(format!("parameter '{}' has more than {PARAMETER_LEN_MAX} bytes", row.name));
+        let &Limits { parameters_max, parameter_size_max, .. } = self.limits();
+        if row.value.len() as u64 > parameter_size_max {
+            return refused(format!(
+                "parameter '{}' has more than {parameter_size_max} bytes (topology.parameter_size_max)",
+                row.name
+            ));
         }
         let mut parameters = self.0.core.parameters.write();
-        if parameters.0.len() >= PARAMETERS_MAX && !parameters.0.contains_key(&key(&row)) {
+        if parameters.0.len() >= parameters_max && !parameters.0.contains_key(&key(&row)) {
             return refused(format!(
-                "cannot set parameter '{}': limit of {PARAMETERS_MAX} is reached",
+                "cannot set parameter '{}': limit of {parameters_max} (topology.parameters_max) is reached",
                 row.name
             ));
         }

@@ -1,6 +1,7 @@
 //! How far each setting may go: below, the broker cannot work; above, the wire cannot say it or the machine
 //! cannot hold it.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use rialto_protocol::native::{MESSAGE_OVERHEAD, PAGE_ROWS_MAX};
 
-use super::{ClientVerify, PolicySettings, Settings, Size, TlsSettings};
+use super::{ClientVerify, Settings, Size, TlsSettings};
 use crate::model::Pattern;
 
 /// A setting that is out of its range, or at odds with another.
@@ -82,6 +83,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("memory.queue_bodies", memory.queue_bodies, Size::new(0)..=Size::gib(1 << 20)),
         ("memory.outbox", memory.outbox, Size::kib(64)..=longest),
         ("memory.consumer_window", memory.consumer_window, Size::kib(4)..=longest),
+        ("topology.parameter_size_max", topology.parameter_size_max, Size::kib(1)..=Size::mib(16)),
         ("management.body_max", management.body_max, Size::kib(64)..=longest),
         // Places in a segment are 32 bits wide, and a last record may reach beyond its size.
         ("store.segment_size", store.segment_size, Size::mib(1)..=Size::gib(1)),
@@ -91,7 +93,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         within(key, value, range, Size::to_string)?;
     }
 
-    let numbers: [(&'static str, u32, RangeInclusive<u32>); 30] = [
+    let numbers: [(&'static str, u32, RangeInclusive<u32>); 31] = [
         ("server.connections_max", server.connections_max, 1..=1_000_000),
         ("protocol.channel_max", protocol.channel_max.into(), 1..=65_535),
         ("protocol.route_max", protocol.route_max, 1..=16_777_216),
@@ -116,6 +118,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         ("topology.queues_per_vhost_max", topology.queues_per_vhost_max, 1..=100_000_000),
         ("topology.bindings_per_vhost_max", topology.bindings_per_vhost_max, 1..=1_000_000_000),
         ("topology.policies_per_vhost_max", topology.policies_per_vhost_max, 1..=1_000_000),
+        ("topology.parameters_max", topology.parameters_max, 1..=10_000_000),
         ("management.connections_max", management.connections_max, 1..=1_000_000),
         ("metrics.objects_max", metrics.objects_max, 0..=10_000_000),
         ("management.page_max", management.page_max, 1..=100_000),
@@ -159,7 +162,8 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
             }
         }
     }
-    for (index, policy) in policies.iter().enumerate() {
+    let (mut names, mut of_vhost) = (HashSet::new(), HashMap::new());
+    for policy in policies {
         let told = |problem: String| refuse("policies", format!("policy {:?}: {problem}", policy.name));
         if let Err(problem) = policy.policy() {
             return told(problem);
@@ -167,12 +171,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), OutOfLimits> {
         if !vhosts.names.contains(&policy.vhost) {
             return told(format!("there is no vhost {:?} in vhosts.names", policy.vhost));
         }
-        let same = |other: &PolicySettings| other.name == policy.name && other.vhost == policy.vhost;
-        if policies[..index].iter().any(same) {
+        if !names.insert((&policy.vhost, &policy.name)) {
             return told("its name stands there twice for one vhost".to_owned());
         }
         let max = topology.policies_per_vhost_max as usize;
-        if policies[..index].iter().filter(|other| other.vhost == policy.vhost).count() >= max {
+        let count = of_vhost.entry(&policy.vhost).or_insert(0);
+        *count += 1;
+        if *count > max {
             return told(format!(
                 "it is one more than a vhost may have (topology.policies_per_vhost_max = {max})"
             ));

@@ -248,6 +248,11 @@ pub struct TopologySettings {
     /// Most policies of one vhost, and as many operator policies.
     #[serde(deserialize_with = "units::whole")]
     pub policies_per_vhost_max: u32,
+    /// Most parameters of the broker.
+    #[serde(deserialize_with = "units::whole")]
+    pub parameters_max: u32,
+    /// Longest value of a parameter, in bytes of JSON.
+    pub parameter_size_max: Size,
 }
 
 impl Default for TopologySettings {
@@ -258,6 +263,8 @@ impl Default for TopologySettings {
             queues_per_vhost_max: 100_000,
             bindings_per_vhost_max: 10_000_000,
             policies_per_vhost_max: 1000,
+            parameters_max: 10_000,
+            parameter_size_max: Size::kib(256),
         }
     }
 }

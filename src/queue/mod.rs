@@ -34,6 +34,7 @@
 //! Memory is proportional to the messages held, and nothing is allocated or hashed per message.
 //! Not here: which queue (`routing`), how it is hosted (`broker`), where it is stored (`store`).
 
+mod admission;
 mod browse;
 mod changes;
 mod channel_window;
@@ -72,9 +73,7 @@ mod unacked;
 
 use std::sync::Arc;
 
-use crate::model::{
-    ConsumerId, Deduplication, OverflowRule, Publication, QueueName, QueueOptions, Timestamp,
-};
+use crate::model::{ConsumerId, Deduplication, QueueName, QueueOptions, Timestamp};
 
 use consumer::{Consumer, Role};
 use consumers::Consumers;
@@ -178,118 +177,6 @@ impl Queue {
     /// What its peers can make grow.
     pub fn limits(&self) -> &QueueLimits {
         &self.limits
-    }
-
-    /// Takes a message, or refuses it. With nothing ready and a consumer with room it goes there at once;
-    /// else it waits for [`Queue::dispatch`]. The LSN must not be in the queue already. The journal, if it is to have the
-    /// message, has been told before: of what the queue does not take it hears in [`Effects::settled`]. A message that
-    /// was read back from an overflow file must come as a new one, with bytes of its own.
-    pub fn publish(&mut self, publication: Publication, now: Timestamp, out: &mut Effects) -> Verdict {
-        self.admit(publication, Admission::Published, now, out)
-    }
-
-    /// Takes a message as [`Queue::publish`] does, but for what its way here exempts it from.
-    pub fn admit(
-        &mut self,
-        publication: Publication,
-        admission: Admission,
-        now: Timestamp,
-        out: &mut Effects,
-    ) -> Verdict {
-        self.pass_time(now, out);
-        self.admit_next(publication, admission, now, out)
-    }
-
-    /// Takes messages that came together as [`Queue::admit`] does one, and gives the places of those that it does not
-    /// take, with the reason.
-    pub fn admit_all(
-        &mut self,
-        publications: impl Iterator<Item = (u32, Publication)>,
-        admission: Admission,
-        now: Timestamp,
-        out: &mut Effects,
-        rejected: &mut Vec<(u32, RejectReason)>,
-    ) {
-        // For all of them: none that comes can be due at once.
-        self.pass_time(now, out);
-        for (place, publication) in publications {
-            match self.admit_next(publication, admission, now, out) {
-                Verdict::Accepted | Verdict::Duplicate => {}
-                Verdict::Rejected(reason) => rejected.push((place, reason)),
-            }
-        }
-    }
-
-    fn admit_next(
-        &mut self,
-        publication: Publication,
-        admission: Admission,
-        now: Timestamp,
-        out: &mut Effects,
-    ) -> Verdict {
-        match self.seen {
-            None => self.take(publication, admission, now, out),
-            Some(_) => self.admit_once(publication, admission, now, out),
-        }
-    }
-
-    /// Takes a message that is no duplicate, or refuses it. What time does has been done.
-    fn take(
-        &mut self,
-        publication: Publication,
-        admission: Admission,
-        now: Timestamp,
-        out: &mut Effects,
-    ) -> Verdict {
-        if !self.ready.is_empty() && self.consumers.has_room() {
-            // Those that came first go first, also when the caller has not dispatched since there is room.
-            self.dispatch(now, out);
-        }
-        // As in RabbitMQ, a queue that refuses what exceeds its limits looks at those before it looks for a consumer:
-        // what is longer than the queue may be is refused even if somebody waits for it.
-        if self.ready.is_empty()
-            && !self.refuses(&publication.message, admission)
-            && let Some(slot) = self.consumers.next()
-        {
-            self.totals.published += 1;
-            let entry = Entry::new(publication, &self.options, now);
-            self.give(slot, entry, now, out);
-            return Verdict::Accepted;
-        }
-        self.enqueue(publication, admission, now, out)
-    }
-
-    /// Takes a message that has to wait.
-    fn enqueue(
-        &mut self,
-        publication: Publication,
-        admission: Admission,
-        now: Timestamp,
-        out: &mut Effects,
-    ) -> Verdict {
-        let refused = self.refuses(&publication.message, admission);
-        let entry = Entry::new(publication, &self.options, now);
-        if refused {
-            self.totals.refused += 1;
-            match self.options.overflow {
-                // Whoever moves it still has it: as a dead letter there would be two of it.
-                OverflowRule::RejectPublishDeadLetter if admission == Admission::Published => {
-                    self.bury(entry, DeathReason::MaxLength, None, out);
-                }
-                // The journal was told that it came, before the queue was asked.
-                _ => self.note_settled(&entry, out),
-            }
-            return Verdict::Rejected(RejectReason::MaxLength);
-        }
-        self.totals.published += 1;
-        if entry.held.expires <= now {
-            // A time to live of 0 is "now or never". It takes nobody's place.
-            self.bury(entry, DeathReason::Expired, None, out);
-        } else {
-            self.ready.insert(entry);
-            self.drop_overflow(out);
-        }
-        Verdict::Accepted
     }
 
     /// Adds a consumer; [`Queue::dispatch`] should follow, once the consumer knows that it is one.

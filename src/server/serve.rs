@@ -298,6 +298,8 @@ fn limits(settings: &Settings) -> Limits {
         vhosts_max: topology.vhosts_max as usize,
         queues_max: topology.queues_per_vhost_max as usize,
         policies_max: topology.policies_per_vhost_max as usize,
+        parameters_max: topology.parameters_max as usize,
+        parameter_size_max: topology.parameter_size_max.bytes(),
         routing: RoutingLimits {
             exchanges_max: topology.exchanges_per_vhost_max as usize,
             bindings_max: topology.bindings_per_vhost_max as usize,

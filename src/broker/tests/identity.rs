@@ -41,6 +41,23 @@ fn parameter(vhost: Option<&str>, component: &str) -> ParameterRow {
 }
 
 #[test]
+fn parameters_have_limits_and_refusals_name_them() {
+    let limits = Limits { parameters_max: 2, parameter_size_max: 9, ..Limits::default() };
+    let world = World::with_limits(limits);
+    let set = |name: &str, value: &str| {
+        let row = ParameterRow { name: name.to_owned(), value: value.to_owned(), ..parameter(None, "") };
+        world.broker.set_parameter(row)
+    };
+    set("one", "{\"a\":[1]}").unwrap();
+    let (code, text) = refused(set("two", "{\"a\":[10]}"));
+    assert!(code == 406 && text.contains("more than 9 bytes (topology.parameter_size_max)"), "{text}");
+    set("two", "2").unwrap();
+    let (code, text) = refused(set("three", "3"));
+    assert!(code == 406 && text.contains("limit of 2 (topology.parameters_max)"), "{text}");
+    set("two", "22").unwrap();
+}
+
+#[test]
 fn users_permissions_vhosts_and_parameters_outlive_the_broker() {
     for end in ENDS {
         let mut durable = Durable::new();

@@ -1,6 +1,6 @@
 //! Messages that wait after they came back.
 
-use crate::model::{DelayedRetry, DelayedRetryType};
+use crate::model::{DelayedRetry, DelayedRetryType, OverflowRule};
 
 use super::*;
 

@@ -2,7 +2,7 @@
 
 use rialto_protocol::types::{FieldTable, FieldValue, Properties};
 
-use crate::model::{DeduplicationOptions, MemoryGauge, Message, MessageRoute, RoutingKey};
+use crate::model::{DeduplicationOptions, MemoryGauge, Message, MessageRoute, OverflowRule, RoutingKey};
 
 use super::*;
 
