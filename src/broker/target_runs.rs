@@ -24,6 +24,10 @@ pub(super) struct TargetRuns {
 
 const SEEN: usize = 32;
 
+/// Room that each list keeps from batch to batch. More is needed where many messages go to many queues each: then it
+/// costs little next to them.
+const KEPT: usize = 4096;
+
 /// Neighbouring messages with the same targets.
 #[derive(Clone, Copy, Debug)]
 struct Run {
@@ -31,7 +35,7 @@ struct Run {
     count: u32,
 }
 
-/// The runs of each queue. Kept for its memory.
+/// The runs of each queue. Empty between batches, and kept for its memory.
 #[derive(Debug, Default)]
 struct Gathered {
     chains: Vec<Chain>,
@@ -99,6 +103,9 @@ impl TargetRuns {
     pub(super) fn clear(&mut self) {
         self.targets.clear();
         self.runs.clear();
+        self.targets.shrink_to(KEPT);
+        self.runs.shrink_to(KEPT);
+        self.gathered.clear();
     }
 
     /// Tells each queue what goes there: the places in the batch, which grow.
@@ -119,12 +126,21 @@ fn place_in_seen(targets: &Arc<Targets>) -> usize {
 }
 
 impl Gathered {
-    fn gather(&mut self, all: &[Arc<Targets>], runs: &[Run]) {
+    fn clear(&mut self) {
         self.chains.clear();
         self.links.clear();
         self.by_queue.clear();
         self.of_targets.clear();
         self.starts.clear();
+        self.chains.shrink_to(KEPT);
+        self.links.shrink_to(KEPT);
+        self.by_queue.shrink_to(KEPT);
+        self.of_targets.shrink_to(KEPT);
+        self.starts.shrink_to(KEPT);
+    }
+
+    /// To be called once; [`Gathered::clear`] must follow.
+    fn gather(&mut self, all: &[Arc<Targets>], runs: &[Run]) {
         for (number, targets) in (0..).zip(all) {
             self.starts.push(self.of_targets.len() as u32);
             for (queue, cell) in (0..).zip(&targets.queues) {
