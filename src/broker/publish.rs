@@ -172,9 +172,12 @@ impl PublishBatch {
         self.count_alike(count);
     }
 
+    /// So many more are like the last one.
     fn count_alike(&mut self, count: u32) {
         let copies = self.runs.add_alike(count) as u64;
-        self.facts.iter_mut().next_back().into_iter().for_each(|last| last.count += count);
+        if let Some(last) = self.facts.last_mut() {
+            last.count += count;
+        }
         self.len += count;
         if let Some(published) = self.tally.count() {
             published.received += u64::from(count);
