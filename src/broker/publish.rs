@@ -15,7 +15,7 @@ use super::deduplication::{Claim, Seen};
 use super::journalling::StoredBatch;
 use super::published_properties::PublishedProperties;
 use super::purpose::Purpose;
-use super::target_runs::TargetRuns;
+use super::target_runs::{KEPT, TargetRuns};
 use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::access::Protocol;
 use crate::model::{
@@ -477,6 +477,7 @@ impl PublishBatch {
         self.stored.clear();
         self.entering.clear();
         self.facts.clear();
+        self.facts.shrink_to(KEPT);
         self.len = 0;
         self.runs.clear();
     }

@@ -26,7 +26,7 @@ const SEEN: usize = 32;
 
 /// Room that each list keeps from batch to batch. More is needed where many messages go to many queues each: then it
 /// costs little next to them.
-const KEPT: usize = 4096;
+pub(super) const KEPT: usize = 4096;
 
 /// Neighbouring messages with the same targets.
 #[derive(Clone, Copy, Debug)]

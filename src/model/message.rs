@@ -20,17 +20,10 @@ use super::{BatchSlice, ExchangeName, Location, Lsn, MemoryCharge, MemoryGauge, 
 /// The exchange and routing key a message was published with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MessageRoute {
+    /// The routing key. First, as it tells most of them apart: they are compared in this order.
+    pub routing_key: RoutingKey,
     /// The exchange.
     pub exchange: ExchangeName,
-    /// The routing key.
-    pub routing_key: RoutingKey,
-}
-
-impl MessageRoute {
-    /// Whether the other is the same: equality, with the key first, which tells most of them apart.
-    fn is(&self, other: &MessageRoute) -> bool {
-        self.routing_key == other.routing_key && self.exchange == other.exchange
-    }
 }
 
 /// The bytes of messages that arrived together. Shared by its messages, dropped with the last of them.
@@ -287,7 +280,7 @@ pub struct BatchBuilder {
     /// How many the batch before had: this one most likely has as many.
     routes_before: usize,
     places: Vec<Place>,
-    /// What stands in front of the bodies of messages that are alike. Kept for its memory.
+    /// What stands in front of the bodies of messages that are alike. Kept for its memory, if that is little.
     head: BytesMut,
     /// The batch that it has become.
     sealed: Option<Arc<MessageBatch>>,
@@ -306,6 +299,8 @@ impl BatchBuilder {
     pub const BYTES_MAX: usize = 64 << 20;
     /// Messages after which a batch should be finished, so that route numbers fit.
     pub const MESSAGES_MAX: usize = u16::MAX as usize;
+    /// Room that is kept for what stands in front of bodies: properties can be long.
+    const HEAD_KEPT_MAX: usize = 1024;
 
     /// Bytes collected so far.
     pub fn len(&self) -> usize {
@@ -373,11 +368,15 @@ impl BatchBuilder {
                 break;
             }
         }
+        if self.head.capacity() > Self::HEAD_KEPT_MAX {
+            self.head = BytesMut::new();
+        }
         (self.places.len() - before) as u32
     }
 
     fn place(&mut self, route: &MessageRoute, offset: u32, persistent: bool) {
-        if !self.routes.last().is_some_and(|last| last.is(route)) {
+        debug_assert!(self.sealed.is_none(), "a sealed batch takes no more");
+        if self.routes.last() != Some(route) {
             if self.routes.is_empty() {
                 self.routes.reserve_exact(self.routes_before);
             }

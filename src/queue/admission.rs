@@ -27,7 +27,10 @@ impl Queue {
         out: &mut Effects,
     ) -> Verdict {
         match self.seen {
-            None => self.take_in_time(publication, admission, now, out),
+            None => {
+                self.pass_time(now, out);
+                self.take(publication, admission, now, out)
+            }
             Some(_) => self.admit_once(publication, admission, now, out),
         }
     }
@@ -59,20 +62,9 @@ impl Queue {
         }
     }
 
-    /// Takes a message that is no duplicate, or refuses it, after what time does.
-    pub(super) fn take_in_time(
-        &mut self,
-        publication: Publication,
-        admission: Admission,
-        now: Timestamp,
-        out: &mut Effects,
-    ) -> Verdict {
-        self.pass_time(now, out);
-        self.take(publication, admission, now, out)
-    }
-
-    /// Takes a message that is no duplicate, or refuses it. What time has made ready must be ready: it goes first.
-    fn take(
+    /// Takes a message that is no duplicate, or refuses it. To be called after
+    /// [`Queue::pass_time`]: what time has made ready goes first.
+    pub(super) fn take(
         &mut self,
         publication: Publication,
         admission: Admission,

@@ -32,7 +32,8 @@ impl Queue {
         let headers = publication.message.properties().headers().unwrap_or_default();
         let key = self.options.deduplication.as_ref().and_then(|options| options.key_of(&headers));
         let (Some(key), Some(window)) = (key, &self.seen) else {
-            return self.take_in_time(publication, admission, now, out);
+            self.pass_time(now, out);
+            return self.take(publication, admission, now, out);
         };
         let may_be_duplicate = admission == Admission::Published && !has_died_in(&headers, &self.name);
         if may_be_duplicate && window.contains(&key.key, now) {
@@ -40,7 +41,8 @@ impl Queue {
             self.note_not_taken(&publication, out);
             return Verdict::Duplicate;
         }
-        let verdict = self.take_in_time(publication, admission, now, out);
+        self.pass_time(now, out);
+        let verdict = self.take(publication, admission, now, out);
         if verdict == Verdict::Accepted
             && let Some(window) = &mut self.seen
         {

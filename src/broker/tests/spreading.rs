@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::durable::{Durable, End};
 use super::*;
 
 const QUEUES: usize = 5;
@@ -64,6 +65,43 @@ proptest! {
         }
         for (queue, expected) in expected.iter().enumerate() {
             prop_assert_eq!(&world.drain(&queue.to_string()), expected);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// What the journal gets and what it does not come from two places: they must not be taken for one another.
+    #[test]
+    fn messages_of_both_kinds_in_one_batch_stay_what_they_are(
+        stretches in prop::collection::vec((0..KEYS, 0..3u32, any::<bool>()), 1..40),
+        restarts in any::<bool>(),
+    ) {
+        let mut durable = Durable::new();
+        let routes = resolved(&mut durable.world);
+        let mut batch = PublishBatch::default();
+        let mut expected = vec![Vec::new(); QUEUES];
+        let mut number = 0;
+        for (key, alike, persistent) in stretches {
+            let properties = Properties { delivery_mode: Some(if persistent { 2 } else { 1 }), ..Properties::default() };
+            let (properties, (route, targets)) = (properties.encoded(), &routes[key]);
+            let bodies: Vec<_> = (number..=number + alike).map(|n| format!("{n:06}")).collect();
+            number += alike + 1;
+            batch.push_content(route, targets, &properties, bodies[0].as_bytes()).unwrap();
+            batch.push_bodies(&properties, bodies[1..].iter().map(|body| body.as_bytes()));
+            if persistent || !restarts {
+                queues_of(key).for_each(|queue| expected[queue].extend_from_slice(&bodies));
+            }
+        }
+        let World { broker, outbox, turn, .. } = &mut durable.world;
+        let _ = broker.publish(&mut batch, outbox, &mut Vec::new(), turn);
+        durable.sync();
+        if restarts {
+            durable = durable.restart(End::PowerCut, 0);
+        }
+        for (queue, expected) in expected.iter().enumerate() {
+            prop_assert_eq!(&durable.drain(&queue.to_string()), expected);
         }
     }
 }
