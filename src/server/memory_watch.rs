@@ -1,4 +1,5 @@
-//! Tells the broker, once a second, how much memory the process takes: messages are not all of it.
+//! Once a second: gives memory that nobody needs any more back to the system, and tells the broker how much the
+//! process takes. Messages are not all of it.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use crate::broker::Broker;
 /// RabbitMQ looks every 2.5 seconds.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Runs until `stop` is cancelled. To ask the system takes microseconds and no disk, so it needs no thread of its own.
+/// Runs until `stop` is cancelled.
 pub(super) async fn watch_memory(broker: Broker, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -20,8 +21,22 @@ pub(super) async fn watch_memory(broker: Broker, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        if let Some(resident) = admin::resident_memory() {
+        // Gigabytes take their time, which is no worker's.
+        let resident = tokio::task::spawn_blocking(|| {
+            give_back();
+            admin::resident_memory()
+        });
+        if let Ok(Some(resident)) = resident.await {
             broker.note_process_memory(resident);
         }
     }
+}
+
+/// Has the allocator give back what has been free for a while (a second, as mimalloc comes). By itself it does so when it
+/// is asked for more, which an idle broker does not: what a burst left would stay the process's for good.
+#[expect(unsafe_code, reason = "the allocator's crate has no safe function for it")]
+fn give_back() {
+    // SAFETY: may be called by any thread at any time. Where mimalloc is not the process's allocator (it is the
+    // binary's only), it has nothing to give back.
+    unsafe { libmimalloc_sys::mi_collect(false) }
 }

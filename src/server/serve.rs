@@ -188,8 +188,7 @@ async fn serve_broker(
     ready(&addresses);
     let stopping = server.stop_token();
     let run = tokio::spawn(server.run());
-    let memory = (broker.limits().process_limit != u64::MAX)
-        .then(|| tokio::spawn(watch_memory(broker.clone(), stop.clone())));
+    let memory = tokio::spawn(watch_memory(broker.clone(), stop.clone()));
     let state = AdminState::new(broker, Arc::new(settings.clone()), listeners).with_tls(tls);
     let sampling = (!http.is_empty())
         .then(|| tokio::spawn(state.stats.clone().run(settings.metrics.sample_interval, stop.clone())));
@@ -201,7 +200,7 @@ async fn serve_broker(
     // It ends with `stop`, and after its requests.
     let _ = admin.await;
     let _ = metrics.await;
-    for watching in [sampling, memory].into_iter().flatten() {
+    for watching in sampling.into_iter().chain([memory]) {
         let _ = watching.await;
     }
     match ended {

@@ -8,8 +8,8 @@ use super::super::usage::Meter;
 
 /// How often to look until it stops falling.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// It has stopped falling when it is no less than so long ago.
-const STEADY: Duration = Duration::from_secs(1);
+/// It has stopped falling when it is no less than so long ago. Allocators keep free memory for a second or two.
+const STEADY: Duration = Duration::from_secs(3);
 /// Falling by less than this, in bytes, is none.
 const NOISE: u64 = 256 << 10;
 /// It is not waited for longer.
