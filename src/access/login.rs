@@ -81,7 +81,7 @@ pub enum Refusal {
     #[error("too many failed logins of this user from this address; it was not checked")]
     Throttled,
     /// There are too many passwords to check already.
-    #[error("too many logins at once; it was not checked")]
+    #[error("too many logins at once (auth.pending_logins_max); it was not checked")]
     Busy,
     /// No certificate was shown.
     #[error("the client has no certificate")]

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{ApiError, json};
-use crate::model::Timestamp;
+use super::ApiError;
+use crate::model::{Timestamp, json_from_field};
 use crate::queue::{BrowsedMessage, origin};
 use crate::routing::topic_matches;
 
@@ -122,7 +122,7 @@ impl MessageFilter {
             && headers.as_ref().is_none_or(|wanted| {
                 let has = properties.headers().unwrap_or_default();
                 wanted.iter().all(|(name, wanted)| {
-                    has.get(name).is_some_and(|value| wanted.is_null() || json::from_field(value) == *wanted)
+                    has.get(name).is_some_and(|value| wanted.is_null() || json_from_field(value) == *wanted)
                 })
             })
             && ((died_in.is_none() && reason.is_none()) || {

@@ -14,7 +14,6 @@ mod filter;
 mod guard;
 mod input;
 pub mod jobs;
-mod json;
 mod metrics;
 mod node;
 mod page;

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{ApiError, json};
-use crate::model::{ConsumerId, Lsn, Message, Timestamp};
+use super::ApiError;
+use crate::model::{ConsumerId, Lsn, Message, Timestamp, json_from_table};
 use crate::queue::{BrowsePlace, BrowsedMessage, origin};
 
 /// Bytes of a body that are shown if nobody says how many.
@@ -195,7 +195,7 @@ pub(super) fn properties_json(properties: &RawProperties<'_>) -> Value {
     number("priority", decoded.priority.map(u64::from));
     number("timestamp", decoded.timestamp);
     if let Some(headers) = &decoded.headers {
-        object.insert("headers".to_owned(), json::from_table(headers));
+        object.insert("headers".to_owned(), json_from_table(headers));
     }
     Value::Object(object)
 }

@@ -89,7 +89,10 @@ pub enum BrokerError {
         vhost: VhostName,
     },
     /// A vhost has as many queues as it may have.
-    #[error("cannot declare queue '{queue}': vhost '{vhost}' has {max} queues, which is the limit")]
+    #[error(
+        "cannot declare queue '{queue}' in vhost '{vhost}': limit of {max} queues (topology.queues_per_vhost_max) is \
+         reached"
+    )]
     TooManyQueues {
         /// The name asked for.
         queue: QueueName,

@@ -85,7 +85,9 @@ impl Broker {
                 let max = access.options().users_max;
                 if access.users_len() >= max {
                     let name = &user.name;
-                    return Err(precondition(format!("cannot add user '{name}': limit of {max} is reached")));
+                    return Err(precondition(format!(
+                        "cannot add user '{name}': limit of {max} (auth.users_max) is reached"
+                    )));
                 }
             }
         }

@@ -52,7 +52,7 @@ impl Broker {
         }
         let max = self.limits().vhosts_max;
         if self.vhost(name).is_none() && self.0.vhosts.len() >= max {
-            let text = format!("cannot add vhost '{name}': limit of {max} is reached");
+            let text = format!("cannot add vhost '{name}': limit of {max} (topology.vhosts_max) is reached");
             return Err(BrokerError::refused(ReplyCode::PreconditionFailed, text));
         }
         self.0.core.check_catalog()?;

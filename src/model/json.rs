@@ -1,17 +1,20 @@
-//! Field values as JSON and back: for arguments on command lines, in the HTTP API and in definitions.
+//! AMQP's field values and tables as JSON and back: on command lines, in the HTTP API and in definitions.
 //!
-//! Whole numbers become 64-bit integers, as RabbitMQ reads them. The way back loses types that JSON has not: a
-//! timestamp is a number, bytes are a text. Not here: which values an argument may have.
+//! Invariants: what came from JSON and fits goes back to the same JSON, and is never nested deeper than a peer can read.
+//! Whole numbers become 64-bit integers, others doubles, as RabbitMQ reads them. What JSON cannot say is lost on the way
+//! there: types of numbers, timestamps, bytes that are no text. Not here: which values an argument may have.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr, TABLE_DEPTH_MAX};
 use serde_json::{Map, Value};
 
-/// A field value from JSON.
+/// A field value from JSON, to be put into a table.
 ///
 /// # Errors
 /// In words: it is nested too deep, a name in it is too long, or a number is out of range.
 pub fn field_from_json(json: &Value) -> Result<FieldValue, String> {
-    field_at(json, 0)
+    field_at(json, 1)
 }
 
 /// A table from a JSON object.
@@ -22,10 +25,14 @@ pub fn table_from_json(object: &Map<String, Value>) -> Result<FieldTable, String
     table_at(object, 0)
 }
 
-fn field_at(json: &Value, depth: usize) -> Result<FieldValue, String> {
-    if depth >= TABLE_DEPTH_MAX {
-        return Err(format!("lists and tables may be nested {TABLE_DEPTH_MAX} levels deep"));
+fn deeper(depth: usize) -> Result<usize, String> {
+    match depth < TABLE_DEPTH_MAX {
+        true => Ok(depth + 1),
+        false => Err(format!("tables and lists are nested more than {TABLE_DEPTH_MAX} deep")),
     }
+}
+
+fn field_at(json: &Value, depth: usize) -> Result<FieldValue, String> {
     Ok(match json {
         Value::Null => FieldValue::Void,
         Value::Bool(value) => FieldValue::Bool(*value),
@@ -36,32 +43,38 @@ fn field_at(json: &Value, depth: usize) -> Result<FieldValue, String> {
         },
         Value::String(text) => FieldValue::text(text.as_str()),
         Value::Array(values) => {
-            let values = values.iter().map(|value| field_at(value, depth + 1));
+            let depth = deeper(depth)?;
+            let values = values.iter().map(|value| field_at(value, depth));
             FieldValue::Array(values.collect::<Result<_, _>>()?)
         }
-        Value::Object(object) => FieldValue::Table(table_at(object, depth + 1)?),
+        Value::Object(object) => FieldValue::Table(table_at(object, depth)?),
     })
 }
 
 fn table_at(object: &Map<String, Value>, depth: usize) -> Result<FieldTable, String> {
+    let depth = deeper(depth)?;
     let entry = |(name, value): (&String, &Value)| {
-        let name = ShortStr::new(name).map_err(|error| error.to_string())?;
-        Ok((name, field_at(value, depth)?))
+        let short = ShortStr::new(name).map_err(|error| format!("a name in a table: {error}"))?;
+        Ok((short, field_at(value, depth)?))
     };
     object.iter().map(entry).collect()
 }
 
-/// A field value as JSON. Bytes that are not UTF-8 are escaped (`\xff`).
+/// A field value as JSON. Bytes that are not UTF-8 are told in base64, a number that is not finite as null.
 pub fn json_from_field(value: &FieldValue) -> Value {
     match value {
         FieldValue::Bool(value) => (*value).into(),
         FieldValue::F32(n) => f64::from(*n).into(),
         FieldValue::F64(n) => (*n).into(),
+        FieldValue::Decimal(scale, digits) => (f64::from(*digits) / 10f64.powi(i32::from(*scale))).into(),
+        FieldValue::LongStr(bytes) | FieldValue::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => text.into(),
+            Err(_) => STANDARD.encode(bytes).into(),
+        },
         FieldValue::Timestamp(seconds) => (*seconds).into(),
         FieldValue::Array(values) => values.iter().map(json_from_field).collect(),
         FieldValue::Table(table) => json_from_table(table),
         FieldValue::Void => Value::Null,
-        FieldValue::LongStr(_) | FieldValue::Bytes(_) | FieldValue::Decimal(..) => value.to_string().into(),
         integer => integer.as_int().into(),
     }
 }
@@ -73,14 +86,17 @@ pub fn json_from_table(table: &FieldTable) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use serde_json::json;
 
     use super::*;
 
     #[test]
     fn what_json_has_comes_back() {
-        let json = json!({"a": 1, "b": [true, null, -0.5, "x"], "c": {"d": {}}, "e": []});
-        assert_eq!(json_from_field(&field_from_json(&json).unwrap()), json);
+        let json = json!({"a": 1, "b": [true, null, -0.5, "x"], "c": {"d": {}}, "e": [{"f": []}]});
+        let table = table_from_json(json.as_object().unwrap()).unwrap();
+        assert_eq!(json_from_table(&table), json);
+        assert_eq!(FieldTable::decode(&table.encoded()).unwrap(), table);
     }
 
     #[test]
@@ -89,5 +105,20 @@ mod tests {
         assert!(field_from_json(&nested(TABLE_DEPTH_MAX - 1)).is_ok());
         assert!(field_from_json(&nested(TABLE_DEPTH_MAX)).unwrap_err().contains("nested"));
         assert!(field_from_json(&json!({"x".repeat(256): 1})).is_err());
+    }
+
+    #[test]
+    fn a_table_is_as_deep_as_a_peer_can_read_and_no_deeper() {
+        let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({"in": inner}));
+        let table = table_from_json(nested(TABLE_DEPTH_MAX).as_object().unwrap()).unwrap();
+        assert_eq!(FieldTable::decode(&table.encoded()), Ok(table));
+        assert!(table_from_json(nested(TABLE_DEPTH_MAX + 1).as_object().unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_json_has_no_word_for_is_told_in_another() {
+        assert_eq!(json_from_field(&FieldValue::LongStr(Bytes::from_static(b"\xff"))), json!("/w=="));
+        assert_eq!(json_from_field(&FieldValue::F64(f64::NAN)), Value::Null);
+        assert_eq!(json_from_field(&FieldValue::Decimal(2, 275)), json!(2.75));
     }
 }

@@ -39,7 +39,7 @@ pub struct Reborn {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum End {
     /// It died in too many places.
-    #[error("its history of deaths has reached the limit of {max} entries")]
+    #[error("its history of deaths has reached the limit of {max} entries (queues.deaths_max)")]
     TooManyDeaths {
         /// The limit, [`QueueLimits::deaths_max`].
         max: usize,

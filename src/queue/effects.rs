@@ -113,7 +113,7 @@ pub enum ConsumeError {
     #[error("the queue has a single active consumer, so none can be exclusive")]
     SingleActive,
     /// The queue has as many consumers as it may.
-    #[error("the queue has {max} consumers, which is the limit")]
+    #[error("the queue's limit of {max} consumers (queues.consumers_per_queue_max) is reached")]
     TooMany {
         /// The limit, [`super::QueueLimits::consumers_max`].
         max: u32,

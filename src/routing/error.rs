@@ -116,7 +116,7 @@ pub enum DeclareExchangeError {
     #[error("exchange name '{0}' contains reserved prefix 'amq.*'")]
     Reserved(ExchangeName),
     /// The vhost is full.
-    #[error("exchange limit of {max} is reached")]
+    #[error("limit of {max} exchanges (topology.exchanges_per_vhost_max) is reached")]
     TooMany {
         /// The exchange.
         name: ExchangeName,
@@ -149,9 +149,9 @@ impl DeclareExchangeError {
                      received {received} but current is {current}"
                 )
             }
-            DeclareExchangeError::TooMany { name, max } => format!(
-                "cannot declare exchange '{name}' in vhost '{vhost}': exchange limit of {max} is reached"
-            ),
+            DeclareExchangeError::TooMany { name, .. } => {
+                format!("cannot declare exchange '{name}' in vhost '{vhost}': {self}")
+            }
             DeclareExchangeError::DefaultExchange | DeclareExchangeError::Reserved(_) => self.to_string(),
         }
     }
@@ -246,7 +246,7 @@ pub enum BindError {
         max: usize,
     },
     /// The vhost is full.
-    #[error("binding limit of {max} is reached")]
+    #[error("limit of {max} bindings (topology.bindings_per_vhost_max) is reached")]
     TooMany {
         /// The limit.
         max: usize,
@@ -268,9 +268,7 @@ impl BindError {
         match self {
             BindError::NoExchange(name) => no_exchange(name, vhost),
             BindError::NoQueue(id) => format!("no queue '{id}' in vhost '{vhost}'"),
-            BindError::TooMany { max } => {
-                format!("cannot bind in vhost '{vhost}': binding limit of {max} is reached")
-            }
+            BindError::TooMany { .. } => format!("cannot bind in vhost '{vhost}': {self}"),
             _ => self.to_string(),
         }
     }

@@ -20,7 +20,8 @@ use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
 use crate::admin::page::{ListQuery, Listing, Row};
-use crate::admin::{AdminState, ApiError, json as tables};
+use crate::admin::{AdminState, ApiError};
+use crate::model::{json_from_table, table_from_json};
 use crate::broker::Vhost;
 use crate::routing::{Binding, BindingTarget, Destination};
 
@@ -190,7 +191,8 @@ fn bind_as(
 ) -> Result<String, ApiError> {
     let source = names::exchange(exchange_in_path(source))?;
     let routing_key = names::routing_key(body.text("routing_key")?.unwrap_or_default())?;
-    let arguments = tables::to_table(body.object("arguments")?.unwrap_or(&Map::new()))?;
+    let arguments =
+        table_from_json(body.object("arguments")?.unwrap_or(&Map::new())).map_err(ApiError::bad_request)?;
     vhost.may_bind(&caller.pass(vhost)?, &source, destination.resource(), &routing_key)?;
     match destination {
         End::Queue(queue) => {
@@ -356,7 +358,7 @@ fn render(vhost: &str, binding: &Binding) -> Value {
         "destination": binding.destination.name().as_str(),
         "destination_type": binding.destination.kind(),
         "routing_key": binding.routing_key.as_str(),
-        "arguments": tables::from_table(&binding.arguments),
+        "arguments": json_from_table(&binding.arguments),
         "properties_key": properties_key(binding),
     })
 }

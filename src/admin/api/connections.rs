@@ -17,9 +17,9 @@ use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Path, Query};
 use crate::admin::page::{ListQuery, Listing, Row};
-use crate::admin::{AdminState, ApiError, json as tables};
+use crate::admin::{AdminState, ApiError};
 use crate::broker::ConnectionInfo;
-use crate::model::{ChannelId, ConnectionId, TlsFacts};
+use crate::model::{ChannelId, ConnectionId, TlsFacts, json_from_table};
 
 /// Longest reason of a close that a client is told, in bytes.
 const REASON_LEN_MAX: usize = 200;
@@ -240,7 +240,7 @@ fn render(state: &AdminState, info: &ConnectionInfo) -> Value {
         "frame_max": info.frame_max,
         "channel_max": info.channel_max,
         "channels": info.channels.len(),
-        "client_properties": tables::from_table(&info.client_properties()),
+        "client_properties": json_from_table(&info.client_properties()),
         "send_pend": 0,
     });
     if let Value::Object(row) = &mut row {

@@ -16,9 +16,9 @@ use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
 use crate::admin::page::{ListQuery, Listing, is_yes};
-use crate::admin::{AdminState, ApiError, json as tables};
+use crate::admin::{AdminState, ApiError};
 use crate::broker::{ExchangeView, Vhost};
-use crate::model::ExchangeFlags;
+use crate::model::{ExchangeFlags, json_from_table, table_from_json};
 use crate::routing::Declared;
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
@@ -82,7 +82,7 @@ fn render(state: &AdminState, vhost: &Vhost, exchange: &ExchangeView) -> Value {
         "durable": options.durable,
         "auto_delete": options.auto_delete,
         "internal": options.internal,
-        "arguments": tables::from_table(&options.arguments),
+        "arguments": json_from_table(&options.arguments),
         "user_who_performed_action": "rmq-internal",
     });
     for (key, policy) in
@@ -161,7 +161,8 @@ fn declare_as(
         internal: body.flag("internal")?.unwrap_or(false),
     };
     let kind = body.text("type")?.unwrap_or("direct");
-    let arguments = tables::to_table(body.object("arguments")?.unwrap_or(&Map::new()))?;
+    let arguments =
+        table_from_json(body.object("arguments")?.unwrap_or(&Map::new())).map_err(ApiError::bad_request)?;
     vhost.may_declare_exchange(&caller.pass(vhost)?, &name, &arguments)?;
     Ok(vhost.declare_exchange_from(&name, kind, flags, arguments)?)
 }

@@ -12,8 +12,9 @@ use super::contents::body_of;
 use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::Object;
-use crate::admin::{AdminState, ApiError, json};
+use crate::admin::{AdminState, ApiError};
 use crate::broker::{Explained, Purpose, Vhost};
+use crate::model::{json_from_table, table_from_json};
 use crate::routing::{Alternate, Binding, ExplainLimits, Fault, Via};
 
 /// Bindings told of an exchange, at most, whatever is asked for.
@@ -202,7 +203,7 @@ fn explained(vhost: &Vhost, body: &ExplainBody) -> Result<ExplainedBody, ApiErro
         return Err(ApiError::bad_request("the field \"routing_key\" is longer than 255 bytes"));
     }
     let properties = Properties {
-        headers: body.headers.as_ref().map(json::to_table).transpose()?,
+        headers: body.headers.as_ref().map(table_from_json).transpose().map_err(ApiError::bad_request)?,
         correlation_id: text("correlation_id", &body.correlation_id)?,
         message_id: text("message_id", &body.message_id)?,
         timestamp: body.timestamp,
@@ -322,7 +323,7 @@ impl BindingBody {
             destination: binding.destination.name().to_string(),
             destination_type: binding.destination.kind(),
             routing_key: binding.routing_key.to_string(),
-            arguments: json::from_table(&binding.arguments),
+            arguments: json_from_table(&binding.arguments),
         }
     }
 }

@@ -19,9 +19,9 @@ use crate::admin::audit::audit;
 use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path};
-use crate::admin::{AdminState, ApiError, json as tables};
+use crate::admin::{AdminState, ApiError};
 use crate::broker::{ChannelMessages, Commit, Outbox, PublishBatch, Settled, Turn, Vhost};
-use crate::model::{Message, MessageRoute};
+use crate::model::{Message, MessageRoute, json_from_table, table_from_json};
 use crate::queue::{Delivery, Settle};
 use crate::routing::Routed;
 
@@ -154,7 +154,8 @@ fn properties(caller: &Caller, given: &Map<String, Value>) -> Result<Properties,
             "content_type" => properties.content_type = short()?,
             "content_encoding" => properties.content_encoding = short()?,
             "headers" => {
-                let headers = given.object(name)?.map(tables::to_table).transpose()?;
+                let headers =
+                    given.object(name)?.map(table_from_json).transpose().map_err(ApiError::bad_request)?;
                 properties.headers = headers.filter(|headers: &FieldTable| !headers.is_empty());
             }
             "delivery_mode" => properties.delivery_mode = octet()?,
@@ -349,7 +350,7 @@ pub(super) fn properties_of(message: &Message) -> Value {
     let text = |text: &Option<ShortStr>| text.as_ref().map(|text| Value::from(text.as_str()));
     put("content_type", text(&properties.content_type));
     put("content_encoding", text(&properties.content_encoding));
-    put("headers", properties.headers.as_ref().map(tables::from_table));
+    put("headers", properties.headers.as_ref().map(json_from_table));
     put("delivery_mode", properties.delivery_mode.map(Value::from));
     put("priority", properties.priority.map(Value::from));
     put("correlation_id", text(&properties.correlation_id));

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::consumers;
+use crate::admin::AdminState;
 use crate::admin::page::Row;
-use crate::admin::{AdminState, json as tables};
 use crate::broker::{HoldingPolicies, QueueCell, Vhost};
-use crate::model::Policy;
+use crate::model::{Policy, json_from_table};
 use crate::queue::{PauseReason, QueueStats, Readiness};
 
 /// How much is told of a queue.
@@ -103,7 +103,7 @@ pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, 
     put("durable", options.durable.into());
     put("auto_delete", options.auto_delete.into());
     put("exclusive", options.exclusive.into());
-    put("arguments", tables::from_table(&options.arguments));
+    put("arguments", json_from_table(&options.arguments));
     put("node", state.node.name().into());
     if detail == Detail::Declared {
         return Value::Object(row);
@@ -168,7 +168,7 @@ pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, 
 }
 
 fn effective(policies: &HoldingPolicies) -> Value {
-    policies.effective().map_or_else(|| json!({}), |effective| tables::from_table(effective.table()))
+    policies.effective().map_or_else(|| json!({}), |effective| json_from_table(effective.table()))
 }
 
 /// The share of consumers that would take another message: 0 without any, as RabbitMQ's for a queue that is idle.

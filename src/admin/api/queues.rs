@@ -15,9 +15,9 @@ use crate::admin::caller::{Caller, Level};
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
 use crate::admin::page::{ListQuery, Listing, is_yes};
-use crate::admin::{AdminState, ApiError, json};
+use crate::admin::{AdminState, ApiError};
 use crate::broker::{Turn, Vhost};
-use crate::model::QueueFlags;
+use crate::model::{QueueFlags, table_from_json};
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
@@ -158,7 +158,8 @@ fn declare_as(
         auto_delete: body.flag("auto_delete")?.unwrap_or(false),
         exclusive: false,
     };
-    let arguments = json::to_table(body.object("arguments")?.unwrap_or(&serde_json::Map::new()))?;
+    let arguments = table_from_json(body.object("arguments")?.unwrap_or(&serde_json::Map::new()))
+        .map_err(ApiError::bad_request)?;
     let pass = caller.pass(vhost)?;
     let mut turn = Turn::new();
     turn.begin(state.broker.now());

@@ -91,7 +91,7 @@ fn exchanges_have_a_limit_and_redeclaring_at_it_is_fine() {
     let mut world = World::new(&[]);
     world.table = RoutingTable::with_limits(limits);
     world.run("direct last");
-    let text = "cannot declare exchange 'more' in vhost '/': exchange limit of 8 is reached";
+    let text = "cannot declare exchange 'more' in vhost '/': limit of 8 exchanges (topology.exchanges_per_vhost_max) is reached";
     check_refused(&mut world, "direct more", 406, text);
     assert_eq!(world.declare("direct last"), Ok(Declared::Existed));
 }
@@ -104,7 +104,10 @@ fn bindings_have_a_limit_and_binding_again_at_it_is_fine() {
     ["direct d", "d -> q1 a", "d -> q1 b"].iter().for_each(|line| world.run(line));
     let error = world.bind("d -> q1 c", FieldTable::new()).unwrap_err();
     assert_eq!(error, BindError::TooMany { max: 2 });
-    assert_eq!(error.text("/"), "cannot bind in vhost '/': binding limit of 2 is reached");
+    assert_eq!(
+        error.text("/"),
+        "cannot bind in vhost '/': limit of 2 bindings (topology.bindings_per_vhost_max) is reached"
+    );
     assert_eq!(world.bind("d -> q1 b", FieldTable::new()), Ok(false));
     world.check("d", "c", "");
 }

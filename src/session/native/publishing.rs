@@ -34,7 +34,9 @@ impl NativeSession {
         let known = channel.routes.contains_key(&route);
         let open = self.open();
         if !known && open.defined_routes >= route_max as usize {
-            let text = format!("a connection has at most {route_max} routes over all its channels");
+            let text = format!(
+                "a connection has at most {route_max} routes (protocol.route_max) over all its channels"
+            );
             return Err(connection_fault(ReplyCode::NotAllowed, text, place));
         }
         if let Some(ChannelSlot::Open(channel)) = open.channels.get_mut(&ChannelId(place.channel)) {
@@ -258,8 +260,10 @@ fn refused_itself(
     user: &User,
 ) -> Option<Fate> {
     if entry.body.len() > size_max {
-        let reason =
-            format!("message size {} is larger than the limit of {size_max} bytes", entry.body.len());
+        let reason = format!(
+            "message size {} is larger than the limit of {size_max} bytes (protocol.message_size_max)",
+            entry.body.len()
+        );
         return Some(Fate::Rejected { code: ReplyCode::PreconditionFailed, reason });
     }
     publish_rules::check_user_id(properties, user).err().map(|error| Fate::refused(&error))
