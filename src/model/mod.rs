@@ -18,6 +18,7 @@ mod names;
 mod packed_rows;
 mod pattern;
 mod policy;
+mod queue_arguments;
 mod queue_options;
 mod queue_refusal;
 mod time;

@@ -21,8 +21,8 @@ use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path, Query};
 use crate::admin::page::{ListQuery, Listing, Row};
 use crate::admin::{AdminState, ApiError};
-use crate::model::{json_from_table, table_from_json};
 use crate::broker::Vhost;
+use crate::model::{json_from_table, table_from_json};
 use crate::routing::{Binding, BindingTarget, Destination};
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
