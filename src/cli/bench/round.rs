@@ -33,6 +33,8 @@ const THREADS_MAX: usize = 128;
 
 /// How often the round looks at memory and progress.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The same where messages are sent at a rate: looking takes a core for a moment, and whoever needs it then is late.
+const LOOK_SELDOM: Duration = Duration::from_millis(500);
 
 /// Stack of a connection's thread: they keep their buffers on the heap, and there may be thousands.
 const STACK: usize = 256 << 10;
@@ -272,6 +274,7 @@ impl Watch<'_> {
 
     /// Waits until the round's clock says `until`, and notes the most memory seen. Ends early with a failure.
     fn wait(&self, until: u64, rss: &mut Option<u64>) -> BenchResult<()> {
+        let every = if self.plan.rate.is_some() { LOOK_SELDOM } else { LOOK_EVERY };
         loop {
             *rss = (*rss).max(self.broker.and_then(|meter| meter.rss()));
             if self.shared.failed.lock().is_some() {
@@ -281,7 +284,7 @@ impl Watch<'_> {
             if left.is_zero() {
                 return Ok(());
             }
-            thread::sleep(left.min(LOOK_EVERY));
+            thread::sleep(left.min(every));
         }
     }
 
