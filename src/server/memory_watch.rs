@@ -33,7 +33,7 @@ pub(super) async fn watch_memory(broker: Broker, stop: CancellationToken) {
 }
 
 /// Has the allocator give back what has been free for a while (a second, as mimalloc comes). By itself it does so when it
-/// is asked for more, which an idle broker does not: what a burst left would stay the process's for good.
+/// is asked for more, which an idle broker does not. What worker threads keep for themselves stays with them.
 #[expect(unsafe_code, reason = "the allocator's crate has no safe function for it")]
 fn give_back() {
     // SAFETY: may be called by any thread at any time. Where mimalloc is not the process's allocator (it is the
