@@ -6,10 +6,12 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use rialto_protocol::types::FieldTable;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::ApiError;
+use crate::model::table_from_json;
 
 /// Names of the path, percent-decoded each for itself: a vhost `/` is `%2F`.
 pub(super) struct Path<T>(pub(super) T);
@@ -117,6 +119,14 @@ pub(super) trait Fields {
     /// # Errors
     /// It is something else.
     fn object(&self, name: &str) -> Result<Option<&Map<String, Value>>, ApiError>;
+
+    /// An object as a field table.
+    ///
+    /// # Errors
+    /// It is something else, or no table can be like it: see [`table_from_json`].
+    fn table(&self, name: &str) -> Result<Option<FieldTable>, ApiError> {
+        self.object(name)?.map(table_from_json).transpose().map_err(ApiError::bad_request)
+    }
 
     /// A text that must be there.
     ///

@@ -22,7 +22,7 @@ use crate::admin::input::{Fields, Object, Path, Query};
 use crate::admin::page::{ListQuery, Listing, Row};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::Vhost;
-use crate::model::{json_from_table, table_from_json};
+use crate::model::json_from_table;
 use crate::routing::{Binding, BindingTarget, Destination};
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
@@ -191,8 +191,7 @@ fn bind_as(
 ) -> Result<String, ApiError> {
     let source = names::exchange(exchange_in_path(source))?;
     let routing_key = names::routing_key(body.text("routing_key")?.unwrap_or_default())?;
-    let arguments =
-        table_from_json(body.object("arguments")?.unwrap_or(&Map::new())).map_err(ApiError::bad_request)?;
+    let arguments = body.table("arguments")?.unwrap_or_default();
     vhost.may_bind(&caller.pass(vhost)?, &source, destination.resource(), &routing_key)?;
     match destination {
         End::Queue(queue) => {

@@ -18,7 +18,7 @@ use crate::admin::input::{Fields, Object, Path, Query};
 use crate::admin::page::{ListQuery, Listing, is_yes};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::{ExchangeView, Vhost};
-use crate::model::{ExchangeFlags, json_from_table, table_from_json};
+use crate::model::{ExchangeFlags, json_from_table};
 use crate::routing::Declared;
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
@@ -161,8 +161,7 @@ fn declare_as(
         internal: body.flag("internal")?.unwrap_or(false),
     };
     let kind = body.text("type")?.unwrap_or("direct");
-    let arguments =
-        table_from_json(body.object("arguments")?.unwrap_or(&Map::new())).map_err(ApiError::bad_request)?;
+    let arguments = body.table("arguments")?.unwrap_or_default();
     vhost.may_declare_exchange(&caller.pass(vhost)?, &name, &arguments)?;
     Ok(vhost.declare_exchange_from(&name, kind, flags, arguments)?)
 }

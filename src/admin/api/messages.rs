@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rialto_protocol::types::{FieldTable, Properties, RawProperties, ShortStr};
+use rialto_protocol::types::{Properties, RawProperties, ShortStr};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
@@ -21,7 +21,7 @@ use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::{ChannelMessages, Commit, Outbox, PublishBatch, Settled, Turn, Vhost};
-use crate::model::{Message, MessageRoute, json_from_table, table_from_json};
+use crate::model::{Message, MessageRoute, json_from_table};
 use crate::queue::{Delivery, Settle};
 use crate::routing::Routed;
 
@@ -154,9 +154,7 @@ fn properties(caller: &Caller, given: &Map<String, Value>) -> Result<Properties,
             "content_type" => properties.content_type = short()?,
             "content_encoding" => properties.content_encoding = short()?,
             "headers" => {
-                let headers =
-                    given.object(name)?.map(table_from_json).transpose().map_err(ApiError::bad_request)?;
-                properties.headers = headers.filter(|headers: &FieldTable| !headers.is_empty());
+                properties.headers = given.table(name)?.filter(|headers| !headers.is_empty());
             }
             "delivery_mode" => properties.delivery_mode = octet()?,
             "priority" => properties.priority = octet()?,

@@ -17,7 +17,7 @@ use crate::admin::input::{Fields, Object, Path, Query};
 use crate::admin::page::{ListQuery, Listing, is_yes};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::{Turn, Vhost};
-use crate::model::{QueueFlags, table_from_json};
+use crate::model::QueueFlags;
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
@@ -158,8 +158,7 @@ fn declare_as(
         auto_delete: body.flag("auto_delete")?.unwrap_or(false),
         exclusive: false,
     };
-    let arguments = table_from_json(body.object("arguments")?.unwrap_or(&serde_json::Map::new()))
-        .map_err(ApiError::bad_request)?;
+    let arguments = body.table("arguments")?.unwrap_or_default();
     let pass = caller.pass(vhost)?;
     let mut turn = Turn::new();
     turn.begin(state.broker.now());
