@@ -48,7 +48,7 @@ impl<'a> Arguments<'a> {
         self.typed(arg, FieldValue::as_str)
     }
 
-    pub(super) fn typed<T>(
+    fn typed<T>(
         &self,
         arg: &'static str,
         read: impl Fn(&'a FieldValue) -> Option<T>,
