@@ -1,7 +1,7 @@
 //! Dead segments, survivors, overflow, the end.
 
 use super::*;
-use crate::model::RestoredRun;
+use crate::model::{RestoredRun, Returned};
 
 /// Publishes and settles this many segments of messages to a queue, with everything a journal's threads would do.
 fn traffic(rig: &Rig, queue: u64, segments: u32, mut each: impl FnMut()) {
