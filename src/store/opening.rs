@@ -80,13 +80,14 @@ impl Store {
         options: StoreOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Store, StoreError> {
-        let (catalog, contents) = Catalog::open(disk.clone())?;
-        let catalog = Arc::new(catalog);
-        if catalog.is_new()
+        // Before one is made: the next start would take that one for the catalog, and all messages for nobody's.
+        if !Catalog::is_in(&*disk)?
             && let Some((file, _)) = disk.list()?.into_iter().find(|(name, _)| name.ends_with(".seg"))
         {
             return Err(StoreError::NoCatalog { file });
         }
+        let (catalog, contents) = Catalog::open(disk.clone())?;
+        let catalog = Arc::new(catalog);
         let was_killed = disk.list()?.iter().any(|(name, _)| name == RUNNING);
         if !was_killed {
             disk.create(RUNNING)?;
@@ -125,5 +126,34 @@ impl Store {
         let rows = names.into_iter().filter(is_new);
         let rows = rows.map(|name| Change::PutVhost(VhostRow { name, metadata: Default::default() }));
         self.catalog.change_all(rows).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ManualClock;
+    use crate::store::SimDisk;
+
+    fn open(disk: &SimDisk) -> Result<Store, StoreError> {
+        let clock = Arc::new(ManualClock::new());
+        Store::open(Arc::new(disk.clone()), clock, StoreOptions::default(), &mut |_| {})
+    }
+
+    #[test]
+    fn a_journal_without_its_catalog_is_left_alone_however_often_it_is_started() {
+        let disk = SimDisk::new();
+        let store = open(&disk).unwrap();
+        store.journal.close().unwrap();
+        store.catalog.close();
+        drop(store);
+        disk.create("journal-0000000001.seg").unwrap();
+        disk.remove("catalog.redb").unwrap();
+        let before = disk.list().unwrap();
+        for _ in 0..2 {
+            let refused = open(&disk).err().expect("it is refused");
+            assert!(matches!(refused, StoreError::NoCatalog { .. }), "{refused}");
+            assert_eq!(disk.list().unwrap(), before);
+        }
     }
 }

@@ -70,7 +70,6 @@ pub struct Catalog {
     on_progress: OnceLock<Box<dyn Fn() + Send + Sync>>,
     queue_ids: Range<u64>,
     node: u128,
-    is_new: bool,
 }
 
 /// What waits to be committed.
@@ -135,13 +134,13 @@ impl Catalog {
     /// The disk is full or fails, or the file is damaged or from a later version of the broker.
     pub fn open(disk: Arc<dyn Disk>) -> Result<(Catalog, CatalogContents), CatalogError> {
         let sync_failed = Arc::new(AtomicBool::new(false));
-        let (database, is_new) = match open_database(&*disk, &sync_failed)? {
-            Some(database) => (database, false),
+        let database = match open_database(&*disk, &sync_failed)? {
+            Some(database) => database,
             None => {
                 let mut node = [0; 16];
                 getrandom::fill(&mut node).map_err(|error| io::Error::other(error.to_string()))?;
                 let meta = Meta { node: u128::from_le_bytes(node), next_queue_id: 1 };
-                (create_database(&*disk, meta, CatalogContents::default(), &sync_failed)?, true)
+                create_database(&*disk, meta, CatalogContents::default(), &sync_failed)?
             }
         };
         let Meta { node, next_queue_id } = tables::meta(&database)?;
@@ -161,7 +160,6 @@ impl Catalog {
             on_progress: OnceLock::new(),
             queue_ids,
             node,
-            is_new,
         };
         Ok((catalog, contents))
     }
@@ -187,9 +185,12 @@ impl Catalog {
         tables::contents(&begin_read(&database)?).map(Some)
     }
 
-    /// Whether there was none when it was opened.
-    pub fn is_new(&self) -> bool {
-        self.is_new
+    /// Whether a data folder has one.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn is_in(disk: &dyn Disk) -> Result<bool, CatalogError> {
+        Ok(find(disk)?.is_some())
     }
 
     /// Identities for queues made by this process. None was ever used, or ever will be by another.
