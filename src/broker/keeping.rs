@@ -72,6 +72,15 @@ impl Vhost {
         if durable { self.core().check_catalog() } else { Ok(()) }
     }
 
+    /// Tells the catalog of a change, unless this vhost is deleted: its rows are gone, and those that the name has now may be
+    /// another vhost's. As [`Core::keep`].
+    pub(super) fn keep(&self, change: Change) -> u64 {
+        match self.is_ended() {
+            true => self.core().catalog_version.load(Ordering::Acquire),
+            false => self.core().keep(change),
+        }
+    }
+
     pub(super) fn keep_queue(&self, queue: &QueueCell) {
         if !queue.is_journalled() {
             return;
@@ -87,7 +96,7 @@ impl Vhost {
             Purpose::Ordinary | Purpose::Replies => QueueUse::Ordinary,
         };
         let options = queue.options();
-        self.core().keep(Change::PutQueue(QueueRow {
+        self.keep(Change::PutQueue(QueueRow {
             vhost: self.name().clone(),
             name: queue.name().clone(),
             id: queue.id(),
@@ -101,7 +110,7 @@ impl Vhost {
     pub(super) fn forget_kept_queue(&self, queue: &QueueCell) {
         if queue.is_journalled() {
             let (vhost, name, id) = (self.name().clone(), queue.name().clone(), queue.id());
-            self.core().keep(Change::DeleteQueue { vhost, name, id });
+            self.keep(Change::DeleteQueue { vhost, name, id });
             self.core().tell_journal_later(Later::RemoveQueue { queue: id, runs: queue.take_left() });
         }
     }
@@ -117,7 +126,7 @@ impl Vhost {
         }
         topology.kept_exchanges.insert(name.clone());
         let ExchangeOptions { kind, durable, auto_delete, internal, .. } = *options;
-        self.core().keep(Change::PutExchange(ExchangeRow {
+        self.keep(Change::PutExchange(ExchangeRow {
             vhost: self.name().clone(),
             name: name.clone(),
             kind,
@@ -129,7 +138,7 @@ impl Vhost {
     pub(super) fn forget_kept_exchange(&self, topology: &mut Topology, name: &ExchangeName) {
         if topology.kept_exchanges.remove(name) {
             let (vhost, name) = (self.name().clone(), name.clone());
-            self.core().keep(Change::DeleteExchange { vhost, name });
+            self.keep(Change::DeleteExchange { vhost, name });
         }
     }
 
@@ -161,7 +170,7 @@ impl Vhost {
             routing_key: routing_key.clone(),
             arguments: arguments.clone(),
         };
-        self.core().keep(if is_there { Change::PutBinding(row) } else { Change::DeleteBinding(row) });
+        self.keep(if is_there { Change::PutBinding(row) } else { Change::DeleteBinding(row) });
     }
 }
 

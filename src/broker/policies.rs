@@ -242,7 +242,7 @@ impl Vhost {
             priority: policy.priority(),
             definition: policy.definition().clone(),
         };
-        self.core().keep(match policy.kind() {
+        self.keep(match policy.kind() {
             PolicyKind::User => Change::PutPolicy(row),
             PolicyKind::Operator => Change::PutOperatorPolicy(row),
         });
@@ -250,7 +250,7 @@ impl Vhost {
 
     fn forget_kept_policy(&self, kind: PolicyKind, name: &str) {
         let (vhost, name) = (self.name().clone(), name.to_owned());
-        self.core().keep(match kind {
+        self.keep(match kind {
             PolicyKind::User => Change::DeletePolicy { vhost, name },
             PolicyKind::Operator => Change::DeleteOperatorPolicy { vhost, name },
         });

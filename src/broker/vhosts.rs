@@ -106,6 +106,9 @@ impl Broker {
         vhost.end();
         self.access().remove_vhost(&name);
         self.forget_parameters_of(&name);
+        // Before anybody can make one of that name, which would lose its rows: from here on this one has none to lose
+        // (see `Vhost::keep`).
+        let commit = self.kept(Change::DeleteVhost { name: name.clone() });
         drop(changes);
         let reason = format!("vhost '{name}' is deleted");
         self.close_connections(&reason, |connection| connection.vhost == name);
@@ -116,8 +119,7 @@ impl Broker {
             }
             turn.finish(self);
         }
-        // After its queues: whatever they were, the catalog has nothing of it now.
-        Ok(self.kept(Change::DeleteVhost { name }))
+        Ok(commit)
     }
 
     /// Makes the vhosts that the catalog has.

@@ -20,7 +20,7 @@ fn spec(world: &World, auto_ack: bool) -> ConsumerSpec {
     }
 }
 
-fn consume(world: &mut World, queue: &Arc<QueueCell>, auto_ack: bool) -> ConsumerId {
+pub(super) fn consume(world: &mut World, queue: &Arc<QueueCell>, auto_ack: bool) -> ConsumerId {
     let spec = spec(world, auto_ack);
     let (id, local) = (spec.id, LocalConsumer { channel: crate::model::ChannelId(1), number: 1 });
     let outbox = world.outbox.clone();

@@ -1,5 +1,6 @@
 //! Users, permissions, vhosts and parameters as they are changed at run time and outlive the broker.
 
+use super::counting::consume;
 use super::durable::{Durable, ENDS, End};
 use super::*;
 use crate::access::{
@@ -115,6 +116,47 @@ fn guest_is_there_until_there_is_another_and_it_is_deleted() {
     durable.sync();
     let durable = durable.restart(End::PowerCut, 0);
     assert_eq!(durable.world.broker.access().users_len(), 2, "it goes only if somebody deletes it");
+}
+
+/// Makes the vhost anew, with a queue, in the middle of its deletion.
+struct MakesItAnew(Broker);
+
+impl std::task::Wake for MakesItAnew {
+    fn wake(self: Arc<Self>) {
+        let MakesItAnew(broker) = &*self;
+        broker.add_vhost("/", VhostOptions::default()).unwrap();
+        let (vhost, mut turn) = (broker.vhost("/").unwrap(), Turn::new());
+        let options =
+            ExchangeOptions::from_arguments("fanout", true, false, false, FieldTable::new()).unwrap();
+        vhost.declare_exchange(&exchange("x"), options).unwrap();
+        let options = QueueOptions::from_declare(true, false, false, &FieldTable::new()).unwrap();
+        vhost.declare_queue(&QueueName::new("new").unwrap(), options, ME, &mut turn).unwrap();
+        turn.finish(broker);
+    }
+}
+
+#[test]
+fn a_vhost_that_is_made_anew_while_the_old_one_goes_keeps_what_is_declared_in_it() {
+    let mut durable = Durable::new();
+    let broker = durable.world.broker.clone();
+    let queue = durable.world.queue("q");
+    durable.world.exchange("fanout", "x", FieldTable::new()).unwrap();
+    consume(&mut durable.world, &queue, true);
+    let waker = Arc::new(MakesItAnew(broker.clone())).into();
+    assert!(durable.world.outbox.poll_woken(&mut std::task::Context::from_waker(&waker)).is_pending());
+    let old = durable.world.vhost.clone();
+    broker.delete_vhost("/", &mut durable.world.turn).unwrap();
+    assert!(broker.vhost("/").is_some(), "it was made anew meanwhile");
+    // Who is still in the old one changes nothing of the new one.
+    old.delete_exchange(&exchange("x"), false).unwrap();
+    durable.world.vhost = broker.vhost("/").unwrap();
+    durable.send("new", &["1"]);
+    durable.sync();
+    drop(broker);
+
+    let mut durable = durable.restart(End::PowerCut, 0);
+    assert_eq!(durable.drain("new"), ["1"]);
+    durable.world.bind("x", "new", "");
 }
 
 #[test]
