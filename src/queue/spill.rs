@@ -13,6 +13,10 @@ use super::Queue;
 use super::effects::Effects;
 use super::stats::memory_of;
 
+/// Most messages of one record: each may have a route of its own, which are numbered in 16 bits and which every read of the
+/// record goes through.
+const MESSAGES_MAX: usize = 16 << 10;
+
 /// Messages to be written to an overflow file, as one record.
 #[derive(Debug)]
 pub struct Spill {
@@ -48,7 +52,7 @@ impl Spill {
 
 impl Queue {
     /// What is to be written to an overflow file so that, with [`Queue::page_out`], ready and delayed messages take at
-    /// most `keep_bytes` of memory: about `bytes_max` bytes of entries, at least one message. None: nothing.
+    /// most `keep_bytes` of memory: about `bytes_max` bytes of entries, at least one message and at most 16,384. None: nothing.
     pub fn spill_wanted(&self, keep_bytes: u64, bytes_max: u64) -> Option<Spill> {
         let journalled = self.is_journalled();
         let is_nowhere = |message: &Message| match message.location() {
@@ -56,11 +60,12 @@ impl Queue {
             None => true,
         };
         let mut excess = self.resident_bytes().saturating_sub(keep_bytes);
-        let mut room = bytes_max;
+        let (mut room, mut count) = (bytes_max, 0);
         let mut spill = Spill { messages: Vec::new(), places: Vec::new() };
         let mut more = |message: &Message| {
-            let goes = excess > 0 && room > 0;
+            let goes = excess > 0 && room > 0 && count < MESSAGES_MAX;
             if goes {
+                count += 1;
                 excess = excess.saturating_sub(memory_of(message));
                 room = room.saturating_sub(message.len() as u64);
             }

@@ -102,6 +102,19 @@ fn only_so_much_is_written_at_once() {
 }
 
 #[test]
+fn however_small_they_are_no_more_are_written_at_once_than_a_record_can_tell_routes_of() {
+    let mut host = host(QueueOptions::default());
+    host.publish_many(40_000);
+    let mut counts = Vec::new();
+    while let Some(spill) = host.queue.spill_wanted(0, u64::MAX) {
+        counts.push(spill.messages().len());
+        let location = Location { offset: 64 + counts.len() as u32, ..HERE };
+        host.queue.spilled(spill, location, &mut host.out);
+    }
+    assert_eq!(counts, [16_384, 16_384, 40_000 - 2 * 16_384]);
+}
+
+#[test]
 fn what_came_back_can_be_paged_out_without_writing_it_again() {
     let mut host = host(QueueOptions::default());
     host.publish_many(3);

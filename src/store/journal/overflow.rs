@@ -85,24 +85,23 @@ impl Overflow {
     pub(super) fn spill(&self, messages: &[Message], files: &Files) -> io::Result<Location> {
         let mut head = BytesMut::new();
         let mut routes: Vec<&MessageRoute> = Vec::new();
-        let stored: Vec<_> = messages
-            .iter()
-            .enumerate()
-            .map(|(number, message)| {
-                if routes.last().is_none_or(|last| *last != message.route()) {
-                    routes.push(message.route());
-                }
-                StoredMessage {
-                    lsn: Lsn(number as u64),
-                    entry_len: message.len() as u32,
-                    body_len: message.body_len() as u32,
-                    route: (routes.len() - 1) as u16,
-                    priority: None,
-                    ttl_ms: None,
-                    delay_ms: None,
-                }
-            })
-            .collect();
+        let mut stored = Vec::with_capacity(messages.len());
+        for (number, message) in messages.iter().enumerate() {
+            if routes.last().is_none_or(|last| *last != message.route()) {
+                routes.push(message.route());
+            }
+            let route = u16::try_from(routes.len() - 1)
+                .map_err(|_| io::Error::other("more routes than one record can number"))?;
+            stored.push(StoredMessage {
+                lsn: Lsn(number as u64),
+                entry_len: message.len() as u32,
+                body_len: message.body_len() as u32,
+                route,
+                priority: None,
+                ttl_ms: None,
+                delay_ms: None,
+            });
+        }
         let mut record = RecordWriter::new(RecordKind::Unit, 0, &mut head);
         let routes = routes.iter().map(|route| (route.exchange.as_str(), route.routing_key.as_str()));
         let at = Timestamp::default();
