@@ -27,6 +27,9 @@ impl Commit {
     /// There is nothing to wait for.
     pub const NONE: Commit = Commit { journal: Position(0), catalog: 0 };
 
+    /// It never will be: the journal takes nothing any more.
+    pub const NEVER: Commit = Commit { journal: Position(u64::MAX), catalog: 0 };
+
     /// What must be safe for both.
     #[must_use]
     pub fn join(self, other: Commit) -> Commit {

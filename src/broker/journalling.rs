@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::{Broker, Commit, QueueCell};
 use crate::model::{Message, MessageBatch, Publication, QueueId, Returned, StoredRun, Timestamp};
 use crate::queue::Effects;
-use crate::store::{LogError, Part, Position, PublishPart, StoredMessage, StoredTarget};
+use crate::store::{Log, LogError, Part, Position, PublishPart, StoredMessage, StoredTarget};
 
 /// What has happened to messages of durable queues during a turn. Reused for its memory.
 #[derive(Debug, Default)]
@@ -43,7 +43,26 @@ impl JournalNotes {
         self.settled.push(run);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Appends the notes, and says what whoever is to rely on them waits for.
+    pub(super) fn append(&mut self, log: &dyn Log) -> Commit {
+        if self.is_empty() {
+            return Commit::NONE;
+        }
+        let parts: Vec<_> = self.parts().collect();
+        let appended = log.append(&parts);
+        drop(parts);
+        self.clear();
+        match appended {
+            Ok(journal) => Commit { journal, ..Commit::NONE },
+            Err(error) => {
+                // What was settled comes back after a restart: delivered twice, not lost.
+                tracing::debug!(%error, "settlements are not recorded");
+                Commit::NEVER
+            }
+        }
+    }
+
+    fn is_empty(&self) -> bool {
         self.settled_of.is_empty() && self.returned_of.is_empty()
     }
 
@@ -162,18 +181,9 @@ impl Broker {
         Ok(Commit { journal, catalog: kept_at })
     }
 
-    /// Appends what was noted.
+    /// Appends what was noted. Nobody is told when it is safe.
     pub(super) fn append_notes(&self, notes: &mut JournalNotes) {
-        if notes.is_empty() {
-            return;
-        }
-        let parts: Vec<_> = notes.parts().collect();
-        if let Err(error) = self.log().append(&parts) {
-            // What was settled comes back after a restart: delivered twice, not lost.
-            tracing::debug!(%error, "settlements are not recorded");
-        }
-        drop(parts);
-        notes.clear();
+        notes.append(self.log());
     }
 
     /// Appends that a message of the broker's own making enters queues, and in the same record that the one it

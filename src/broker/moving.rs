@@ -50,7 +50,8 @@ pub enum Moved {
 }
 
 impl Broker {
-    /// Deletes messages that wait in a queue. Answers which of them were there.
+    /// Deletes messages that wait in a queue. Answers which of them were there. That they are gone is safe once
+    /// [`Turn::take_commit`] is.
     pub fn delete_messages(
         &self,
         queue: &Arc<QueueCell>,
@@ -58,6 +59,7 @@ impl Broker {
         turn: &mut Turn,
     ) -> Vec<bool> {
         let taken = queue.take_out(places, turn);
+        turn.require_notes(self.log());
         taken.iter().map(Option::is_some).collect()
     }
 

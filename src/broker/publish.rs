@@ -23,7 +23,7 @@ use crate::model::{
 };
 use crate::queue::{Admission, RejectReason};
 use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
-use crate::store::{LogError, Position};
+use crate::store::LogError;
 
 /// The queues that a route leads to. Empty: unroutable.
 #[derive(Debug, Default)]
@@ -443,9 +443,8 @@ impl Broker {
     /// the one before it is in the journal, but it is there.
     fn before_duplicates(&self, any: bool) -> Commit {
         // If nothing is appended any more, what is not safe never will be: then the publisher must not be told.
-        let never = Commit { journal: Position(u64::MAX), ..Commit::NONE };
         let kept_at = self.catalog_commit().catalog;
-        if any { self.append(&[], kept_at).unwrap_or(never) } else { Commit::NONE }
+        if any { self.append(&[], kept_at).unwrap_or(Commit::NEVER) } else { Commit::NONE }
     }
 }
 

@@ -12,6 +12,7 @@ use super::{Broker, Commit, Hold, Outbox, QueueCell};
 use crate::model::{QueueId, StoredRun, Timestamp};
 use crate::queue::{DeadLetter, Effects};
 use crate::routing::Routed;
+use crate::store::Log;
 
 /// How often, on average, a letter may die again within the turn in which it died first.
 const REBURIALS_EACH: usize = 64;
@@ -117,6 +118,13 @@ impl Turn {
     /// Whatever is answered from here on must wait for this.
     pub fn require(&mut self, commit: Commit) {
         self.required = self.required.join(commit);
+    }
+
+    /// What was done to messages of durable queues up to now is told the journal, and whatever is answered from here on
+    /// waits for it: who is told that messages are gone must not find them again after a crash.
+    pub(super) fn require_notes(&mut self, log: &dyn Log) {
+        let commit = self.notes.append(log);
+        self.require(commit);
     }
 
     /// What the next answer must wait for: all that was required since this was asked last, in this turn or before,

@@ -152,7 +152,7 @@ impl Vhost {
     }
 
     /// Drops the ready messages of a queue and says how many there were. Of a delayed exchange's queue: cancels what
-    /// waits there.
+    /// waits there. That they are gone is safe once [`Turn::take_commit`] is.
     ///
     /// # Errors
     /// As [`Vhost::queue`].
@@ -161,7 +161,9 @@ impl Vhost {
             queue if queue.purpose() == Purpose::Replies => return Err(self.no_queue(name)),
             queue => queue,
         };
-        Ok(queue.purge(turn))
+        let purged = queue.purge(turn);
+        turn.require_notes(&*self.core.log);
+        Ok(purged)
     }
 
     pub(super) fn queue_id(&self, name: &str) -> Option<QueueId> {

@@ -234,12 +234,12 @@ async fn purge(
         turn.begin(state.broker.now());
         let purged = vhost.purge_queue(&queue, state.connection, &mut turn);
         turn.finish(&state.broker);
-        Ok(purged?)
+        purged?;
+        Ok(turn.take_commit())
     };
     let purged = work();
     audit(&caller, "queue.purge", &outcome::object(&vhost, &queue), &purged);
-    purged?;
-    Ok(StatusCode::NO_CONTENT)
+    state.answer_done(purged?).await
 }
 
 /// Starts or ends the synchronisation of mirrors, of which there are none

@@ -116,7 +116,7 @@ async fn delete_one(
     let delete = async || {
         let (home, queue) = queue_of(&state, &caller, &vhost, &name)?;
         caller.may_read(&home, &name)?;
-        let outcome = delete(&state, queue.clone(), vec![id]).await;
+        let outcome = delete(&state, queue.clone(), vec![id]).await?;
         if outcome.done == 0 {
             return Err(not_there(id, &name, queue.holder_of(Lsn(id))));
         }
@@ -151,7 +151,7 @@ async fn delete_some(
         let (home, queue) = queue_of(&state, &caller, &vhost, &name)?;
         caller.may_read(&home, &name)?;
         check_ids(&state, &ids)?;
-        Ok(axum::Json(delete(&state, queue, ids).await))
+        delete(&state, queue, ids).await.map(axum::Json)
     };
     let outcome = delete().await;
     audit(&caller, "delete", &object, &outcome);
@@ -240,7 +240,7 @@ fn check_ids(state: &AdminState, ids: &[u64]) -> Result<(), ApiError> {
     }
 }
 
-async fn delete(state: &AdminState, queue: Arc<QueueCell>, ids: Vec<u64>) -> OutcomeBody {
+async fn delete(state: &AdminState, queue: Arc<QueueCell>, ids: Vec<u64>) -> Result<OutcomeBody, ApiError> {
     let work = move |state: &AdminState| {
         let broker = &state.broker;
         let places = places(state, &queue, &ids);
@@ -256,9 +256,11 @@ async fn delete(state: &AdminState, queue: Arc<QueueCell>, ids: Vec<u64>) -> Out
                 false => outcome.gone.push(id),
             }
         }
-        outcome
+        (outcome, turn.take_commit())
     };
-    state.blocking(work).await
+    let (outcome, commit) = state.blocking(work).await;
+    super::safe(state, commit).await?;
+    Ok(outcome)
 }
 
 type Placed = (u64, Option<crate::queue::BrowsePlace>);

@@ -301,7 +301,10 @@ fn a_purged_queue_stays_empty() {
     durable.sync();
     let purged = durable.world.vhost.purge_queue("q", ME, &mut durable.world.turn).unwrap();
     assert_eq!(purged, 2);
+    let commit = durable.world.turn.take_commit();
+    assert!(!durable.world.broker.is_committed(&commit), "whoever is told of it waits for the disk");
     durable.sync();
+    assert!(durable.world.broker.is_committed(&commit));
     let durable = durable.restart(End::PowerCut, 0);
     assert_eq!(durable.ready("q"), 0);
 }
