@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::{Bytes, BytesMut};
 
+use super::files::is_damage;
 use super::forwards::Piece;
 use super::pending::{Entries, Outcomes, Purpose, RecordBytes, Unit};
 use super::space::{CompactionRule, Copied, Space};
@@ -217,7 +218,7 @@ impl Journal {
             let Some(segment) = self.space.lock().compaction(rule) else { return Done::Nothing };
             match self.begin_compaction(segment) {
                 Ok(compaction) => maintenance.compaction = Some(compaction),
-                Err(error) => self.leave(segment, 0, &error),
+                Err(error) => return self.leave(segment, 0, &error),
             }
             return Done::Work;
         };
@@ -236,9 +237,9 @@ impl Journal {
                 Ok(None) => continue,
                 Ok(Some(unit)) => unit,
                 Err(error) => {
-                    self.leave(compaction.segment, record.offset, &error);
+                    let segment = compaction.segment;
                     maintenance.compaction = None;
-                    return Done::Work;
+                    return self.leave(segment, record.offset, &error);
                 }
             };
             bytes += u64::from(unit.record.len());
@@ -297,7 +298,7 @@ impl Journal {
         if copied.pairs.is_empty() {
             return Ok(None);
         }
-        let entries_len = writer.finish().map_err(|error| CopyError(error.to_string()))?.entries_len;
+        let entries_len = writer.finish().map_err(|error| CopyError::Damaged(error.to_string()))?.entries_len;
         let header_len = HEADER_LEN + record.meta.len();
         let mut old = BytesMut::zeroed(header_len + record.entries_len as usize);
         open.file.read_exact_at(&mut old, record.offset.into())?;
@@ -312,11 +313,20 @@ impl Journal {
         Ok(Some(Unit::new(record, Purpose::Copy(copied), Vec::new(), Outcomes::default())))
     }
 
-    /// A segment cannot be compacted.
-    fn leave(&self, segment: SegmentId, offset: u32, error: &CopyError) {
+    /// A segment cannot be compacted: for ever if it is damaged, else for now.
+    fn leave(&self, segment: SegmentId, offset: u32, error: &CopyError) -> Done {
         let file = file_name(segment);
-        tracing::error!(file, offset, error = error.0, "survivors cannot be copied; the file stays as it is");
-        self.space.lock().damaged(segment);
+        match error {
+            CopyError::Damaged(error) => {
+                tracing::error!(file, offset, error, "survivors cannot be copied; the file stays as it is");
+                self.space.lock().damaged(segment);
+                Done::Work
+            }
+            CopyError::Disk(error) => {
+                tracing::warn!(file, offset, error, "survivors cannot be copied now; it is tried again");
+                Done::Nothing
+            }
+        }
     }
 
     /// Appends a record of the journal's own and gives the position that it is safe with.
@@ -343,17 +353,25 @@ enum Done {
 }
 
 /// Why a record is not copied.
-struct CopyError(String);
+enum CopyError {
+    /// It is not what was written.
+    Damaged(String),
+    /// The disk says nothing of what it holds: too many files are open, for instance.
+    Disk(String),
+}
 
 impl From<io::Error> for CopyError {
     fn from(error: io::Error) -> Self {
-        CopyError(error.to_string())
+        match is_damage(&error) {
+            true => CopyError::Damaged(error.to_string()),
+            false => CopyError::Disk(error.to_string()),
+        }
     }
 }
 
 impl From<RecordError> for CopyError {
     fn from(error: RecordError) -> Self {
-        CopyError(error.to_string())
+        CopyError::Damaged(error.to_string())
     }
 }
 

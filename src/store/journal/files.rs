@@ -24,6 +24,15 @@ const FILES_MAX: usize = 1024;
 const PREFETCH: u64 = 1 << 20;
 const PREFETCH_MAX: u64 = 8 << 20;
 
+/// Whether a segment that cannot be opened or read is damaged, or gone. Of any other error (too many open files, a disk
+/// that does not answer) nothing follows for what is in it: it is tried again.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound
+    )
+}
+
 /// A segment that can be read.
 #[derive(Debug)]
 pub(super) struct OpenFile {

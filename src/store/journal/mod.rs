@@ -399,14 +399,7 @@ impl Journal {
                 return reading::from_memory(location, &record, from, len);
             }
         }
-        let open = self.files.get(location.segment).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => LogError::NotStored(location),
-            // Nothing is known of what is in it: too many files are open, for instance.
-            kind if !matches!(kind, std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) => {
-                LogError::Disk(error.to_string())
-            }
-            _ => LogError::Damaged { location, what: error.to_string() },
-        })?;
+        let open = self.files.get(location.segment).map_err(|error| reading::failed(location, &error))?;
         reading::from_file(location, &open, from, len)
     }
 }

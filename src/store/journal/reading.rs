@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-use super::files::OpenFile;
+use super::files::{OpenFile, is_damage};
 use super::pending::{Entries, RecordBytes};
 use crate::model::{ExchangeName, Location, MessageRoute, RoutingKey, Timestamp};
 use crate::store::record::{
@@ -62,7 +62,7 @@ pub(super) fn from_file(
     len: u32,
 ) -> Result<RecordSlice, LogError> {
     let damaged = |error: RecordError| LogError::Damaged { location, what: error.to_string() };
-    let failed = |error: io::Error| LogError::Damaged { location, what: error.to_string() };
+    let failed = |error: io::Error| failed(location, &error);
     let (nonce, start) = (open.nonce, u64::from(location.offset));
     let guess = (HEADER_LEN + META_GUESS).saturating_add(from as usize).saturating_add(len as usize);
     let mut first = BytesMut::zeroed(guess.min(FIRST_READ_MAX));
@@ -107,7 +107,17 @@ pub(super) fn from_file(
     Ok(RecordSlice { entries, at, routes })
 }
 
-/// What metadata say of these bytes of the entries: when they were published, and their routes.
+/// What it means that a segment cannot be opened or read.
+pub(super) fn failed(location: Location, error: &io::Error) -> LogError {
+    match is_damage(error) {
+        true if error.kind() == io::ErrorKind::NotFound => LogError::NotStored(location),
+        true => LogError::Damaged { location, what: error.to_string() },
+        false => LogError::Disk(error.to_string()),
+    }
+}
+
+/// What metadata say of these bytes of the entries: when they were published, and their routes. They may go on over
+/// several parts of the record: what a transaction publishes is in batches, and neighbours may be asked for together.
 fn meta(
     meta: &[u8],
     entries_len: u32,
@@ -117,13 +127,14 @@ fn meta(
     let mut reader = MetaReader::new(meta, entries_len);
     let mut scratch = MetaScratch::default();
     let last = from.saturating_add(len.saturating_sub(1));
+    let (mut at, mut routes) = (None, Vec::new());
     while let Some(part) = reader.next(&mut scratch)? {
         let MetaPart::Publish(part) = part else { continue };
         let part_len: u32 = part.messages.iter().map(|message| message.entry_len).sum();
-        if !(part.base..part.base + part_len).contains(&from) {
+        if part.base + part_len <= from {
             continue;
         }
-        let mut routes = Vec::new();
+        at.get_or_insert(part.at);
         let mut end = part.base;
         let mut messages = part.messages.iter();
         for row in part.routes {
@@ -135,10 +146,9 @@ fn meta(
                 routes.push((end, MessageRoute { exchange, routing_key }));
             }
             if end > last {
-                break;
+                return Ok((at.unwrap_or_default(), routes));
             }
         }
-        return Ok((part.at, routes));
     }
-    Ok((Timestamp::default(), Vec::new()))
+    Ok((at.unwrap_or_default(), routes))
 }

@@ -14,7 +14,7 @@ use super::forwards::{Forwards, Piece};
 use super::lsn_set::LsnSet;
 use crate::model::{Location, Lsn, QueueId, Returned, SegmentId, StoredRun};
 use crate::store::Position;
-use crate::store::recovery::Recovered;
+use crate::store::recovery::{Recovered, RecoveredSegment};
 use ahash::{AHashMap, AHashSet};
 
 /// Where a settlement or a return is written.
@@ -203,7 +203,28 @@ impl Space {
                 segment.give_back(*queue, returned);
             }
         }
+        recovered
+            .segments
+            .iter()
+            .filter(|found| found.is_half_copied)
+            .for_each(|old| space.copied_before(old));
         space
+    }
+
+    /// The last process has copied messages of this segment: those that have the copies may not go before it, even if it
+    /// can never be emptied because it is damaged.
+    fn copied_before(&mut self, old: &RecoveredSegment) {
+        for (_, segment) in self.segments.iter_mut().filter(|(id, _)| **id > old.id) {
+            let has_copies = old.queues.iter().any(|(queue, pairs)| {
+                let own = segment.queues.get(queue);
+                own.is_some_and(|own| {
+                    pairs.copied.iter().any(|lsn| own.live.contains(lsn) || own.settled.contains(lsn))
+                })
+            });
+            if has_copies {
+                segment.copies_of.insert(old.id);
+            }
+        }
     }
 
     /// A segment begins.

@@ -164,7 +164,7 @@ impl FoldedQueue {
     fn end_segment(&mut self, id: QueueId, segment: &mut RecoveredSegment) {
         self.restored.add(std::mem::take(&mut self.chunk));
         let mut here = std::mem::take(&mut self.here);
-        if !(here.live.is_empty() && here.settled.is_empty()) {
+        if !(here.live.is_empty() && here.settled.is_empty() && here.copied.is_empty()) {
             here.live.optimize();
             here.settled.optimize();
             segment.queues.insert(id, here);
@@ -316,9 +316,10 @@ impl Here<'_> {
             1 => u64::from(self.queue.settled.contains(first)),
             _ => self.queue.settled.range_cardinality(lsns.clone()),
         };
-        self.segment.is_half_copied |= seen > 0;
         if seen == 0 {
             insert(&mut self.queue.seen, first, count);
+        } else {
+            self.copied(all.clone());
         }
         match (seen, settled) {
             (0, 0) => self.left(all),
@@ -336,6 +337,14 @@ impl Here<'_> {
                 }
             }
         }
+    }
+
+    /// Some of these stand in a newer segment as well.
+    fn copied(&mut self, all: std::ops::Range<usize>) {
+        self.segment.is_half_copied = true;
+        let FoldedQueue { here, seen, .. } = &mut *self.queue;
+        let lsns = self.part.messages[all].iter().map(|message| message.lsn.0);
+        here.copied.extend(lsns.filter(|lsn| seen.contains(*lsn)));
     }
 
     fn lsn(&self, number: usize) -> u64 {

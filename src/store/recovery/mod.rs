@@ -134,6 +134,8 @@ pub struct RecoveredPairs {
     pub live: RoaringTreemap,
     /// Those that are settled, wherever that is said.
     pub settled: RoaringTreemap,
+    /// Those that stand in a newer segment as well.
+    pub copied: RoaringTreemap,
 }
 
 /// Why the journal cannot be recovered.

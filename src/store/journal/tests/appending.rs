@@ -88,6 +88,41 @@ fn parts_of_one_record_share_its_place() {
 }
 
 #[test]
+fn neighbours_in_two_parts_of_one_record_are_read_together() {
+    let rig = Rig::new();
+    let (one, other) = (batch(&[b"a", b"b", b"c"]), batch(&[b"d", b"e"]));
+    let first = rig.journal.reserve(5);
+    let (stored_one, stored_other) = (stored(&one, first), stored(&other, Lsn(first.0 + 3)));
+    let targets = |count| [StoredTarget { queue: QueueId(1), first: 0, count }];
+    let (to_one, to_other) = (targets(3), targets(2));
+    let at = Timestamp::from_millis(1);
+    let parts = [
+        Part::Publish(PublishPart { batch: one[0].batch(), at, messages: &stored_one, targets: &to_one }),
+        Part::Publish(PublishPart {
+            batch: other[0].batch(),
+            at,
+            messages: &stored_other,
+            targets: &to_other,
+        }),
+    ];
+    rig.journal.append(&parts).unwrap();
+    let location = one[0].location().unwrap();
+    assert_eq!(other[0].location(), Some(location));
+    let entry = one[0].len() as u32;
+    let check = || {
+        assert_eq!(rig.bodies(location, 0, 5 * entry), [b"a", b"b", b"c", b"d", b"e"]);
+        assert_eq!(rig.bodies(location, 2 * entry, 2 * entry), [b"c", b"d"]);
+        assert_eq!(rig.bodies(location, 3 * entry, 2 * entry), [b"d", b"e"]);
+        let slice = rig.journal.read(location, entry, 3 * entry).unwrap();
+        let routes: Vec<_> = slice.routes.iter().map(|(end, route)| (*end, &*route.routing_key)).collect();
+        assert_eq!(routes, [(2 * entry, "key 0"), (3 * entry, "key 1"), (5 * entry, "key 0")]);
+    };
+    check();
+    rig.pump();
+    check();
+}
+
+#[test]
 fn a_record_longer_than_a_segment_has_one_of_its_own() {
     let rig = Rig::new();
     let small = rig.publish(&[1], &[b"small"]);

@@ -76,6 +76,20 @@ fn a_damaged_message_is_not_given_to_anybody() {
 }
 
 #[test]
+fn a_disk_that_cannot_be_read_says_nothing_of_what_it_holds() {
+    let rig = Rig::new();
+    let published = rig.publish(&[1], &[b"there"]);
+    rig.pump();
+    assert_eq!(rig.bodies_of(&published), [b"there"], "its file is open");
+    let len = published.messages[0].len() as u32;
+    rig.disk.fail_reads(true);
+    let error = rig.journal.read(published.location(), 0, len).unwrap_err();
+    assert!(matches!(error, LogError::Disk(_)), "{error}");
+    rig.disk.fail_reads(false);
+    assert_eq!(rig.bodies_of(&published), [b"there"]);
+}
+
+#[test]
 fn nothing_is_stored_where_nothing_was_appended() {
     let rig = Rig::new();
     let published = rig.publish(&[1], &[b"x"]);

@@ -119,6 +119,32 @@ fn a_message_that_came_back_keeps_its_count_when_it_moves() {
 }
 
 #[test]
+fn what_was_settled_stays_so_when_the_copies_could_not_be_finished() {
+    let rig = Rig::new();
+    let (settled, stays) = (rig.publish(&[2], &[b"settled"]), rig.publish(&[2], &[b"stays"]));
+    let others: Vec<_> = (0..40).map(|_| rig.publish(&[1], &[&[1; 300]])).collect();
+    rig.pump();
+    let file = rig.disk.open("journal-0000000001.seg").unwrap();
+    let (position, len) = (others[0].location().offset, stays.messages[0].body_len() as u32);
+    // The last byte of the record before the others.
+    assert!(position > len);
+    file.write_at(&[std::io::IoSlice::new(b"!")], u64::from(position) - 1).unwrap();
+    others.iter().for_each(|published| _ = rig.settle(1, &[published.all()]));
+    traffic(&rig, 1, 6, || {});
+    assert_eq!(rig.journal.stats().live_pairs, 2);
+
+    let rig = Rig::on(rig.disk.killed(), JournalOptions::default());
+    let found = restored(&rig);
+    let run = found.iter().find(|(_, run)| run.first == settled.first).expect("it lives").1;
+    assert_ne!(run.location, settled.location());
+    rig.settle(2, &[StoredRun { first: run.first, count: 1, location: run.location }]);
+    rig.pump();
+    traffic(&rig, 1, 12, || {});
+    let left: Vec<_> = restored(&rig).into_iter().map(|(queue, run)| (queue, run.first)).collect();
+    assert_eq!(left, [(QueueId(2), stays.first)]);
+}
+
+#[test]
 fn a_queue_that_is_gone_needs_nothing() {
     let rig = Rig::new();
     let body = vec![1; 4000];
@@ -243,6 +269,19 @@ fn spilled_messages_are_read_back_until_they_are_released() {
     rig.journal.release(&[run(first, 1), run(second, 3)]);
     rig.journal.maintain();
     assert!(rig.files().is_empty(), "{:?}", rig.files());
+}
+
+#[test]
+fn a_record_with_more_routes_than_it_can_number_is_not_written() {
+    let rig = Rig::new();
+    let [one, other] = ["a", "b"].map(|key| {
+        let routing_key = RoutingKey::new(key).unwrap();
+        let route = MessageRoute { exchange: ExchangeName::new("orders").unwrap(), routing_key };
+        Message::new(route, &[], b"", &MemoryGauge::new())
+    });
+    let messages: Vec<_> = (0..40_000).flat_map(|_| [one.clone(), other.clone()]).collect();
+    assert!(rig.journal.spill(&messages).is_err());
+    assert!(rig.journal.spill(&messages[..65_536]).is_ok());
 }
 
 #[test]

@@ -122,6 +122,7 @@ fn a_message_that_was_being_copied_lives_in_the_newest_segment() {
     let pairs = &old.queues[&QueueId(1)];
     assert_eq!(pairs.settled.iter().collect::<Vec<_>>(), [3]);
     assert_eq!(pairs.live.iter().collect::<Vec<_>>(), [1, 4]);
+    assert_eq!(pairs.copied.iter().collect::<Vec<_>>(), [2, 3]);
 }
 
 #[test]
