@@ -1,5 +1,7 @@
 //! What a caller may do to the messages of a queue, by the permissions that hold for both protocols.
 
+use rialto_protocol::types::RawProperties;
+
 use super::ApiError;
 use super::caller::Caller;
 use crate::access::Operation;
@@ -20,6 +22,19 @@ impl Caller {
     /// 401: it may not.
     pub(super) fn may_write(&self, vhost: &Vhost, exchange: &str, routing_key: &str) -> Result<(), ApiError> {
         Ok(vhost.may_publish(&self.pass(vhost)?, exchange, routing_key)?)
+    }
+
+    /// [`Caller::may_write`] with the further keys that a message has in its headers.
+    ///
+    /// # Errors
+    /// 401: it may not.
+    pub(super) fn may_write_copies(
+        &self,
+        vhost: &Vhost,
+        exchange: &str,
+        properties: &RawProperties<'_>,
+    ) -> Result<(), ApiError> {
+        Ok(vhost.may_publish_copies(&self.pass(vhost)?, exchange, properties)?)
     }
 
     /// Whether the caller may publish to this exchange with some key: which keys those are is asked for each message.

@@ -3,11 +3,12 @@
 //! Sessions and the HTTP API ask here before they call the operation itself. RabbitMQ asks for some rights only if
 //! something is new, so what is there is looked up first.
 
-use rialto_protocol::types::{FieldTable, FieldValue};
+use rialto_protocol::types::{FieldTable, FieldValue, RawProperties};
 
 use super::{BrokerError, DeclaredQueue, Turn, Vhost};
 use crate::access::{Denied, Operation, Resource, VhostPass};
 use crate::model::{ConnectionId, ExchangeKind, ExchangeName, QueueFlags, QueueName};
+use crate::routing::CopyKeys;
 
 impl Vhost {
     /// Whether an exchange may be declared with these arguments.
@@ -104,6 +105,22 @@ impl Vhost {
     pub fn may_publish(&self, pass: &VhostPass, exchange: &str, routing_key: &str) -> Result<(), Denied> {
         let is_topic = self.is_topic(exchange);
         pass.check(&Operation::Publish { exchange, routing_key, is_topic })
+    }
+
+    /// [`Vhost::may_publish`] with the further keys that a message has in its `CC` and `BCC` headers. Of a topic exchange, each
+    /// of them is asked about, as in RabbitMQ 4; else they would be a way around the topic permissions. Headers that
+    /// are no lists are for who routes the message.
+    ///
+    /// # Errors
+    /// It may not be published with one of them.
+    pub fn may_publish_copies(
+        &self,
+        pass: &VhostPass,
+        exchange: &str,
+        properties: &RawProperties<'_>,
+    ) -> Result<(), Denied> {
+        let Ok(Some(copies)) = CopyKeys::read(properties) else { return Ok(()) };
+        copies.keys().try_for_each(|routing_key| self.may_publish(pass, exchange, routing_key))
     }
 
     fn is_topic(&self, exchange: &str) -> bool {

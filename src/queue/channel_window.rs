@@ -23,6 +23,11 @@ impl ChannelWindow {
         ChannelWindow { limit: AtomicU32::new(limit), ..Self::default() }
     }
 
+    /// Whether there is a limit now.
+    pub fn is_limited(&self) -> bool {
+        self.limit.load(SeqCst) > 0
+    }
+
     /// Changes the limit; 0 is unlimited. Messages that are out stay out.
     pub fn set_limit(&self, limit: u32) {
         self.limit.store(limit, SeqCst);

@@ -65,6 +65,11 @@ impl CopyKeys {
         Ok(Some(read))
     }
 
+    /// These keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(String::as_str)
+    }
+
     /// The routing keys of a message: its own, then these.
     pub fn with<'a>(&'a self, own: &'a str) -> Vec<&'a str> {
         std::iter::once(own).chain(self.keys.iter().map(String::as_str)).collect()

@@ -73,6 +73,7 @@ impl RouteSlot {
             vhost.may_publish(pass, &self.route.exchange, &self.route.routing_key)?;
             self.allowed = Some(generations);
         }
+        vhost.may_publish_copies(pass, &self.route.exchange, &properties)?;
         let resolved = vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, scratch)?;
         self.is_beyond = true;
         self.counts.clone_from(&resolved.counts);

@@ -66,6 +66,13 @@ pub(super) trait Speaker {
         out.total_len() >= UNREAD_ANSWERS_MAX || held.is_full()
     }
 
+    /// Whether the peer's heartbeats wait in the socket, which is not read while it has so much to read itself, and it lives
+    /// for all that is known: it takes what is sent to it, if slowly, or nothing may be sent to it yet.
+    fn may_be_alive_unheard(&mut self) -> bool {
+        let reads = self.parts().out.take_progress();
+        self.has_too_many_answers() && (reads || self.waits_for_disk())
+    }
+
     /// What comes from here on waits until everything that was done is safe.
     fn hold_output(&mut self) {
         let Parts { broker, turn, out, .. } = self.parts();

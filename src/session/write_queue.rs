@@ -34,6 +34,8 @@ pub struct WriteQueue {
     free: Stretch,
     /// What comes after it, each with what it waits for.
     held: VecDeque<(Commit, Stretch)>,
+    /// Something was written since this was asked last.
+    has_advanced: bool,
 }
 
 /// Frames, the first of which may have been written in part.
@@ -152,7 +154,13 @@ impl WriteQueue {
 
     /// Forgets bytes that were written.
     pub fn advance(&mut self, written: usize) {
+        self.has_advanced |= written > 0;
         self.free.advance(written);
+    }
+
+    /// Whether anything was written since this was asked last: then the peer reads.
+    pub fn take_progress(&mut self) -> bool {
+        std::mem::take(&mut self.has_advanced)
     }
 
     fn last(&mut self) -> &mut Stretch {

@@ -51,6 +51,19 @@ fn keys_of_topic_exchanges_are_restricted_apart_for_publishing_and_binding() {
     let refused = publish_to(&mut client, "y", "in.1").expect_err("a key that may only be read");
     assert!(refused.text.starts_with("ACCESS_REFUSED - access to topic 'in.1' in exchange"), "{refused}");
     publish_to(&mut client, "x", "in.1").expect("no topic exchange");
+    for header in ["CC", "BCC"] {
+        let keys = |key: &str| FieldValue::Array(vec!["out.2".into(), key.into()]);
+        let copies = |key: &str| Properties {
+            headers: Some(FieldTable::new().with(header, keys(key))),
+            ..Properties::default()
+        };
+        client.send_content(1, publish("y", "out.1"), &copies("out.3"), b"hello");
+        client.sync(1).expect("keys that may be written");
+        client.send_content(1, publish("y", "out.1"), &copies("in.1"), b"hello");
+        let refused = client.sync(1).expect_err("one of its keys may only be read");
+        assert!(refused.text.starts_with("ACCESS_REFUSED - access to topic 'in.1' in exchange"), "{refused}");
+        client.open_channel(1);
+    }
     let bound = client.call(1, bind("q", "y", "in.1").into());
     assert!(bound.is_ok(), "{bound:?}");
     let refused = client.call(1, bind("q", "y", "out.1").into()).expect_err("may not be read");

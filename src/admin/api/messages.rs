@@ -82,7 +82,9 @@ fn publish_as(
     let raw = RawProperties::check(&properties)
         .map_err(|error| ApiError::bad_request(format!("the properties cannot be sent: {error}")))?;
     let exchange = names::exchange(exchange)?;
-    vhost.may_publish(&caller.pass(vhost)?, &exchange, &routing_key)?;
+    let pass = caller.pass(vhost)?;
+    vhost.may_publish(&pass, &exchange, &routing_key)?;
+    vhost.may_publish_copies(&pass, &exchange, &raw)?;
     // A client that stays would be held back; whoever asks once is told.
     if let Some(alarm) = state.broker.alarms().first() {
         let reason = format!("the broker takes no messages for now: {alarm}");

@@ -221,7 +221,8 @@ impl Redrive {
         let mut to_exchange = |exchange: &ExchangeName, key: RoutingKey| {
             let asked = (exchange.clone(), key.clone());
             let ask = || self.caller.may_write(&self.vhost, exchange, &key).is_ok();
-            if !*known.allowed.entry(asked).or_insert_with(ask) {
+            let may_copy = self.caller.may_write_copies(&self.vhost, exchange, &message.properties());
+            if !*known.allowed.entry(asked).or_insert_with(ask) || may_copy.is_err() {
                 return Err(NoRoute::NotAllowed);
             }
             let to = self.vhost.queues_of(exchange, &key, message.properties()).unwrap_or_default();

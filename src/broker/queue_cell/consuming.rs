@@ -66,7 +66,8 @@ impl QueueCell {
         unacked
     }
 
-    /// Settles deliveries of one consumer. How many were still outstanding, or what was wrong.
+    /// Settles deliveries of one consumer. How many were still outstanding, or what was wrong. A cancelled consumer that goes
+    /// with its last message is not unknown to the ranges behind that: they are passed over, as others that were settled.
     pub fn settle(
         self: &Arc<Self>,
         consumer: ConsumerId,
@@ -81,15 +82,12 @@ impl QueueCell {
         let mut settle = || {
             let mut count = 0;
             for range in ranges {
-                let settlement = range.settlement.clone();
-                count += queue.settle(
-                    consumer,
-                    range.first,
-                    range.last,
-                    settlement,
-                    turn.now,
-                    &mut turn.effects,
-                )?;
+                let Settled { first, last, settlement } = range.clone();
+                match queue.settle(consumer, first, last, settlement, turn.now, &mut turn.effects) {
+                    Ok(settled) => count += settled,
+                    Err(SettleError::UnknownConsumer) if count > 0 => break,
+                    Err(error) => return Err(error),
+                }
             }
             Ok(count)
         };

@@ -97,7 +97,8 @@ impl AmqpSession {
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let window = limits.consumer_window(open.consumers + 1);
         let Some(channel) = open.channel_mut(number) else { return Ok(()) };
-        if channel.window.is_some() && queue.options().queue_type == QueueType::Quorum {
+        let is_limited = channel.window.as_ref().is_some_and(|window| window.is_limited());
+        if is_limited && queue.options().queue_type == QueueType::Quorum {
             let text =
                 format!("queue '{}' in vhost '{}' does not support global qos", queue.name(), vhost.name());
             return Err(Refusal::new(ReplyCode::NotImplemented, text));

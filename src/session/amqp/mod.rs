@@ -216,9 +216,8 @@ impl Session for AmqpSession {
             }
             State::Closing { until, .. } if *until <= now => self.finish(),
             State::Open(open) => {
-                let heartbeat = open.tuned.heartbeat;
-                if !open.held_by.is_empty() || (self.waits_for_disk() && self.has_too_many_answers()) {
-                    // Its heartbeats may wait in the socket, which may not be read.
+                let (heartbeat, is_held) = (open.tuned.heartbeat, !open.held_by.is_empty());
+                if is_held || self.may_be_alive_unheard() {
                     self.last_heard = now;
                 }
                 if let Some(interval) = heartbeat {
@@ -345,12 +344,19 @@ impl AmqpSession {
     }
 
     /// Carries out what was collected: publishes first, then settlements, so that an answer is in its queue
-    /// before the question is settled.
+    /// before the question is settled. Of what was collected, only acknowledgements may have come before a publish.
     fn flush(&mut self) {
         self.flush_publishes();
         self.flush_settles();
         self.turn.0.follow_up(&self.broker);
         self.tell_blocked();
+    }
+
+    /// To be called before something is published: see [`PendingSettles::go_first`].
+    fn settle_first(&mut self) {
+        if matches!(&self.state, State::Open(open) if open.settles.go_first()) {
+            self.flush();
+        }
     }
 
     /// Tells a client that wants to know whether it is held back by a queue, or the broker, that is full. Who is only

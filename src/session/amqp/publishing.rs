@@ -122,6 +122,7 @@ impl AmqpSession {
         if publish.immediate {
             return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
         }
+        self.settle_first();
         let refused = self.refuses_publishes();
         let uncommitted_max = self.options.amqp.uncommitted_max;
         let State::Open(open) = &mut self.state else { return Ok(()) };

@@ -74,7 +74,7 @@ impl AmqpSession {
     /// Carries out the settlements that were collected, with one lock for each consumer's.
     pub(super) fn flush_settles(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let mut settles = std::mem::take(&mut open.settles.0);
+        let mut settles = open.settles.take();
         for settle in settles.drain(..) {
             // The tags come from the queue itself: it can have forgotten their consumer, but not refuse them.
             let count = settle.queue.settle(settle.id, &settle.ranges, &mut self.turn.0).unwrap_or(0);
@@ -86,7 +86,7 @@ impl AmqpSession {
             }
         }
         if let State::Open(open) = &mut self.state {
-            open.settles.0 = settles;
+            open.settles.give_back(settles);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod figures;
 mod logins;
+mod settling;
 mod waiting;
 mod whole_publishes;
 

@@ -34,6 +34,7 @@ impl AmqpSession {
             return 0;
         }
         channel.arriving.trim();
+        self.settle_first();
         if self.refuses_publishes().is_none() {
             let taken = self.take_ordinary(number, input, fits);
             if taken > 0 {

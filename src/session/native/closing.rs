@@ -102,6 +102,11 @@ impl NativeSession {
         }
         tracing::info!(peer = %self.link.peer(), channel = number.0, code = closing.code, text = %closing.text, "closing channel");
         self.flush();
+        // What was wrong with a settlement that had not been carried out yet may have closed it already.
+        let State::Open(open) = &self.state else { return };
+        if !matches!(open.channels.get(&number), Some(ChannelSlot::Open(_))) {
+            return;
+        }
         self.release_channel(number);
         self.open().channels.insert(number, ChannelSlot::ClosedByServer);
         Command::ChannelClosed(closing).encode(number.0, self.out.buffer());

@@ -52,7 +52,7 @@ impl NativeSession {
     /// Carries out the settlements that were collected, with one lock for each consumer's.
     pub(super) fn flush_settles(&mut self) {
         let State::Open(open) = &mut self.state else { return };
-        let mut settles = std::mem::take(&mut open.settles.0);
+        let mut settles = open.settles.take();
         let mut faults = Vec::new();
         for settle in settles.drain(..) {
             let result = settle.queue.settle(settle.id, &settle.ranges, &mut self.turn.0);
@@ -70,7 +70,7 @@ impl NativeSession {
             }
         }
         if let State::Open(open) = &mut self.state {
-            open.settles.0 = settles;
+            open.settles.give_back(settles);
         }
         for (channel, text) in faults {
             let place = place_of(Kind::Settle, channel);

@@ -231,8 +231,7 @@ impl Session for NativeSession {
             State::Closing { until, .. } if *until <= now => self.finish(),
             State::Open(open) => {
                 let interval = open.heartbeat;
-                if self.waits_for_disk() && self.has_too_many_answers() {
-                    // Its heartbeats may wait in the socket, which may not be read.
+                if self.may_be_alive_unheard() {
                     self.last_heard = now;
                 }
                 if let Some(interval) = interval {
@@ -477,6 +476,13 @@ impl NativeSession {
         self.flush_settles();
         self.turn.0.follow_up(&self.broker);
         self.grant_credit();
+    }
+
+    /// To be called before something is published: see [`PendingSettles::go_first`].
+    fn settle_first(&mut self) {
+        if matches!(&self.state, State::Open(open) if open.settles.go_first()) {
+            self.flush();
+        }
     }
 
     fn close_if_wanted(&mut self) {

@@ -52,6 +52,7 @@ impl NativeSession {
         wire_len: usize,
         publish: Publish,
     ) -> Result<(), Fault> {
+        self.settle_first();
         let open = self.open();
         if open.publish_credit <= 0 {
             let text = "published without publish credit; wait for PublishCredit";

@@ -91,6 +91,7 @@ impl Destination {
                 if routing_key.is_none() {
                     caller.may_write(vhost, exchange, message.routing_key())?;
                 }
+                caller.may_write_copies(vhost, exchange, &message.properties())?;
                 let routing_key = routing_key.as_ref().unwrap_or(message.routing_key()).clone();
                 let to = vhost.queues_of(exchange, &routing_key, message.properties())?;
                 if to.is_empty() {

@@ -242,7 +242,9 @@ fn who_waits_for_the_disk_hears_heartbeats_and_is_heard() {
     disk.commit_all();
     end.session.poll_output(end.now);
     assert!(end.session.out.len() > UNREAD_ANSWERS_MAX && !end.session.is_finished());
-    // Now it is the client that does not go on.
+    // Now it is the client that does not go on. It has taken the last heartbeat, and nothing since.
+    end.moves(Duration::from_secs(20));
+    assert!(!end.session.is_finished());
     end.moves(Duration::from_secs(20));
     assert!(end.session.is_finished());
 }

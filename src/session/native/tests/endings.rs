@@ -152,3 +152,55 @@ fn what_a_channel_has_not_settled_is_shown() {
     end.said();
     assert_eq!(info.unacked.get(), 0, "it went with its queue");
 }
+
+#[test]
+fn a_settlement_that_is_told_twice_frees_what_a_cancelled_consumer_held() {
+    let broker = Broker::in_memory().build();
+    let mut end = waiting_for_the_channel(&broker, declare("first"));
+    end.ask(Request::Cancel { consumer: 1 });
+    end.said();
+    end.hear(&[ack(1, 1, 1), ack(1, 1, 1)].concat());
+    assert_eq!(delivered(&end.said()), [(1, b"next".to_vec())]);
+    end.ask(Request::Consume(consume("first", 1)));
+    assert!(matches!(end.said()[..], [Command::Response { .. }]), "its number is free again");
+}
+
+#[test]
+fn a_channel_is_closed_once_however_much_was_wrong_in_one_read() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    end.ask(Request::Consume(consume("q", 1)));
+    end.ask(Request::Consume(consume("q", 2)));
+    end.said();
+    end.hear(&[ack(1, 5, 5), ack(2, 5, 5), publish(7, "q", &[b"wrong"])].concat());
+    let said = end.said();
+    assert!(matches!(said[..], [Command::ChannelClosed(_)]), "{said:?}");
+}
+
+#[test]
+fn ranges_up_to_the_largest_tag_are_not_taken_together_with_others() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    end.ask(declare("q"));
+    end.ask(Request::Consume(consume("q", 1)));
+    end.hear(&publish(1, "q", &[b"1", b"2"]));
+    end.said();
+    end.hear(&[ack(1, 1, u64::MAX), ack(1, 0, 2)].concat());
+    assert!(matches!(end.said()[..], [Command::ChannelClosed(Closing { code: 406, .. })]));
+}
+
+#[test]
+fn what_goes_back_to_its_queue_takes_its_room_before_what_is_published_behind_it() {
+    let broker = Broker::in_memory().build();
+    let mut end = End::open(&broker);
+    let full = FieldTable::new().with("x-max-length", 1).with("x-overflow", "reject-publish");
+    end.ask(declare_with("q", full));
+    end.hear(&publish(1, "q", &[b"first"]));
+    end.ask(Request::Get { queue: text("q"), auto_ack: false });
+    end.said();
+    let back = Command::Settle(Settle { consumer: 0, settlement: Settlement::Requeue, ranges: vec![(1, 1)] });
+    end.hear(&[encoded(1, &back), publish(2, "q", &[b"second"])].concat());
+    end.ask(Request::Get { queue: text("q"), auto_ack: true });
+    assert_eq!(count_ready(&broker, "q"), 0, "the second was refused");
+}
