@@ -1,7 +1,7 @@
 //! What changes when a queue gets other options: a policy came, changed or went.
 //!
 //! Invariants: what depends on the options alone is as if they had always been so from the next moment on: lengths,
-//! overflow, dead letters, limits, delays, expiry of the queue. Messages that are there live no longer than the new
+//! overflow, dead letters, limits, delays. How long it may be unused is counted from the change on. Messages that are there live no longer than the new
 //! time to live, counted from when they came; a longer one is for new messages, since what a message asked for itself
 //! is not kept. Consumers keep the time they were started with. Not here: which options hold (policies).
 
@@ -39,6 +39,11 @@ impl Queue {
             self.ready.change_expiry(shorten);
             self.delayed.change_expiry(shorten);
             self.consumers.change_expiry(shorten);
+        }
+        if old.expires_ms != self.options.expires_ms {
+            // A queue that nobody has used for long is not gone the moment that a policy says for how long it may be
+            // unused: its time begins then, as in RabbitMQ.
+            self.touch(now);
         }
         if self.options.dead_letter.is_none() {
             self.forget_dying(out);

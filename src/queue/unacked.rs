@@ -5,7 +5,8 @@
 //! survivors move to a sparse list that is searched by tag, and the buffer starts again behind them.
 //!
 //! Invariants: tags in the sparse list are lower than those in the buffer; both are in order; neither starts
-//! with a hole; memory is proportional to the messages held.
+//! with a hole; memory is proportional to the messages held, and time to what is settled: whoever settles the same again
+//! and again has the holes closed once as many were passed over as there are places.
 
 use std::collections::VecDeque;
 
@@ -23,11 +24,14 @@ pub(super) struct Unacked {
     base: u64,
     dense: VecDeque<Option<Entry>>,
     dense_holes: usize,
+    /// Holes that were passed over since there were none.
+    passed_over: usize,
 }
 
 impl Default for Unacked {
     fn default() -> Self {
-        Unacked { sparse: VecDeque::new(), sparse_holes: 0, base: 1, dense: VecDeque::new(), dense_holes: 0 }
+        let (sparse, dense) = (VecDeque::new(), VecDeque::new());
+        Unacked { sparse, sparse_holes: 0, base: 1, dense, dense_holes: 0, passed_over: 0 }
     }
 }
 
@@ -69,9 +73,12 @@ impl Unacked {
         if !self.sparse.is_empty() {
             let from = self.sparse.partition_point(|(tag, _)| *tag < first);
             for (_, place) in self.sparse.range_mut(from..).take_while(|(tag, _)| *tag <= last) {
-                if let Some(entry) = place.take() {
-                    self.sparse_holes += 1;
-                    taken(entry);
+                match place.take() {
+                    Some(entry) => {
+                        self.sparse_holes += 1;
+                        taken(entry);
+                    }
+                    None => self.passed_over += 1,
                 }
             }
             self.tidy_sparse();
@@ -80,12 +87,20 @@ impl Unacked {
             let from = first.saturating_sub(self.base).min(self.dense.len() as u64) as usize;
             let to = (last - self.base).saturating_add(1).min(self.dense.len() as u64) as usize;
             for place in self.dense.range_mut(from..to.max(from)) {
-                if let Some(entry) = place.take() {
-                    self.dense_holes += 1;
-                    taken(entry);
+                match place.take() {
+                    Some(entry) => {
+                        self.dense_holes += 1;
+                        taken(entry);
+                    }
+                    None => self.passed_over += 1,
                 }
             }
             self.tidy_dense();
+        }
+        if self.passed_over > HOLES + self.sparse.len() + self.dense.len() {
+            self.passed_over = 0;
+            self.close_sparse_holes();
+            self.close_dense_holes();
         }
     }
 
@@ -95,10 +110,14 @@ impl Unacked {
             self.sparse_holes -= 1;
         }
         if self.sparse_holes > HOLES + self.sparse.len() / 2 {
-            self.sparse.retain(|(_, place)| place.is_some());
-            self.sparse_holes = 0;
+            self.close_sparse_holes();
         }
         give_back_spare(&mut self.sparse);
+    }
+
+    fn close_sparse_holes(&mut self) {
+        self.sparse.retain(|(_, place)| place.is_some());
+        self.sparse_holes = 0;
     }
 
     fn tidy_dense(&mut self) {
@@ -108,16 +127,24 @@ impl Unacked {
             self.base += 1;
         }
         if self.dense_holes > HOLES + self.dense.len() / 2 {
-            let base = self.base;
-            self.base += self.dense.len() as u64;
-            self.dense_holes = 0;
-            for (tag, place) in (base..).zip(self.dense.drain(..)) {
-                if place.is_some() {
-                    self.sparse.push_back((tag, place));
-                }
-            }
+            self.close_dense_holes();
         }
         give_back_spare(&mut self.dense);
+    }
+
+    /// What is left of the buffer moves to the list.
+    fn close_dense_holes(&mut self) {
+        if self.dense_holes == 0 {
+            return;
+        }
+        let base = self.base;
+        self.base += self.dense.len() as u64;
+        self.dense_holes = 0;
+        for (tag, place) in (base..).zip(self.dense.drain(..)) {
+            if place.is_some() {
+                self.sparse.push_back((tag, place));
+            }
+        }
     }
 
     /// Its messages in order of tags.
@@ -195,6 +222,21 @@ mod tests {
         assert_eq!(taken(&mut unacked, 1, 3000), [0, 1000, 2000, 3000]);
         assert_eq!(taken(&mut unacked, 99_001, 100_000), [100_000]);
         assert_eq!(unacked.next_tag(), 100_001);
+    }
+
+    #[test]
+    fn to_settle_the_same_again_and_again_costs_nothing_for_long() {
+        let mut unacked = Unacked::default();
+        (1..=10_000).for_each(|tag| unacked.push(entry(tag)));
+        assert_eq!(taken(&mut unacked, 2, 4000).len(), 3999);
+        assert_eq!(unacked.dense_holes, 3999);
+        for _ in 0..4 {
+            assert!(taken(&mut unacked, 2, 4000).is_empty());
+        }
+        assert_eq!((unacked.dense_holes, unacked.sparse_holes, unacked.len()), (0, 0, 6001));
+        assert_eq!(taken(&mut unacked, 1, 4001), [1, 4001]);
+        unacked.push(entry(10_001));
+        assert_eq!(taken(&mut unacked, 9_999, u64::MAX), [9_999, 10_000, 10_001]);
     }
 
     fn taken_quick(unacked: &mut Unacked, tag: u64) {

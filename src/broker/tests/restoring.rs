@@ -3,6 +3,7 @@
 use rialto_protocol::types::FieldTable;
 
 use super::*;
+use crate::routing::RoutingLimits;
 use crate::store::journal::{Journal, JournalOptions};
 use crate::store::{SimDisk, Store, StoreOptions};
 
@@ -193,4 +194,25 @@ fn what_need_not_be_kept_is_not_put_on_a_disk_that_is_nearly_full() {
     stored.journal.maintain();
     assert!(stored.journal.is_full().is_some());
     assert!(stored.journal.spill(&[message]).is_err());
+}
+
+#[test]
+fn limits_that_were_lowered_are_for_what_comes() {
+    let mut stored = Stored::new();
+    for name in ["one", "two", "three"] {
+        stored.world.queue(name);
+        stored.world.exchange("fanout", name, FieldTable::new()).unwrap();
+        stored.world.bind(name, name, "");
+    }
+    stored.pump();
+    let routing = RoutingLimits { exchanges_max: 8, bindings_max: 1 };
+    let mut stored = stored.restart(Limits { routing, ..Limits::default() }, 0);
+    for name in ["one", "two", "three"] {
+        assert_eq!(stored.world.publish(name, "", &Properties::default(), "m"), Ok(1), "{name}");
+    }
+    let more = stored.world.exchange("fanout", "four", FieldTable::new()).unwrap_err();
+    assert!(more.to_string().contains("limit of 8"), "{more}");
+    let bound =
+        stored.world.vhost.bind_queue(&exchange("one"), "two", RoutingKey::default(), FieldTable::new(), ME);
+    assert!(bound.unwrap_err().to_string().contains("limit of 1"));
 }

@@ -59,3 +59,17 @@ fn what_a_queue_is_stays() {
     change(&mut host, QueueOptions { single_active_consumer: true, ..QueueOptions::default() });
     assert_eq!(*host.queue.options(), declared);
 }
+
+#[test]
+fn how_long_it_may_be_unused_is_counted_from_when_it_was_told() {
+    let mut host = host(QueueOptions::default());
+    host.pass(10_000);
+    change(&mut host, QueueOptions { expires_ms: Some(100), ..QueueOptions::default() });
+    host.pass(99);
+    host.tick();
+    assert_eq!(host.out.deleted, None, "that nobody used it before does not count");
+    change(&mut host, QueueOptions { expires_ms: Some(100), max_length: Some(1), ..QueueOptions::default() });
+    host.pass(1);
+    host.tick();
+    assert_eq!(host.out.deleted, Some(DeleteReason::Expired), "what did not change does not begin anew");
+}

@@ -11,6 +11,9 @@ impl Naive {
         if old.deduplication != self.options.deduplication {
             self.seen.clear();
         }
+        if old.expires_ms != self.options.expires_ms {
+            self.idle_since = now;
+        }
         let shorter =
             self.options.message_ttl_ms.filter(|ttl| old.message_ttl_ms.is_none_or(|old| *ttl < old));
         if let Some(ttl) = shorter.filter(|_| !self.has(Mutation::TtlForNewOnly)) {
