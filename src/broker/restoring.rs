@@ -21,7 +21,7 @@ use crate::model::{
     QueueOptions, RestoredRun, Timestamp, VhostName,
 };
 use crate::queue::Queue;
-use crate::routing::Destination;
+use crate::routing::{Destination, RoutingLimits};
 use crate::store::{
     BindingEnd, CatalogContents, Change, ExchangeRow, PolicyRow, QueueRow, QueueUse, RestoredQueue,
 };
@@ -49,8 +49,10 @@ impl Broker {
         let CatalogContents { vhosts, exchanges, queues, bindings, policies, operator_policies, .. } =
             contents;
         let names = vhosts.into_iter().map(|row| row.name);
-        for name in names.chain(queues.iter().map(|row| row.vhost.clone())) {
-            self.vhost_or_new(name);
+        let names = names.chain(queues.iter().map(|row| row.vhost.clone()));
+        for name in names.chain(exchanges.iter().map(|row| row.vhost.clone())) {
+            // A limit that was lowered since is for what comes, and no reason not to start.
+            self.vhost_or_new(name).topology.write().routing.set_limits(RoutingLimits::NONE);
         }
         let vhost = |name: &str| self.vhost(name).expect("every vhost of a queue was added");
         let mut delays: AHashMap<(VhostName, QueueName), QueueId> = AHashMap::new();
@@ -62,7 +64,6 @@ impl Broker {
         }
         let delays = RefCell::new(delays);
         for row in exchanges {
-            self.vhost_or_new(row.vhost.clone());
             vhost(&row.vhost)
                 .restore_exchange(row, |vhost, name| delays.borrow_mut().remove(&(vhost, name)))?;
         }
@@ -94,6 +95,7 @@ impl Broker {
         let operators = operator_policies.into_iter().map(|row| (PolicyKind::Operator, row));
         self.restore_policies(users.chain(operators))?;
         for vhost in self.vhosts() {
+            vhost.topology.write().routing.set_limits(self.limits().routing);
             vhost.publish_generation(&vhost.topology.read());
         }
         Ok(())

@@ -27,6 +27,11 @@ pub struct RoutingLimits {
     pub bindings_max: usize,
 }
 
+impl RoutingLimits {
+    /// As large as memory lets it.
+    pub const NONE: RoutingLimits = RoutingLimits { exchanges_max: usize::MAX, bindings_max: usize::MAX };
+}
+
 impl Default for RoutingLimits {
     fn default() -> Self {
         RoutingLimits { exchanges_max: 100_000, bindings_max: 10_000_000 }
@@ -137,9 +142,14 @@ impl RoutingTable {
         self.generation
     }
 
-    /// The limits it was made with.
+    /// How large it may grow.
     pub fn limits(&self) -> RoutingLimits {
         self.limits
+    }
+
+    /// From now on it may grow so large. What there is stays, even if that is more.
+    pub fn set_limits(&mut self, limits: RoutingLimits) {
+        self.limits = limits;
     }
 
     /// The exchange with this name.
