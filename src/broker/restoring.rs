@@ -17,7 +17,7 @@ use super::purpose::Purpose;
 use super::vhost::Topology;
 use super::{Broker, QueueCell, Turn, Vhost};
 use crate::model::{
-    ExchangeFlags, ExchangeName, ExchangeOptions, Policy, PolicyKind, QueueFlags, QueueId, QueueName,
+    ExchangeFlags, ExchangeName, ExchangeOptions, Lsn, Policy, PolicyKind, QueueFlags, QueueId, QueueName,
     QueueOptions, RestoredRun, Timestamp, VhostName,
 };
 use crate::queue::Queue;
@@ -127,11 +127,11 @@ impl Broker {
     }
 
     /// Gives the queues what they held. To be called when the policies are set, which say when messages expire.
-    /// `was_killed`: the last process did not say which messages its consumers had.
+    /// Those before `delivered_before` may have been with a consumer when a process was killed.
     pub fn restore_messages(
         &self,
         mut held: AHashMap<QueueId, RestoredQueue>,
-        was_killed: bool,
+        delivered_before: Lsn,
         turn: &mut Turn,
     ) {
         turn.begin(self.now());
@@ -140,7 +140,7 @@ impl Broker {
             let windows = topology.windows();
             for queue in vhost.queues() {
                 if let Some(held) = held.remove(&queue.id()) {
-                    queue.restore(held, was_killed, &windows, turn);
+                    queue.restore(held, delivered_before, &windows, turn);
                 }
             }
         }

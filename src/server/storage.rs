@@ -56,14 +56,14 @@ pub(super) fn open(
     let store = Store::open(disk.clone(), clock.clone(), options(settings), &mut report).map_err(failed)?;
     tell(&store, folder, began.elapsed());
     store.keep_vhosts(vhosts).map_err(|error| failed(error.into()))?;
-    let Store { journal, catalog, contents, held, was_killed, .. } = store;
+    let Store { journal, catalog, contents, held, delivered_before, .. } = store;
     let writer = catalog.spawn_writer().map_err(|error| failed(error.into()))?;
     let threads = JournalThreads::spawn(journal.clone()).map_err(|error| failed(error.into()))?;
     let running = Arc::new(RunningStore::new(journal.clone(), catalog.clone()));
     let storage = Storage { journal: threads, catalog: catalog.clone(), writer, running, disk };
     let broker = builder.clock(clock).restore(journal, catalog, contents).map_err(ServeError::Restore)?;
     policies(&broker);
-    broker.restore_messages(held, was_killed, &mut Turn::new());
+    broker.restore_messages(held, delivered_before, &mut Turn::new());
     Ok((broker, storage))
 }
 

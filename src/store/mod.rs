@@ -9,6 +9,7 @@
 pub mod backup;
 mod catalog;
 pub mod check;
+mod delivered;
 mod disk;
 mod file_disk;
 pub mod journal;

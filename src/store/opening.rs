@@ -9,15 +9,16 @@ use std::sync::Arc;
 use ahash::{AHashMap, AHashSet};
 use thiserror::Error;
 
+use super::delivered;
 use super::journal::{Journal, JournalOptions};
 use super::recovery::{
     Cut, Damage, OnDamage, Progress, RecoveryError, RecoveryOptions, RestoredQueue, recover,
 };
 use super::{Catalog, CatalogContents, CatalogError, Change, Disk, VhostRow};
-use crate::model::{Clock, QueueId, VhostName};
+use crate::model::{Clock, Lsn, QueueId, VhostName};
 
 /// A file that is there while a process uses the folder, or was killed when it did.
-const RUNNING: &str = "running";
+pub(super) const RUNNING: &str = "running";
 
 /// How a data folder is used.
 #[derive(Clone, Debug, Default)]
@@ -36,8 +37,8 @@ pub struct Store {
     pub catalog: Arc<Catalog>,
     /// What is in the catalog.
     pub contents: CatalogContents,
-    /// Whether the last process ended without [`Store::note_end`].
-    pub was_killed: bool,
+    /// Messages before this may have been with a consumer when a process ended without [`Store::note_end`].
+    pub delivered_before: Lsn,
     /// What the queues held.
     pub held: AHashMap<QueueId, RestoredQueue>,
     /// Damage that was found and is gone without.
@@ -98,12 +99,21 @@ impl Store {
             RecoveryOptions { on_damage: options.on_damage, exists: &|queue| queues.contains(&queue) };
         let mut recovered = recover(&*disk, &recovery, progress)?;
         recovered.mend(&*disk)?;
+        // Numbers begin anew when nothing is left: what was noted of older ones says nothing then.
+        let noted = delivered::read(&*disk)?;
+        let delivered_before = if was_killed { recovered.next_lsn } else { noted.min(recovered.next_lsn) };
+        if delivered_before != noted
+            && let Err(error) = delivered::write(&*disk, delivered_before)
+        {
+            // A full disk, for instance, which is no reason not to start.
+            tracing::warn!(%error, "after the next orderly end messages may come as never delivered that were");
+        }
         let journal = Arc::new(Journal::start(disk, clock, options.journal, &recovered)?);
         Ok(Store {
             journal,
             catalog,
             contents,
-            was_killed,
+            delivered_before,
             held: recovered.queues,
             damage: recovered.damage,
             cut: recovered.cut,

@@ -24,7 +24,7 @@ use crate::broker::purpose::Purpose;
 use crate::broker::vhost::Vhost;
 use crate::broker::{Core, Turn};
 use crate::model::{
-    ConnectionId, ConsumerId, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Returned,
+    ConnectionId, ConsumerId, Lsn, OverflowRule, Publication, QueueId, QueueName, QueueOptions, Returned,
     StoredRun, Timestamp,
 };
 use crate::queue::{Admission, ConsumerInfo, Effects, Queue, QueueStats, RejectReason, Settle};
@@ -375,11 +375,11 @@ impl QueueCell {
 
     /// Gives an empty queue what it held when the broker stopped.
     /// Exchanges that drop duplicates know again what is still there: `windows`.
-    /// If it was killed, any of them may have been with a consumer: then they are flagged as delivered before.
+    /// Those before `delivered_before` may have been with a consumer, and are flagged as delivered before.
     pub(in crate::broker) fn restore(
         self: &Arc<Self>,
         held: RestoredQueue,
-        was_killed: bool,
+        delivered_before: Lsn,
         windows: &Windows<'_>,
         turn: &mut Turn,
     ) {
@@ -392,7 +392,7 @@ impl QueueCell {
                 if self.purpose == Purpose::Delays {
                     run.ttl_ms = run.delay_ms;
                 }
-                if was_killed {
+                if run.first < delivered_before {
                     let (lsn, location) = (run.first, run.location);
                     let (delivery_count, returns, until) = (0, 1, None);
                     run.returned.get_or_insert(Returned { lsn, location, delivery_count, returns, until });

@@ -27,11 +27,11 @@ impl Stored {
             JournalOptions { segment_size: 1 << 20, nonce_seed: Some(1), ..JournalOptions::default() };
         let options = StoreOptions { journal, ..StoreOptions::default() };
         let store = Store::open(Arc::new(disk.clone()), clock.clone(), options, &mut |_| {}).unwrap();
-        let Store { journal, catalog, contents, held, was_killed, .. } = store;
+        let Store { journal, catalog, contents, held, delivered_before, .. } = store;
         let builder = Broker::in_memory().clock(clock.clone()).limits(limits);
         let broker = builder.restore(journal.clone(), catalog.clone(), contents).unwrap();
         let mut turn = Turn::new();
-        broker.restore_messages(held, was_killed, &mut turn);
+        broker.restore_messages(held, delivered_before, &mut turn);
         let vhost = broker.vhost("/").unwrap();
         turn.begin(broker.now());
         let world = World { broker, vhost, turn, outbox: Arc::default(), clock, scratch: Routed::new() };

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{BackupError, Done, MANIFEST, Manifest, ManifestFile, Progress, UNFINISHED};
+use crate::store::opening::RUNNING;
 use crate::store::{Disk, FileDisk};
 
 /// What the mark says to people who find it.
@@ -86,6 +87,8 @@ impl Folder {
 
     /// Everything is there.
     pub(super) fn finish(mut self, manifest: Option<&Manifest>) -> Result<(), BackupError> {
+        // Nobody noted what was with consumers when this was taken.
+        self.disk.create(RUNNING)?;
         self.disk.sync_folder()?;
         if let Some(manifest) = manifest {
             let text = serde_json::to_vec_pretty(manifest).expect("a list is plain numbers and strings");

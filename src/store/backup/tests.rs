@@ -174,7 +174,7 @@ fn a_backup_has_what_was_committed_when_it_began() {
     assert_eq!(contents.vhosts[0].name.as_str(), "shop");
     assert_eq!(source.held.load(Ordering::SeqCst), 0, "segments may be deleted again");
     let others: Vec<_> = files(&to).into_keys().filter(|name| !name.ends_with(".seg")).collect();
-    assert_eq!(others, ["backup.json", "catalog.redb"]);
+    assert_eq!(others, ["backup.json", "catalog.redb", "running"]);
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn a_journal_without_a_message_can_be_backed_up() {
     assert_eq!(done.segments, 0);
     let to = folder.path().join("data");
     restore(&backup, &to, &mut go_on).unwrap();
-    assert_eq!(files(&to).into_keys().collect::<Vec<_>>(), ["catalog.redb"]);
+    assert_eq!(files(&to).into_keys().collect::<Vec<_>>(), ["catalog.redb", "running"]);
 }
 
 #[test]

@@ -330,3 +330,27 @@ fn what_is_consumed_gives_its_files_back_also_after_a_restart() {
     let after = durable.journal.stats().segments;
     assert!(after <= 2, "{after} of {before} segments are left");
 }
+
+#[test]
+fn what_may_have_been_delivered_when_the_broker_was_killed_is_flagged_after_orderly_ends_too() {
+    let mut durable = Durable::new();
+    durable.world.queue("q");
+    durable.send("q", &["old"]);
+    durable.sync();
+    let mut durable = durable.restart(End::Killed, 0);
+    durable.send("q", &["new"]);
+    durable.sync();
+    let durable = durable.restart(End::Stopped, 0);
+    let mut durable = durable.restart(End::Stopped, 0);
+    let flags: Vec<_> = std::iter::from_fn(|| durable.world.get("q"))
+        .map(|got| (super::super::body(&got), got.redelivered))
+        .collect();
+    assert_eq!(flags, [("old".to_owned(), true), ("new".to_owned(), false)]);
+    durable.sync();
+    // All of them are gone, and numbers begin anew.
+    let mut durable = durable.restart(End::Stopped, 0);
+    durable.send("q", &["other"]);
+    durable.sync();
+    let mut durable = durable.restart(End::Stopped, 0);
+    assert!(!durable.world.get("q").unwrap().redelivered);
+}

@@ -62,7 +62,7 @@ impl Durable {
         let options = StoreOptions { journal, ..StoreOptions::default() };
         let store = Store::open(Arc::new(disk.clone()), clock.clone(), options, &mut |_| {}).unwrap();
         assert!(store.damage.is_empty(), "{:?}", store.damage);
-        let Store { journal, catalog, contents, held, was_killed, .. } = store;
+        let Store { journal, catalog, contents, held, delivered_before, .. } = store;
         let builder = Broker::in_memory().clock(clock.clone()).limits(limits.clone());
         let broker = builder.restore(journal.clone(), catalog.clone(), contents).unwrap();
         let vhost = broker.vhost("/").unwrap();
@@ -70,7 +70,7 @@ impl Durable {
         turn.begin(broker.now());
         before(&vhost, &mut turn);
         turn.finish(&broker);
-        broker.restore_messages(held, was_killed, &mut turn);
+        broker.restore_messages(held, delivered_before, &mut turn);
         turn.begin(broker.now());
         let world = World { broker, vhost, turn, outbox: Arc::default(), clock, scratch: Routed::new() };
         Durable { world, disk, journal, catalog, limits }
