@@ -396,6 +396,32 @@ fn a_publisher_that_is_held_back_ends_on_a_signal() {
 }
 
 #[test]
+fn a_publisher_that_loses_its_broker_tells_how_far_it_came() {
+    let mut broker = Broker::start();
+    broker.run(&["declare", "queue", "tasks"]);
+    let mut publisher = broker
+        .command(&["publish", "", "--key", "tasks", "--stdin", "--window", "1"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = publisher.stdin.take().unwrap();
+    stdin.write_all(b"1\n2\n3\n").unwrap();
+    // With that window, the third is only sent when the second is confirmed.
+    while !broker.run(&["list", "queues", "--json"]).contains("\"messages\":3") {}
+    signal(&broker.process, "KILL");
+    broker.process.wait().unwrap();
+    stdin.write_all(b"4\n").unwrap();
+    drop(stdin);
+    let output = publisher.wait_with_output().unwrap();
+    let told = stderr(&output);
+    assert_eq!(code(&output), Some(4), "{told}");
+    let confirmed = ["2 messages: 2 confirmed", "3 messages: 3 confirmed"];
+    assert!(confirmed.iter().any(|count| told.contains(count)), "{told}");
+    assert!(told.contains("1 message had no outcome yet"), "{told}");
+}
+
+#[test]
 fn a_broker_ends_with_0_on_ctrl_c_and_on_sigterm() {
     for name in ["INT", "TERM"] {
         let mut broker = Broker::start();

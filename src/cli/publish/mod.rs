@@ -126,15 +126,16 @@ pub(super) fn run(options: Options) -> Result<ExitCode, Failure> {
         let started = Instant::now();
         let mut run = Run::new(client, &plan)?;
         let ended = match plan.body.clone() {
-            Some(body) => run.publish_one(body).await?,
-            None => run.publish_lines(lines::read(std::io::stdin())).await?,
+            Some(body) => run.publish_one(body).await,
+            None => run.publish_lines(lines::read(std::io::stdin())).await,
         };
+        // Also where the broker was lost: whoever goes on must know from where.
         run.tally.report(started.elapsed(), plan.quiet);
         if run.unconfirmed > 0 {
             let unknown = messages(run.unconfirmed as u64);
             note(format_args!("{unknown} had no outcome yet; the broker may have them or not"));
         }
-        match ended {
+        match ended? {
             Ended::Interrupted => Ok(ExitCode::Interrupted),
             Ended::Done if run.tally.is_bad(plan.mandatory) => Ok(ExitCode::NotAccepted),
             Ended::Done => Ok(ExitCode::Success),

@@ -84,10 +84,20 @@ impl Run {
     /// Publishes lines until they end or Ctrl-C comes, and waits for all outcomes.
     pub(super) async fn publish_lines(
         &mut self,
+        chunks: mpsc::Receiver<Chunk>,
+    ) -> Result<Ended, Failure> {
+        let mut progress = Progress::new();
+        let ended = self.publish_chunks(chunks, &mut progress).await;
+        progress.clear();
+        ended
+    }
+
+    async fn publish_chunks(
+        &mut self,
         mut chunks: mpsc::Receiver<Chunk>,
+        progress: &mut Progress,
     ) -> Result<Ended, Failure> {
         let mut interrupt = Interrupt::listen();
-        let mut progress = Progress::new();
         let ended = loop {
             tokio::select! {
                 biased;
@@ -106,13 +116,11 @@ impl Run {
                 },
             }
         };
-        let settled = match ended {
+        match ended {
             // A broker that holds publishers back may keep outcomes for ever.
             Ok(Ended::Interrupted) => timeout(INTERRUPT_GRACE, self.settle_all()).await.unwrap_or(Ok(())),
             _ => self.settle_all().await,
-        };
-        progress.clear();
-        settled?;
+        }?;
         ended
     }
 
