@@ -314,3 +314,48 @@ fn nothing_is_coloured_where_no_terminal_is() {
         assert!(!stdout(&output).contains('\x1b') && !stderr(&output).contains('\x1b'));
     }
 }
+
+#[test]
+fn a_name_that_is_empty_is_refused_with_its_argument() {
+    // No broker: one that was asked would be the wrong thing already.
+    for (arguments, name) in [
+        (&["export", "--vhost", ""][..], "--vhost"),
+        (&["import", "-", "--vhost", ""], "--vhost"),
+        (&["user", "add", "", "--no-password"], "<USER>"),
+        (&["user", "set", "", "--tags", ""], "<USER>"),
+        (&["user", "show", ""], "<NAME>"),
+        (&["user", "delete", ""], "<USER>"),
+        (&["vhost", "add", ""], "<VHOST>"),
+        (&["vhost", "show", ""], "<NAME>"),
+        (&["vhost", "delete", "", "--yes"], "<VHOST>"),
+        (&["queue", "show", ""], "<NAME>"),
+        (&["queue", "list", "--vhost", ""], "--vhost"),
+        (&["queue", "pause", ""], "<NAME>"),
+        (&["queue", "unacked", ""], "<QUEUE>"),
+        (&["exchange", "show", "", "--vhost", ""], "--vhost"),
+        (&["binding", "list", "--queue", ""], "--queue"),
+        (&["connection", "close", ""], "[CONNECTION]"),
+        (&["connection", "close", "--user", ""], "--user"),
+        (&["channel", "show", ""], "<NAME>"),
+        (&["consumer", "list", "--vhost", ""], "--vhost"),
+        (&["permission", "set", ""], "<USER>"),
+        (&["permission", "list", "--user", ""], "--user"),
+        (&["topic-permission", "clear", "ann", ""], "[EXCHANGE]"),
+        (&["policy", "show", ""], "<NAME>"),
+        (&["policy", "set", "", ".*", "max-length=1"], "<NAME>"),
+        (&["operator-policy", "delete", ""], "<NAME>"),
+        (&["parameter", "set", "", "1", "--global"], "<NAME>"),
+        (&["parameter", "list", "--component", ""], "--component"),
+        (&["peek", ""], "<QUEUE>"),
+        (&["message", "delete", "", "1"], "<QUEUE>"),
+        (&["message", "move", "q", "1", "--to-queue", ""], "--to-queue"),
+        (&["redrive", ""], "<QUEUE>"),
+        (&["job", "show", ""], "<NAME>"),
+        (&["job", "cancel", ""], "<JOB>"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(code(&output), Some(2), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(name), "{arguments:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains("is empty"), "{arguments:?}: {}", stderr(&output));
+    }
+}

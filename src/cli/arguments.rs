@@ -35,6 +35,15 @@ pub(super) fn parse_name(text: &str) -> Result<ShortStr, String> {
     ShortStr::new(text).map_err(|error| error.to_string())
 }
 
+/// A name that says which thing is meant, for clap. Scripts leave it empty where a variable is not set, and a path of the
+/// HTTP API without it would be that of all things.
+pub(super) fn parse_present(text: &str) -> Result<String, String> {
+    match text {
+        "" => Err("a name is needed, and this one is empty (a variable that is not set?)".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
 /// The arguments as a table. A later one of the same name wins.
 pub(super) fn table(arguments: impl IntoIterator<Item = Argument>) -> FieldTable {
     let mut table = FieldTable::new();

@@ -51,6 +51,9 @@ fn exchanges_bindings_connections_channels_and_consumers_are_listed() {
     assert!(broker.run(&["exchange", "show", "events"]).contains("order.new"));
     assert!(broker.run(&["binding", "list", "--source", "events"]).contains("tasks"));
     assert!(broker.run(&["binding", "list", "--queue", "tasks"]).contains("order.new"));
+    // The default exchange has no name, and is one.
+    assert!(broker.run(&["exchange", "show", ""]).contains("direct"));
+    assert!(broker.run(&["binding", "list", "--source", ""]).contains("tasks"));
     for list in ["connection", "channel", "consumer"] {
         broker.run(&[list, "list"]);
     }

@@ -163,6 +163,12 @@ impl Path {
         Path(path)
     }
 
+    /// Whether every segment says something. One that is empty is none for the API, and the path that of other things.
+    fn is_whole(&self) -> bool {
+        let path = self.0.split('?').next().unwrap_or_default();
+        path.split('/').skip(1).all(|segment| !segment.is_empty())
+    }
+
     /// With a parameter behind it.
     pub(super) fn with(mut self, name: &str, value: impl fmt::Display) -> Self {
         self.0.push(if self.0.contains('?') { '&' } else { '?' });
@@ -202,7 +208,7 @@ impl Api {
 
     /// Asks for something whose answer is an answer with every status: health checks.
     pub(super) fn ask(&self, path: &Path) -> Result<(u16, Value), ApiError> {
-        let answer = self.agent.get(format!("{}{}", self.origin, path.0));
+        let answer = self.agent.get(self.url(path)?);
         let answer = answer.header("authorization", &self.authorization).call();
         let (status, body) = self.read(answer.map_err(|error| self.unreachable(error))?)?;
         let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -270,6 +276,17 @@ impl Api {
         self.send("DELETE", path, None, &[("x-reason", &reason)]).map(drop)
     }
 
+    fn url(&self, path: &Path) -> Result<String, ApiError> {
+        match path.is_whole() {
+            true => Ok(format!("{}{}", self.origin, path.0)),
+            // Arguments are read by `parse_present`; this is for those that are not.
+            false => Err(ApiError::Failed(
+                Failure::usage(format_args!("a name is empty in {}", path.0))
+                    .advise("say which one is meant; is a variable not set?"),
+            )),
+        }
+    }
+
     fn send(
         &self,
         method: &str,
@@ -279,7 +296,7 @@ impl Api {
     ) -> Result<(u16, Option<Value>), ApiError> {
         let mut request = ureq::http::Request::builder()
             .method(method)
-            .uri(format!("{}{}", self.origin, path.0))
+            .uri(self.url(path)?)
             .header("authorization", &self.authorization)
             .header("accept", "application/json");
         for (name, value) in headers {
@@ -435,6 +452,14 @@ mod tests {
             Path::new(&["queues"]).with("name", "a&b").with("page", 2).0,
             "/api/queues?name=a%26b&page=2"
         );
+    }
+
+    #[test]
+    fn a_path_with_an_empty_name_is_not_asked_for() {
+        assert!(Path::new(&["queues", "/", "a"]).with("name", "").is_whole());
+        assert!(Path::new(&["definitions"]).is_whole());
+        assert!(!Path::new(&["definitions", ""]).is_whole());
+        assert!(!Path::new(&["permissions", "", "ann"]).with("page", 1).is_whole());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand};
 use super::api::{ApiOptions, Path};
 use super::listing::{self, LongList, One, ShowOptions};
 use super::rows::{Column, Show};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::{counted, note};
 use crate::cli::{ExitCode, Failure};
 
@@ -50,10 +51,10 @@ pub(in crate::cli) enum Options {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Close {
     /// Its name, as the list shows it
-    #[arg(required_unless_present = "of_user")]
+    #[arg(required_unless_present = "of_user", value_parser = parse_present)]
     connection: Option<String>,
     /// All connections of this user
-    #[arg(long = "user", value_name = "NAME", conflicts_with = "connection")]
+    #[arg(long = "user", value_name = "NAME", conflicts_with = "connection", value_parser = parse_present)]
     of_user: Option<String>,
     /// What its client is told
     #[arg(long, value_name = "TEXT", default_value = "closed by an administrator")]
@@ -87,7 +88,7 @@ pub(in crate::cli) enum ConsumerOptions {
 #[command(after_help = CONSUMER_EXAMPLES)]
 pub(in crate::cli) struct ConsumerList {
     /// Only of this vhost
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     vhost: Option<String>,
     #[command(flatten)]
     show: ShowOptions,

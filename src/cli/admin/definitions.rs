@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::api::{ApiOptions, Path};
 use super::listing;
 use super::rows::plain;
+use crate::cli::arguments::parse_present;
 use crate::cli::output::{counted, note, written};
 use crate::cli::{ExitCode, Failure};
 
@@ -39,7 +40,7 @@ Rialto does not know is told on stderr.";
 #[command(after_help = EXPORT_EXAMPLES)]
 pub(in crate::cli) struct Export {
     /// Only this vhost, without users
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     vhost: Option<String>,
     /// Into this file, which only its owner may read [default: stdout]
     #[arg(short, long, value_name = "FILE")]
@@ -55,7 +56,7 @@ pub(in crate::cli) struct Import {
     /// The file; - is stdin
     file: PathBuf,
     /// Into this vhost: a file that was exported from one
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     vhost: Option<String>,
     /// What came of it as one JSON object, for scripts
     #[arg(long)]

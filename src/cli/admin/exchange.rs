@@ -4,8 +4,9 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::api::{ApiOptions, Path};
-use super::listing::{self, InVhost, LongList, OneInVhost, ShowOptions};
+use super::listing::{self, LongList, ShowOptions};
 use super::rows::{Column, Show};
+use crate::cli::arguments::parse_present;
 use crate::cli::{ExitCode, Failure, bind, declare, delete, table};
 
 const EXAMPLES: &str = "\
@@ -34,7 +35,7 @@ pub(in crate::cli) enum Options {
     List(LongList),
     /// Show one exchange and what is bound to it
     #[command(after_help = EXAMPLES)]
-    Show(OneInVhost),
+    Show(One),
     // Words that people try; the help names the commands that these are.
     /// Create an exchange
     #[command(hide = true, visible_aliases = ["declare", "create"])]
@@ -42,6 +43,21 @@ pub(in crate::cli) enum Options {
     /// Delete an exchange and its bindings
     #[command(hide = true, aliases = ["remove", "rm"])]
     Delete(delete::ExchangeOptions),
+}
+
+// One exchange; unlike other things it may be without a name. No doc comment: clap would take it for the command's help.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct One {
+    /// Its name, as the list shows it; '' is the default exchange
+    name: String,
+    /// One JSON object, for scripts
+    #[arg(long)]
+    json: bool,
+    /// Its vhost
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
+    vhost: String,
+    #[command(flatten)]
+    api: ApiOptions,
 }
 
 /// Which exchange routes what into which queue
@@ -64,13 +80,13 @@ pub(in crate::cli) enum BindingOptions {
 #[command(after_help = BINDING_EXAMPLES)]
 pub(in crate::cli) struct BindingList {
     /// Only of this vhost
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     vhost: Option<String>,
     /// Only from this exchange (of --vhost, or of /)
     #[arg(long, value_name = "EXCHANGE")]
     source: Option<String>,
     /// Only to this queue (of --vhost, or of /)
-    #[arg(long, value_name = "QUEUE", conflicts_with = "source")]
+    #[arg(long, value_name = "QUEUE", conflicts_with = "source", value_parser = parse_present)]
     queue: Option<String>,
     #[command(flatten)]
     show: ShowOptions,
@@ -119,8 +135,8 @@ pub(super) fn segment(exchange: &str) -> &str {
     }
 }
 
-fn show(options: &OneInVhost) -> Result<ExitCode, Failure> {
-    let OneInVhost { chosen: InVhost { name: exchange, vhost, api }, json } = options;
+fn show(options: &One) -> Result<ExitCode, Failure> {
+    let One { name: exchange, json, vhost, api } = options;
     let api = api.api()?;
     let path = |rest: &[&str]| Path::new(&[&["exchanges", vhost, segment(exchange)], rest].concat());
     let told =

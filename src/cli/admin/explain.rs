@@ -7,6 +7,7 @@ use super::api::{ApiOptions, Path};
 use super::filter::headers;
 use super::listing;
 use super::rows::plain;
+use crate::cli::arguments::parse_present;
 use crate::cli::output::written;
 use crate::cli::{ExitCode, Failure, table};
 
@@ -33,7 +34,7 @@ pub(in crate::cli) struct Options {
     #[arg(long = "header", value_name = "NAME=VALUE")]
     headers: Vec<String>,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     /// Tell of at most so many bindings that nearly match, for each exchange
     #[arg(long, value_name = "N")]

@@ -11,6 +11,7 @@ use super::api::{Api, ApiOptions, Path};
 use super::filter::FilterOptions;
 use super::listing::{self, List, One};
 use super::rows::{Column, Show, plain};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::{grouped, messages, note};
 use crate::cli::signal::Interrupt;
 use crate::cli::{ExitCode, Failure};
@@ -40,9 +41,10 @@ Examples:
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Redrive {
     /// The queue with dead letters
+    #[arg(value_parser = parse_present)]
     queue: String,
     /// Its vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     /// At most so many messages a second
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -57,7 +59,7 @@ pub(in crate::cli) struct Redrive {
     #[arg(long, value_enum, default_value_t = Back::Queue)]
     back_to: Back,
     /// To this queue instead; they need not be dead letters then
-    #[arg(long, value_name = "QUEUE", conflicts_with_all = ["back_to", "to_exchange"])]
+    #[arg(long, value_name = "QUEUE", conflicts_with_all = ["back_to", "to_exchange"], value_parser = parse_present)]
     to_queue: Option<String>,
     /// To this exchange instead, which routes them
     #[arg(long, value_name = "EXCHANGE", conflicts_with = "back_to")]
@@ -111,6 +113,7 @@ pub(in crate::cli) enum Options {
 #[command(after_help = JOB_EXAMPLES)]
 pub(in crate::cli) struct Cancel {
     /// Its number
+    #[arg(value_parser = parse_present)]
     job: String,
     #[command(flatten)]
     api: ApiOptions,

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::api::{Api, ApiOptions, Path};
 use super::rows::{self, Column};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::{Written, note, written};
 use crate::cli::{ExitCode, Failure, table};
 
@@ -38,6 +39,7 @@ pub(in crate::cli) struct LongList {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct One {
     /// Its name, as the list shows it
+    #[arg(value_parser = parse_present)]
     pub(super) name: String,
     /// One JSON object, for scripts
     #[arg(long)]
@@ -61,9 +63,10 @@ pub(in crate::cli) struct OneInVhost {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct InVhost {
     /// Its name, as the list shows it
+    #[arg(value_parser = parse_present)]
     pub(super) name: String,
     /// Its vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     pub(super) vhost: String,
     #[command(flatten)]
     pub(super) api: ApiOptions,
@@ -104,7 +107,7 @@ impl ShowOptions {
 #[derive(Clone, Debug, Args)]
 pub(super) struct FilterOptions {
     /// Only of this vhost
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     vhost: Option<String>,
     /// Only those whose name has this in it: a regular expression
     #[arg(long, value_name = "REGEX")]

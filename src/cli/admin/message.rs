@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::api::{ApiOptions, Path};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::{messages, note};
 use crate::cli::{ExitCode, Failure};
 
@@ -32,6 +33,7 @@ pub(in crate::cli) enum Options {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Move {
     /// The queue
+    #[arg(value_parser = parse_present)]
     queue: String,
     /// Their ids, as `rialto peek` shows them
     #[arg(required = true, value_name = "ID")]
@@ -41,7 +43,8 @@ pub(in crate::cli) struct Move {
         long,
         value_name = "QUEUE",
         required_unless_present = "to_exchange",
-        conflicts_with = "to_exchange"
+        conflicts_with = "to_exchange",
+        value_parser = parse_present
     )]
     to_queue: Option<String>,
     /// To this exchange, which routes them
@@ -51,7 +54,7 @@ pub(in crate::cli) struct Move {
     #[arg(long, value_name = "KEY", requires = "to_exchange")]
     key: Option<String>,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     #[command(flatten)]
     api: ApiOptions,
@@ -62,12 +65,13 @@ pub(in crate::cli) struct Move {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Delete {
     /// The queue
+    #[arg(value_parser = parse_present)]
     queue: String,
     /// Their ids, as `rialto peek` shows them
     #[arg(required = true, value_name = "ID")]
     ids: Vec<u64>,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     #[command(flatten)]
     api: ApiOptions,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::api::{ApiOptions, Path};
 use super::listing::{self, ShowOptions};
 use super::rows::{Column, Show};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure};
 
@@ -41,10 +42,10 @@ struct Whose {
     #[arg(long, conflicts_with_all = ["component", "vhost"])]
     global: bool,
     /// Those of this component
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     component: Option<String>,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
 }
 
@@ -56,7 +57,7 @@ pub(in crate::cli) struct List {
     #[arg(long, conflicts_with = "component")]
     global: bool,
     /// Only those of this component
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     component: Option<String>,
     #[command(flatten)]
     show: ShowOptions,
@@ -69,6 +70,7 @@ pub(in crate::cli) struct List {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Set {
     /// Its name
+    #[arg(value_parser = parse_present)]
     name: String,
     /// Its value: JSON, or a text
     value: String,
@@ -83,6 +85,7 @@ pub(in crate::cli) struct Set {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Delete {
     /// Its name
+    #[arg(value_parser = parse_present)]
     name: String,
     #[command(flatten)]
     whose: Whose,

@@ -7,6 +7,7 @@ use super::api::{ApiOptions, Path};
 use super::filter::FilterOptions;
 use super::listing;
 use super::rows::{Column, Show, at, duration, plain};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::{Written, grouped, note, written};
 use crate::cli::{ExitCode, Failure, table};
 
@@ -26,9 +27,10 @@ Nothing changes: no order, no counts, no redelivered flag. Messages that consume
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Options {
     /// The queue
+    #[arg(value_parser = parse_present)]
     queue: String,
     /// Its vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     /// At most so many messages
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]

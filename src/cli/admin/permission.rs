@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::api::{ApiOptions, Path};
 use super::listing::ShowOptions;
 use super::rows::{Column, Show};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure};
 
@@ -51,9 +52,10 @@ pub(in crate::cli) enum Options {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Set {
     /// The user
+    #[arg(value_parser = parse_present)]
     user: String,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     /// What it may declare and delete
     #[arg(long, value_name = "REGEX", default_value = ".*")]
@@ -73,9 +75,10 @@ pub(in crate::cli) struct Set {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Clear {
     /// The user
+    #[arg(value_parser = parse_present)]
     user: String,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     #[command(flatten)]
     api: ApiOptions,
@@ -99,10 +102,10 @@ pub(in crate::cli) enum TopicOptions {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListOptions {
     /// Only of this user
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     user: Option<String>,
     /// Only in this vhost
-    #[arg(long, value_name = "NAME", conflicts_with = "user")]
+    #[arg(long, value_name = "NAME", conflicts_with = "user", value_parser = parse_present)]
     vhost: Option<String>,
     #[command(flatten)]
     show: ShowOptions,
@@ -115,11 +118,12 @@ pub(in crate::cli) struct ListOptions {
 #[command(after_help = TOPIC_EXAMPLES)]
 pub(in crate::cli) struct TopicSet {
     /// The user
+    #[arg(value_parser = parse_present)]
     user: String,
     /// The topic exchange
     exchange: String,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     /// Keys it may publish with
     #[arg(long, value_name = "REGEX", default_value = ".*")]
@@ -136,11 +140,13 @@ pub(in crate::cli) struct TopicSet {
 #[command(after_help = TOPIC_EXAMPLES)]
 pub(in crate::cli) struct TopicClear {
     /// The user
+    #[arg(value_parser = parse_present)]
     user: String,
     /// Only for this exchange
+    #[arg(value_parser = parse_present)]
     exchange: Option<String>,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     #[command(flatten)]
     api: ApiOptions,

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::api::{ApiOptions, Change, Path};
 use super::listing::{self, InVhost, OneInVhost, ShowOptions};
 use super::rows::{Column, Show};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure};
 
@@ -70,7 +71,7 @@ pub(in crate::cli) enum OperatorOptions {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct ListOptions {
     /// Only of this vhost
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_present)]
     vhost: Option<String>,
     #[command(flatten)]
     show: ShowOptions,
@@ -99,6 +100,7 @@ enum ApplyTo {
 #[derive(Debug, Args)]
 pub(in crate::cli) struct SetOptions {
     /// Its name
+    #[arg(value_parser = parse_present)]
     name: String,
     /// Which names it is for: a regular expression; '' matches all
     pattern: String,
@@ -112,7 +114,7 @@ pub(in crate::cli) struct SetOptions {
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     priority: i32,
     /// The vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     #[command(flatten)]
     api: ApiOptions,

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::api::{ApiOptions, Path};
 use super::listing::{self, InVhost, LongList, OneInVhost, ShowOptions};
 use super::rows::{Column, Show};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure, declare, delete, purge};
 
@@ -58,9 +59,10 @@ pub(in crate::cli) enum Options {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Unacked {
     /// The queue
+    #[arg(value_parser = parse_present)]
     queue: String,
     /// Its vhost
-    #[arg(long, value_name = "NAME", default_value = "/")]
+    #[arg(long, value_name = "NAME", default_value = "/", value_parser = parse_present)]
     vhost: String,
     /// At most so many messages
     #[arg(long, value_name = "N", default_value_t = 100)]

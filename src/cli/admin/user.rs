@@ -10,6 +10,7 @@ use super::limit::{self, Limit};
 use super::listing::{self, List, One};
 use super::password;
 use super::rows::{Column, Show, at, plain};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure};
 use crate::config::Secret;
@@ -71,6 +72,7 @@ struct NewPassword {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Add {
     /// Its name
+    #[arg(value_parser = parse_present)]
     user: String,
     /// What the user is: administrator, monitoring, policymaker, management, impersonator
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
@@ -86,6 +88,7 @@ pub(in crate::cli) struct Add {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Set {
     /// Its name
+    #[arg(value_parser = parse_present)]
     user: String,
     /// The tags it is to have instead of its own; '' for none
     #[arg(long, value_name = "TAGS", value_delimiter = ',')]
@@ -107,6 +110,7 @@ pub(in crate::cli) struct Set {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Delete {
     /// Its name
+    #[arg(value_parser = parse_present)]
     user: String,
     #[command(flatten)]
     api: ApiOptions,

@@ -7,6 +7,7 @@ use super::api::{ApiOptions, Change, Path};
 use super::limit::{self, Limit};
 use super::listing::{self, List, One};
 use super::rows::{Column, Show};
+use crate::cli::arguments::parse_present;
 use crate::cli::output::note;
 use crate::cli::{ExitCode, Failure};
 
@@ -71,6 +72,7 @@ struct About {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Add {
     /// Its name
+    #[arg(value_parser = parse_present)]
     vhost: String,
     #[command(flatten)]
     about: About,
@@ -83,6 +85,7 @@ pub(in crate::cli) struct Add {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Set {
     /// Its name
+    #[arg(value_parser = parse_present)]
     vhost: String,
     #[command(flatten)]
     about: About,
@@ -95,6 +98,7 @@ pub(in crate::cli) struct Set {
 #[command(after_help = EXAMPLES)]
 pub(in crate::cli) struct Delete {
     /// Its name
+    #[arg(value_parser = parse_present)]
     vhost: String,
     /// Yes, with all its queues and messages
     #[arg(long)]

@@ -82,10 +82,7 @@ impl Run {
     }
 
     /// Publishes lines until they end or Ctrl-C comes, and waits for all outcomes.
-    pub(super) async fn publish_lines(
-        &mut self,
-        chunks: mpsc::Receiver<Chunk>,
-    ) -> Result<Ended, Failure> {
+    pub(super) async fn publish_lines(&mut self, chunks: mpsc::Receiver<Chunk>) -> Result<Ended, Failure> {
         let mut progress = Progress::new();
         let ended = self.publish_chunks(chunks, &mut progress).await;
         progress.clear();
