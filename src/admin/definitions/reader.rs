@@ -149,16 +149,22 @@ impl<'a> Reader<'a> {
         value
     }
 
-    /// Reads an object that stands at a place of its own.
+    /// Reads an object that stands at a place of its own. An empty list counts as one: RabbitMQ exports limits so that
+    /// were taken away.
     pub(in crate::admin) fn inside_value<T>(
         &mut self,
         at: &str,
         value: &Value,
         read: impl FnOnce(&mut Reader<'_>) -> T,
     ) -> Option<T> {
-        let Value::Object(object) = value else {
-            self.findings.fault(at, format!("must be an object, and is {}", kind(value)));
-            return None;
+        let nothing = Map::new();
+        let object = match value {
+            Value::Object(object) => object,
+            Value::Array(list) if list.is_empty() => &nothing,
+            other => {
+                self.findings.fault(at, format!("must be an object, and is {}", kind(other)));
+                return None;
+            }
         };
         let mut inside = Reader::new(at.to_owned(), object, self.findings);
         let value = read(&mut inside);

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::findings::Findings;
 use super::items::{BindingEnd, PasswordItem};
 use super::*;
-use crate::model::{PolicyKind, VhostName};
+use crate::model::{PolicyKind, VhostLimits, VhostName};
 
 /// What a RabbitMQ 3.10 has exported: see the script beside it.
 const EXPORT: &str =
@@ -184,9 +184,11 @@ fn other_writers_forms_are_taken() {
         "users": [{"name": "old", "tags": "administrator, ops", "password_hash": "AAAAAA4ar1f2XSoRWPD1LH0qcbg="}],
         "queues": [{"vhost": "/", "name": "a", "durable": "true", "auto_delete": "false", "arguments": []}],
         "vhosts": [{"name": "v", "limits": [], "metadata": {"description": "d", "tags": ["t"]}}],
+        "parameters": [{"vhost": "/", "component": "vhost-limits", "name": "limits", "value": []}],
     }));
     assert_eq!(findings.text(), "", "hashes of such old versions are MD5");
     assert!(document.users[0].item.tags.administrator);
     assert_eq!(document.vhosts[0].item.description.as_deref(), Some("d"));
-    assert_eq!(document.len(), 3);
+    assert_eq!(document.vhost_limits[0].item.1, VhostLimits::default());
+    assert_eq!(document.len(), 4);
 }
