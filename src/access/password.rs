@@ -96,6 +96,9 @@ impl RabbitHashing {
 /// The name of our own hashes in definitions.
 pub const ARGON2ID: &str = "rialto_password_hashing_argon2id";
 
+/// How an argon2id hash begins as a PHC string.
+const PHC_START: &str = "$argon2id$";
+
 /// A hash that cannot be taken over.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum HashError {
@@ -184,12 +187,22 @@ impl Credentials {
         if password_hash.is_empty() {
             return Ok(Self::none());
         }
-        if hashing_algorithm == ARGON2ID {
+        let hashing = RabbitHashing::from_name(hashing_algorithm);
+        if hashing.is_none() && hashing_algorithm != ARGON2ID {
+            return Err(HashError::UnknownAlgorithm(hashing_algorithm.to_owned()));
+        }
+        if password_hash.starts_with(PHC_START) {
             return Self::from_phc(password_hash);
         }
-        let hashing = RabbitHashing::from_name(hashing_algorithm)
-            .ok_or_else(|| HashError::UnknownAlgorithm(hashing_algorithm.to_owned()))?;
-        let bytes = BASE64.decode(password_hash).map_err(|error| malformed(hashing.name(), error))?;
+        let bytes = BASE64.decode(password_hash);
+        // One of ours is known by its beginning: who sets a user with such a hash need not name the algorithm.
+        if let Some(text) = bytes.as_ref().ok().and_then(|bytes| std::str::from_utf8(bytes).ok())
+            && text.starts_with(PHC_START)
+        {
+            return Self::from_phc(text);
+        }
+        let Some(hashing) = hashing else { return Self::from_phc(password_hash) };
+        let bytes = bytes.map_err(|error| malformed(hashing.name(), error))?;
         let expected = RABBITMQ_SALT_LEN + hashing.digest_len();
         if bytes.len() != expected {
             let problem = format!("it has {} bytes, not {expected}", bytes.len());
@@ -220,7 +233,8 @@ impl Credentials {
     pub fn to_definition(&self) -> (String, &'static str) {
         match &self.hash {
             Hash::None | Hash::Plain(_) => (String::new(), RabbitHashing::Sha256.name()),
-            Hash::Argon2id(text) => (text.clone(), ARGON2ID),
+            // RabbitMQ takes no document with a hash that is not base64, whatever it makes of the algorithm.
+            Hash::Argon2id(text) => (BASE64.encode(text), ARGON2ID),
             Hash::Rabbit { hashing, salt, digest } => {
                 (BASE64.encode([&salt[..], &digest[..]].concat()), hashing.name())
             }
@@ -231,7 +245,8 @@ impl Credentials {
     pub fn to_row(&self) -> String {
         match &self.hash {
             Hash::None | Hash::Plain(_) => String::new(),
-            _ => {
+            Hash::Argon2id(text) => format!("{ARGON2ID}:{text}"),
+            Hash::Rabbit { .. } => {
                 let (hash, algorithm) = self.to_definition();
                 format!("{algorithm}:{hash}")
             }
@@ -346,6 +361,20 @@ mod tests {
         assert!(row.starts_with("rialto_password_hashing_argon2id:$argon2id$v=19$m=8,t=1,p=1$"), "{row}");
         assert!(Credentials::from_row(&row).unwrap().check("wonder"));
         assert!(!format!("{credentials:?}").contains("$v="));
+    }
+
+    #[test]
+    fn definitions_have_our_hashes_in_base64_and_are_taken_with_or_without_it() {
+        let credentials = Credentials::new("wonder", &CHEAP).unwrap();
+        let (hash, algorithm) = credentials.to_definition();
+        let text = String::from_utf8(BASE64.decode(&hash).unwrap()).unwrap();
+        assert!(text.starts_with("$argon2id$v=19$") && algorithm == ARGON2ID, "{text}");
+        for hash in [&hash, &text] {
+            for algorithm in [ARGON2ID, RabbitHashing::Sha256.name()] {
+                assert!(Credentials::from_definition(hash, algorithm).unwrap().check("wonder"));
+            }
+            assert!(Credentials::from_definition(hash, "rot13").is_err());
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What there is, as a document that an import takes: here, or by RabbitMQ.
 //!
 //! Invariants: rows are sorted by name, so that two exports can be compared; what belongs to a connection, to the broker
-//! itself or to its settings file is left out. A password hash of our own is of an algorithm that RabbitMQ has not.
+//! itself or to its settings file is left out. A password hash of our own is of an algorithm that RabbitMQ has not:
+//! it takes the user, whom no password lets in there.
 
 use serde_json::{Map, Value, json};
 
