@@ -1,4 +1,7 @@
-//! The audit log: one line for each administrative act.
+//! The audit log: one line for each administrative act, done or refused.
+//!
+//! Invariant: whether the caller may do it is asked inside of what is audited, so that an attempt is a line, too
+//! (`tests/permissions/routes.rs` holds every route to it).
 
 use super::ApiError;
 use super::caller::Caller;

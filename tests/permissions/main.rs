@@ -9,6 +9,7 @@ mod amqp;
 #[allow(dead_code, reason = "each test binary uses its own part of it")]
 mod support;
 
+mod audited;
 mod connections;
 mod http;
 mod logins;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use rialto::access::{AccessOptions, Permission, Tags, ThrottleLimits};
 use rialto::model::VhostName;
 
+use crate::audited;
 use crate::http::Http;
 use crate::world::{PASSWORD, World};
 
@@ -264,6 +265,23 @@ policies          PUT    policies/{v}/p {"pattern": "^none", "definition": {"max
 operator-policies PUT    operator-policies/{v}/p {"pattern": "^none", "definition": {"max-length": 5}}
 "#;
 
+/// Ends of paths of requests that are no GET and change nothing.
+const CHANGES_NOTHING: [&str; 13] = [
+    "/actions",
+    "/enable",
+    "/explain",
+    "/grow",
+    "/login",
+    "/peek",
+    "/rebalance/queues",
+    "/replicas/add",
+    "/replicas/delete",
+    "/reset",
+    "/reset/{node}",
+    "/shovels/{v}/s",
+    "/shrink",
+];
+
 struct Row {
     method: &'static str,
     path: &'static str,
@@ -309,6 +327,12 @@ impl Row {
 
     fn all() -> Vec<Row> {
         ROWS.lines().filter(|line| !line.is_empty()).map(Row::read).collect()
+    }
+
+    /// Whether it is a line of the audit trail, done or refused.
+    fn is_act(&self) -> bool {
+        let is_exported = self.path.starts_with("/api/definitions");
+        is_exported || (self.method != "GET" && !CHANGES_NOTHING.iter().any(|path| self.path.ends_with(path)))
     }
 
     fn places(&self) -> &'static [Place] {
@@ -425,7 +449,10 @@ impl Cells {
             if row.method != "GET" && expected < 300 {
                 self.furnish(row.path.split('/').nth(2).expect("a noun"));
             }
+            let before = audited::lines_of(tag);
             assert_eq!(self.ask(row, place, Some((tag, PASSWORD))), expected, "{what} by {tag}");
+            let lines = usize::from(row.is_act() && tag != "none");
+            assert_eq!(audited::lines_of(tag) - before, lines, "lines of the audit trail: {what} by {tag}");
         }
         if row.method != "GET" {
             self.furnish(row.path.split('/').nth(2).expect("a noun"));
@@ -452,7 +479,8 @@ fn every_route_has_a_row() {
 }
 
 #[test]
-fn every_route_asks_for_its_tag_and_its_vhost() {
+fn every_route_asks_for_its_tag_and_its_vhost_and_every_act_is_audited() {
+    audited::count();
     let cells = Cells::start();
     for row in Row::all() {
         for place in row.places() {

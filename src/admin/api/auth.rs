@@ -105,10 +105,10 @@ async fn reset(
     State(state): State<AdminState>,
     Path(node): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Monitoring)?;
-    state.check_node(&node)?;
+    let may = caller.require(Level::Monitoring).and_then(|()| state.check_node(&node));
+    audit(&caller, "auth.attempts.reset", &format!("{node:?}"), &may);
+    may?;
     state.broker.access().reset_attempts();
-    audit(&caller, "auth.attempts.reset", &node, &Ok(()));
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -162,10 +162,10 @@ async fn forget(
     State(state): State<AdminState>,
     Path(node): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
-    state.check_node(&node)?;
+    let may = caller.require(Level::Administrator).and_then(|()| state.check_node(&node));
+    audit(&caller, "auth.failures.reset", &format!("{node:?}"), &may);
+    may?;
     state.broker.access().forget_failures();
-    audit(&caller, "auth.failures.reset", &format!("{node:?}"), &Ok(()));
     Ok(StatusCode::NO_CONTENT)
 }
 

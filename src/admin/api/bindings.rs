@@ -167,8 +167,11 @@ async fn bind(
     Path((vhost, source, kind, destination)): Path<(String, String, String, String)>,
     Object(body): Object,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
-    let bound = bind_as(&caller, &state, &vhost, &source, End::of(&kind, &destination)?, &body);
+    let work = || {
+        let end = End::of(&kind, &destination)?;
+        bind_as(&caller, &state, &*caller.vhost(&state, &vhost)?, &source, end, &body)
+    };
+    let bound = work();
     let object = outcome::object(&vhost, &format!("{source} -> {destination}"));
     audit(&caller, "binding.add", &object, &bound);
     let properties = bound?;
@@ -248,8 +251,8 @@ async fn unbind(
     State(state): State<AdminState>,
     Path((vhost, source, kind, destination, properties)): Path<(String, String, String, String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
     let work = || {
+        let vhost = caller.vhost(&state, &vhost)?;
         let end = End::of(&kind, &destination)?;
         let Binding { source, routing_key, arguments, .. } =
             find(&vhost, &source, &kind, &destination, &properties)?;

@@ -60,13 +60,13 @@ struct NotImported {
     responses((status = OK, body = Object), (status = UNAUTHORIZED, body = ErrorBody))
 )]
 async fn export_all(caller: Caller, State(state): State<AdminState>) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Administrator)?;
+    let may = caller.require(Level::Administrator);
+    audit(&caller, "definitions.export", "all", &may);
+    may?;
     let all = |state: &AdminState| {
         export::export(&state.broker, &state.settings.management.announce_version, &state.cluster_name())
     };
-    let all = state.blocking(all).await;
-    audit(&caller, "definitions.export", "all", &Ok(()));
-    Ok(Json(all))
+    Ok(Json(state.blocking(all).await))
 }
 
 /// What was declared and set in a vhost
@@ -82,12 +82,11 @@ async fn export_vhost(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    caller.require(Level::Administrator)?;
-    let vhost = caller.vhost(&state, &vhost)?;
-    let name = vhost.name().to_string();
+    let may = caller.require(Level::Administrator).and_then(|()| caller.vhost(&state, &vhost));
+    audit(&caller, "definitions.export", &format!("{vhost:?}"), &may);
+    let vhost = may?;
     let version = state.settings.management.announce_version.clone();
     let all = state.blocking(move |state| export::export_vhost(&state.broker, &vhost, &version)).await;
-    audit(&caller, "definitions.export", &format!("{name:?}"), &Ok(()));
     Ok(Json(all))
 }
 
@@ -103,10 +102,8 @@ async fn export_vhost(
     )
 )]
 async fn import_all(caller: Caller, State(state): State<AdminState>, Uploaded(bytes): Uploaded) -> Response {
-    if let Err(error) = caller.require(Level::Administrator) {
-        return error.into_response();
-    }
-    import(caller, state, bytes, None).await
+    let may = caller.require(Level::Administrator).map(|()| None);
+    import(caller, state, bytes, "all", may).await
 }
 
 /// Takes definitions over into a vhost, all or nothing
@@ -125,15 +122,26 @@ async fn import_vhost(
     Path(vhost): Path<String>,
     Uploaded(bytes): Uploaded,
 ) -> Response {
-    let vhost = caller.require(Level::Administrator).and_then(|()| caller.vhost(&state, &vhost));
-    match vhost {
-        Ok(vhost) => import(caller, state, bytes, Some(vhost.name().clone())).await,
-        Err(error) => error.into_response(),
-    }
+    let may = caller.require(Level::Administrator).and_then(|()| caller.vhost(&state, &vhost));
+    let into = may.map(|vhost| Some(vhost.name().clone()));
+    import(caller, state, bytes, &format!("{vhost:?}"), into).await
 }
 
-async fn import(caller: Caller, state: AdminState, bytes: Bytes, into: Option<VhostName>) -> Response {
-    let object = into.as_ref().map_or_else(|| "all".to_owned(), |vhost| format!("{:?}", vhost.as_str()));
+/// Takes them over into this vhost, or each into its own; `object` is what the audit log calls that.
+async fn import(
+    caller: Caller,
+    state: AdminState,
+    bytes: Bytes,
+    object: &str,
+    into: Result<Option<VhostName>, ApiError>,
+) -> Response {
+    let into = match into {
+        Ok(into) => into,
+        Err(error) => {
+            audit(&caller, "definitions.import", object, &Err::<(), _>(error.clone()));
+            return error.into_response();
+        }
+    };
     let work = move |state: &AdminState| -> (Result<(usize, Commit), ApiError>, Findings) {
         // One at a time: each compares with what is there before it changes anything.
         let _one = state.imports.lock();
@@ -142,7 +150,7 @@ async fn import(caller: Caller, state: AdminState, bytes: Bytes, into: Option<Vh
         (taken.map_err(|_| ApiError::bad_request(findings.text())), findings)
     };
     let (taken, findings) = state.blocking(work).await;
-    audit(&caller, "definitions.import", &object, &taken);
+    audit(&caller, "definitions.import", object, &taken);
     let notices = findings.notices();
     for Notice { notice, count, at } in &notices {
         tracing::warn!(count, ?at, "definitions: {notice}");

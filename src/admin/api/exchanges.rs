@@ -142,8 +142,8 @@ async fn declare(
     Path((vhost, exchange)): Path<(String, String)>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
-    let declared = declare_as(&caller, &vhost, &exchange, &body);
+    let found = caller.vhost(&state, &vhost);
+    let declared = found.and_then(|vhost| declare_as(&caller, &vhost, &exchange, &body));
     audit(&caller, "exchange.declare", &outcome::object(&vhost, &exchange), &declared);
     state.answer_set(state.broker.catalog_commit(), declared? == Declared::Created).await
 }
@@ -191,8 +191,8 @@ async fn delete(
     Path((vhost, exchange)): Path<(String, String)>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
     let work = || {
+        let vhost = caller.vhost(&state, &vhost)?;
         let found = vhost.exchange(exchange_in_path(&exchange)).ok_or_else(ApiError::not_found)?;
         caller.check(&vhost, &Operation::DeleteExchange { exchange: &found.name })?;
         Ok(vhost.delete_exchange(&found.name, is_yes(query.if_unused.as_deref()))?)

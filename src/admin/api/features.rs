@@ -63,8 +63,8 @@ async fn set_cluster_name(
     State(state): State<AdminState>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
     let set = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
         let name = body.needed_text("name")?;
         if !is_cluster_name(name) {
             let reason = format!("a name has 1 to {CLUSTER_NAME_LEN_MAX} bytes and no control characters");

@@ -86,9 +86,9 @@ fn set_vhost(
     name: &str,
     limit: Result<Option<u32>, ApiError>,
 ) -> Result<Commit, ApiError> {
-    caller.require(Level::Administrator)?;
-    let found = caller.vhost(state, vhost)?;
     let set = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
+        let found = caller.vhost(state, vhost)?;
         let mut limits = found.limits();
         match name {
             "max-connections" => limits.max_connections = limit?,
@@ -98,7 +98,7 @@ fn set_vhost(
         Ok(state.broker.set_vhost_limits(vhost, limits)?)
     };
     let set = set();
-    audit(caller, "vhost_limit.set", &super::outcome::object(&found, name), &set);
+    audit(caller, "vhost_limit.set", &super::outcome::object(vhost, name), &set);
     set
 }
 
@@ -183,9 +183,9 @@ fn set_user(
     name: &str,
     limit: Result<Option<u32>, ApiError>,
 ) -> Result<Commit, ApiError> {
-    caller.require(Level::Administrator)?;
-    let found = state.broker.access().user(user).ok_or_else(ApiError::not_found)?;
     let set = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
+        let found = state.broker.access().user(user).ok_or_else(ApiError::not_found)?;
         let mut limits = found.limits;
         match name {
             "max-connections" => limits.max_connections = limit?,

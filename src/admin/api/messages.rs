@@ -60,8 +60,9 @@ async fn publish(
     Path((vhost, exchange)): Path<(String, String)>,
     Object(body): Object,
 ) -> Result<Json<Published>, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
-    let published = publish_as(&caller, &state, &vhost, exchange_in_path(&exchange), &body);
+    let found = caller.vhost(&state, &vhost);
+    let published =
+        found.and_then(|vhost| publish_as(&caller, &state, &vhost, exchange_in_path(&exchange), &body));
     audit(&caller, "message.publish", &outcome::object(&vhost, &exchange), &published);
     let (published, commit) = published?;
     state.wait_for(commit).await?;
@@ -217,11 +218,11 @@ async fn get(
     Path((vhost, queue)): Path<(String, String)>,
     Object(body): Object,
 ) -> Result<Json<Vec<Value>>, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
     let object = outcome::object(&vhost, &queue);
     let who = caller.clone();
     // What is on disk only has to be read.
-    let got = state.blocking(move |state| get_as(&who, state, &vhost, &queue, &body)).await;
+    let get = move |state: &AdminState| get_as(&who, state, &*who.vhost(state, &vhost)?, &queue, &body);
+    let got = state.blocking(get).await;
     audit(&caller, "message.get", &object, &got);
     let (messages, commit) = got?;
     state.wait_for(commit).await?;

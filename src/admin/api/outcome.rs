@@ -1,8 +1,6 @@
 //! What the audit log calls things.
 
-use crate::broker::Vhost;
-
-/// A name in a vhost, without what could forge a line of a log.
-pub(super) fn object(vhost: &Vhost, name: &str) -> String {
-    format!("{:?} in vhost {:?}", name, vhost.name().as_str())
+/// A name in a vhost, without what could forge a line of a log. Both are as the request has them: neither need be there.
+pub(super) fn object(vhost: &str, name: &str) -> String {
+    format!("{name:?} in vhost {vhost:?}")
 }

@@ -136,9 +136,9 @@ async fn put(
     Path((component, vhost, name)): Path<(String, String, String)>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Policymaker)?;
-    let vhost = caller.vhost(&state, &vhost)?;
     let set = || -> Result<_, ApiError> {
+        caller.require(Level::Policymaker)?;
+        let vhost = caller.vhost(&state, &vhost)?;
         check_component(&component)?;
         let item = read_body(&body, |reader| GlobalParameter::read_fields(reader, &name))?;
         let is_new = !rows(&state, &vhost, Some(&component)).iter().any(|row| row["name"] == *name);
@@ -166,9 +166,9 @@ async fn delete(
     State(state): State<AdminState>,
     Path((component, vhost, name)): Path<(String, String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Policymaker)?;
-    let vhost = caller.vhost(&state, &vhost)?;
     let clear = || -> Result<_, ApiError> {
+        caller.require(Level::Policymaker)?;
+        let vhost = caller.vhost(&state, &vhost)?;
         check_component(&component)?;
         Ok(state.broker.clear_parameter(Some(vhost.name()), &component, &name)?)
     };
@@ -226,8 +226,8 @@ async fn global_put(
     Path(name): Path<String>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Policymaker)?;
     let set = || -> Result<_, ApiError> {
+        caller.require(Level::Policymaker)?;
         let item = read_body(&body, |reader| GlobalParameter::read_fields(reader, &name))?;
         let is_new = !global(&state).iter().any(|row| row.name == name);
         let value = item.value.to_string();
@@ -253,8 +253,8 @@ async fn global_delete(
     State(state): State<AdminState>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Policymaker)?;
-    let done = state.broker.clear_parameter(None, "", &name).map_err(ApiError::from);
+    let may = caller.require(Level::Policymaker);
+    let done = may.and_then(|()| Ok(state.broker.clear_parameter(None, "", &name)?));
     audit(&caller, "global_parameter.delete", &format!("{name:?}"), &done);
     state.answer_done(done?).await
 }

@@ -79,8 +79,8 @@ async fn put(
     Path((vhost, user)): Path<(String, String)>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
     let set = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
         let name = known(&state, &vhost, &user).ok_or_else(not_known)?;
         let permission = read_body(&body, |reader| items::permission(reader, user.clone(), name.clone()))?;
         let before = state.broker.access().permissions();
@@ -112,9 +112,12 @@ async fn delete(
     State(state): State<AdminState>,
     Path((vhost, user)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
-    known(&state, &vhost, &user).ok_or_else(ApiError::not_found)?;
-    let done = state.broker.clear_permission(&user, &vhost).map_err(ApiError::from);
+    let clear = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
+        known(&state, &vhost, &user).ok_or_else(ApiError::not_found)?;
+        Ok(state.broker.clear_permission(&user, &vhost)?)
+    };
+    let done = clear();
     audit(&caller, "permission.delete", &format!("{user:?} in vhost {vhost:?}"), &done);
     state.answer_done(done?).await
 }
@@ -182,8 +185,8 @@ async fn put_topic(
     Path((vhost, user)): Path<(String, String)>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
     let set = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
         let name = known(&state, &vhost, &user).ok_or_else(not_known)?;
         let topic = read_body(&body, |reader| items::topic_permission(reader, user.clone(), name.clone()))?;
         let is_new = topics(&state, &vhost, &user, Some(&topic.exchange)).is_err();
@@ -202,9 +205,12 @@ async fn clear_topics(
     user: &str,
     exchange: Option<&str>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
-    topics(state, vhost, user, exchange)?;
-    let done = state.broker.clear_topic_permission(user, vhost, exchange).map_err(ApiError::from);
+    let clear = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
+        topics(state, vhost, user, exchange)?;
+        Ok(state.broker.clear_topic_permission(user, vhost, exchange)?)
+    };
+    let done = clear();
     audit(caller, "topic_permission.delete", &format!("{user:?} in vhost {vhost:?}"), &done);
     state.answer_done(done?).await
 }

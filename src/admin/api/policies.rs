@@ -18,7 +18,7 @@ use crate::admin::error::ErrorBody;
 use crate::admin::input::{Object, Path};
 use crate::admin::{AdminState, ApiError};
 use crate::broker::{Turn, Vhost};
-use crate::model::PolicyKind;
+use crate::model::{Policy, PolicyKind};
 
 pub(super) fn routes() -> OpenApiRouter<AdminState> {
     OpenApiRouter::new()
@@ -104,24 +104,28 @@ async fn put(
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
     let (level, act, _) = rules(kind);
-    caller.require(level)?;
-    let vhost = caller.vhost(&state, &vhost)?;
-    let read = read_body(&body, |reader| PolicyItem::read_fields(reader, kind, vhost.name().clone(), &name));
-    let of = vhost.clone();
-    // It is applied to every queue of the vhost.
-    let set = move |state: &AdminState| -> Result<bool, ApiError> {
-        let policy = read?.policy;
-        let is_new = of.policy(kind, policy.name()).is_none();
-        let mut turn = Turn::new();
-        turn.begin(state.broker.now());
-        let set = of.set_policy(policy, &mut turn);
-        turn.finish(&state.broker);
-        set?;
-        Ok(is_new)
+    let set = async || -> Result<bool, ApiError> {
+        caller.require(level)?;
+        let of = caller.vhost(&state, &vhost)?;
+        let policy =
+            read_body(&body, |reader| PolicyItem::read_fields(reader, kind, of.name().clone(), &name))?;
+        // It is applied to every queue of the vhost.
+        state.blocking(move |state| set_policy(state, &of, policy.policy)).await
     };
-    let is_new = state.blocking(set).await;
+    let is_new = set().await;
     audit(&caller, act, &super::outcome::object(&vhost, &name), &is_new);
     state.answer_set(state.broker.catalog_commit(), is_new?).await
+}
+
+/// Whether there was none of this name.
+fn set_policy(state: &AdminState, vhost: &Vhost, policy: Policy) -> Result<bool, ApiError> {
+    let is_new = vhost.policy(policy.kind(), policy.name()).is_none();
+    let mut turn = Turn::new();
+    turn.begin(state.broker.now());
+    let set = vhost.set_policy(policy, &mut turn);
+    turn.finish(&state.broker);
+    set?;
+    Ok(is_new)
 }
 
 /// Takes a policy away
@@ -136,18 +140,21 @@ async fn delete(
     Path((vhost, name)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
     let (level, _, act) = rules(kind);
-    caller.require(level)?;
-    let vhost = caller.vhost(&state, &vhost)?;
-    let (of, named) = (vhost.clone(), name.clone());
-    let clear = move |state: &AdminState| -> Result<(), ApiError> {
-        let mut turn = Turn::new();
-        turn.begin(state.broker.now());
-        let cleared = of.clear_policy(kind, &named, &mut turn);
-        turn.finish(&state.broker);
-        if cleared? { Ok(()) } else { Err(ApiError::not_found()) }
+    let clear = async || -> Result<(), ApiError> {
+        caller.require(level)?;
+        let (of, named) = (caller.vhost(&state, &vhost)?, name.clone());
+        state.blocking(move |state| clear_policy(state, &of, kind, &named)).await
     };
-    let cleared = state.blocking(clear).await;
+    let cleared = clear().await;
     audit(&caller, act, &super::outcome::object(&vhost, &name), &cleared);
     cleared?;
     state.answer_done(state.broker.catalog_commit()).await
+}
+
+fn clear_policy(state: &AdminState, vhost: &Vhost, kind: PolicyKind, name: &str) -> Result<(), ApiError> {
+    let mut turn = Turn::new();
+    turn.begin(state.broker.now());
+    let cleared = vhost.clear_policy(kind, name, &mut turn);
+    turn.finish(&state.broker);
+    if cleared? { Ok(()) } else { Err(ApiError::not_found()) }
 }

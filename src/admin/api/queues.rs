@@ -139,8 +139,8 @@ async fn declare(
     Path((vhost, queue)): Path<(String, String)>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
-    let declared = declare_as(&caller, &state, &vhost, &queue, &body);
+    let found = caller.vhost(&state, &vhost);
+    let declared = found.and_then(|vhost| declare_as(&caller, &state, &vhost, &queue, &body));
     audit(&caller, "queue.declare", &outcome::object(&vhost, &queue), &declared);
     state.answer_set(state.broker.catalog_commit(), declared?).await
 }
@@ -195,9 +195,9 @@ async fn delete(
     Path((vhost, queue)): Path<(String, String)>,
     Query(query): Query<DeleteQuery>,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
     let (if_unused, if_empty) = (is_yes(query.if_unused.as_deref()), is_yes(query.if_empty.as_deref()));
     let work = || {
+        let vhost = caller.vhost(&state, &vhost)?;
         existing(vhost.listed_queue(&queue))?;
         caller.check(&vhost, &Operation::DeleteQueue { queue: &queue })?;
         let mut turn = Turn::new();
@@ -226,8 +226,8 @@ async fn purge(
     State(state): State<AdminState>,
     Path((vhost, queue)): Path<(String, String)>,
 ) -> Result<StatusCode, ApiError> {
-    let vhost = caller.vhost(&state, &vhost)?;
     let work = || {
+        let vhost = caller.vhost(&state, &vhost)?;
         existing(vhost.listed_queue(&queue))?;
         caller.check(&vhost, &Operation::PurgeQueue { queue: &queue })?;
         let mut turn = Turn::new();

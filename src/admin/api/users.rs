@@ -94,17 +94,11 @@ async fn bulk_delete(
     State(state): State<AdminState>,
     input::Json(Users { users }): input::Json<Users>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
-    if let Some(unknown) = users.iter().find(|name| state.broker.access().user(name).is_none()) {
-        return Err(ApiError::bad_request(format!("no such user: {unknown:?}; none was deleted")));
+    let checked = check_all(&caller, &state, &users);
+    if checked.is_err() {
+        audit(&caller, "user.delete", &format!("{} users", users.len()), &checked);
     }
-    let is_of_file =
-        |name: &&String| state.broker.access().user(name).is_some_and(|user| user.source == UserSource::File);
-    if let Some(of_file) = users.iter().find(is_of_file) {
-        return Err(ApiError::bad_request(format!(
-            "user {of_file:?} is set in the broker's settings file: delete it there; none was deleted"
-        )));
-    }
+    checked?;
     for name in &users {
         // One that is named twice is gone by now.
         if state.broker.access().user(name).is_some() {
@@ -114,8 +108,29 @@ async fn bulk_delete(
     state.answer_done(state.broker.catalog_commit()).await
 }
 
+/// Whether the caller may delete them, and each can be.
+fn check_all(caller: &Caller, state: &AdminState, users: &[String]) -> Result<(), ApiError> {
+    caller.require(Level::Administrator)?;
+    if let Some(unknown) = users.iter().find(|name| state.broker.access().user(name).is_none()) {
+        return Err(ApiError::bad_request(format!("no such user: {unknown:?}; none was deleted")));
+    }
+    let is_of_file =
+        |name: &&String| state.broker.access().user(name).is_some_and(|user| user.source == UserSource::File);
+    match users.iter().find(is_of_file) {
+        Some(of_file) => Err(ApiError::bad_request(format!(
+            "user {of_file:?} is set in the broker's settings file: delete it there; none was deleted"
+        ))),
+        None => Ok(()),
+    }
+}
+
 fn delete_user(caller: &Caller, state: &AdminState, name: &str) -> Result<Commit, ApiError> {
-    let deleted = state.broker.delete_user(name).map_err(ApiError::from);
+    let delete = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
+        state.broker.access().user(name).ok_or_else(ApiError::not_found)?;
+        Ok(state.broker.delete_user(name)?)
+    };
+    let deleted = delete();
     audit(caller, "user.delete", &format!("{name:?}"), &deleted);
     deleted
 }
@@ -155,7 +170,6 @@ async fn put(
     Path(user): Path<String>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
     let name = user.clone();
     let set = move |state: &AdminState| -> Result<bool, ApiError> {
         let item = read_body(&body, |reader| UserItem::read_fields(reader, &name, RabbitHashing::Sha256))?;
@@ -177,7 +191,10 @@ async fn put(
         Ok(known.is_none())
     };
     // Hashing a password takes long, on purpose.
-    let is_new = state.blocking(set).await;
+    let is_new = match caller.require(Level::Administrator) {
+        Ok(()) => state.blocking(set).await,
+        Err(error) => Err(error),
+    };
     audit(&caller, "user.put", &format!("{user:?}"), &is_new);
     state.answer_set(state.broker.catalog_commit(), is_new?).await
 }
@@ -195,8 +212,6 @@ async fn delete(
     State(state): State<AdminState>,
     Path(user): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
-    state.broker.access().user(&user).ok_or_else(ApiError::not_found)?;
     let commit = delete_user(&caller, &state, &user)?;
     state.answer_done(commit).await
 }

@@ -103,8 +103,8 @@ async fn put(
     Path(vhost): Path<String>,
     Object(body): Object,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
     let set = || -> Result<bool, ApiError> {
+        caller.require(Level::Administrator)?;
         let name =
             VhostName::new(&vhost).map_err(|_| ApiError::bad_request("the name has more than 255 bytes"))?;
         let item = read_body(&body, |reader| Some(VhostItem::read_fields(reader, name.clone())))?;
@@ -144,10 +144,13 @@ async fn delete(
     State(state): State<AdminState>,
     Path(vhost): Path<String>,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
-    caller.vhost(&state, &vhost)?;
     let name = vhost.clone();
-    let deleted = state.blocking(move |state| Ok(state.broker.delete_vhost(&name, &mut Turn::new())?)).await;
+    let delete = move |state: &AdminState| Ok(state.broker.delete_vhost(&name, &mut Turn::new())?);
+    let may = caller.require(Level::Administrator).and_then(|()| caller.vhost(&state, &vhost));
+    let deleted = match may {
+        Ok(_) => state.blocking(delete).await,
+        Err(error) => Err(error),
+    };
     audit(&caller, "vhost.delete", &format!("{vhost:?}"), &deleted);
     state.answer_done(deleted?).await
 }
@@ -186,10 +189,13 @@ async fn set_protection(
     vhost: &str,
     is_protected: bool,
 ) -> Result<StatusCode, ApiError> {
-    caller.require(Level::Administrator)?;
-    caller.vhost(state, vhost)?;
     let act = if is_protected { "vhost.protect" } else { "vhost.unprotect" };
-    let set = state.broker.protect_vhost(vhost, is_protected).map_err(ApiError::from);
+    let set = || -> Result<_, ApiError> {
+        caller.require(Level::Administrator)?;
+        caller.vhost(state, vhost)?;
+        Ok(state.broker.protect_vhost(vhost, is_protected)?)
+    };
+    let set = set();
     audit(caller, act, &format!("{vhost:?}"), &set);
     state.answer_done(set?).await
 }
