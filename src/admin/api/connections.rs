@@ -93,7 +93,9 @@ async fn list_of_user(
 /// The header `X-Reason` is what their clients are told.
 #[utoipa::path(
     delete, path = "/api/connections/username/{user}", tag = "connections", params(("user" = String, Path)),
-    responses((status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody))
+    responses(
+        (status = NO_CONTENT), (status = BAD_REQUEST, body = ErrorBody), (status = UNAUTHORIZED, body = ErrorBody)
+    )
 )]
 async fn close_of_user(
     caller: Caller,
@@ -101,12 +103,17 @@ async fn close_of_user(
     Path(user): Path<String>,
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
-    may_close(&caller, &user)?;
-    let reason = reason(&headers);
-    for info in visible(&caller, &state).into_iter().filter(|info| info.user == user) {
-        info.close(&reason);
-    }
-    audit(&caller, "connection.close", &format!("all of user {user}"), &Ok(()));
+    let close = || {
+        may_close(&caller, &user)?;
+        let reason = reason(&headers)?;
+        for info in visible(&caller, &state).into_iter().filter(|info| info.user == user) {
+            info.close(&reason);
+        }
+        Ok(())
+    };
+    let closed = close();
+    audit(&caller, "connection.close", &format!("all of user {user:?}"), &closed);
+    closed?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -133,7 +140,8 @@ async fn show(
 #[utoipa::path(
     delete, path = "/api/connections/{connection}", tag = "connections", params(("connection" = String, Path)),
     responses(
-        (status = NO_CONTENT), (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
+        (status = NO_CONTENT), (status = BAD_REQUEST, body = ErrorBody),
+        (status = UNAUTHORIZED, body = ErrorBody), (status = NOT_FOUND, body = ErrorBody)
     )
 )]
 async fn close(
@@ -145,7 +153,7 @@ async fn close(
     let close = || {
         let info = find(&caller, &state, &name)?;
         may_close(&caller, &info.user)?;
-        info.close(&reason(&headers));
+        info.close(&reason(&headers)?);
         Ok(())
     };
     let closed = close();
@@ -159,10 +167,20 @@ fn may_close(caller: &Caller, user: &str) -> Result<(), ApiError> {
     if user == caller.user() { Ok(()) } else { caller.require(Level::Administrator) }
 }
 
-fn reason(headers: &HeaderMap) -> String {
-    let given = headers.get("x-reason").and_then(|value| value.to_str().ok()).map(str::trim);
-    let given = given.filter(|text| !text.is_empty()).unwrap_or("Closed via management plugin");
-    given.chars().take(REASON_LEN_MAX).collect()
+/// What a client is told: the header `X-Reason`, as far as there is room for it.
+///
+/// # Errors
+/// 400: it is not UTF-8.
+fn reason(headers: &HeaderMap) -> Result<String, ApiError> {
+    let given = headers.get("x-reason").map_or(Ok(""), |value| std::str::from_utf8(value.as_bytes()));
+    let given = given.map_err(|_| ApiError::bad_request("the header X-Reason is not UTF-8"))?.trim();
+    let given = if given.is_empty() { "Closed via management plugin" } else { given };
+    let mut length = 0;
+    let fits = |sign: &char| {
+        length += sign.len_utf8();
+        length <= REASON_LEN_MAX
+    };
+    Ok(given.chars().take_while(fits).collect())
 }
 
 /// The connections that the caller may see: its own, or with `monitoring` all.
@@ -292,5 +310,27 @@ impl AdminState {
     /// A connection, as what belongs to it refers to it.
     pub(super) fn connection_facts(&self, id: ConnectionId) -> Option<Value> {
         self.broker.connection(id).map(|info| connection_details(&info))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn told(header: &[u8]) -> Result<String, ApiError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-reason", HeaderValue::from_bytes(header).expect("a header"));
+        reason(&headers)
+    }
+
+    #[test]
+    fn a_reason_is_told_in_any_language_and_cut_between_signs() {
+        assert_eq!(told("Wartung für heute".as_bytes()).unwrap(), "Wartung für heute");
+        assert_eq!(told(b" ").unwrap(), reason(&HeaderMap::new()).unwrap());
+        let cut = told("xü".repeat(100).as_bytes()).unwrap();
+        assert_eq!((cut.len(), cut.ends_with('x')), (199, true));
+        assert_eq!(told(b"\xfc").unwrap_err().status(), 400);
     }
 }
