@@ -8,6 +8,7 @@
 mod api;
 mod audit;
 mod caller;
+mod columns;
 mod definitions;
 mod error;
 mod filter;

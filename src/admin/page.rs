@@ -6,12 +6,14 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use axum::Extension;
 use axum::response::{IntoResponse, Response};
 use regex::RegexBuilder;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{IntoParams, ToSchema};
 
+use super::columns::Narrowed;
 use super::{AdminState, ApiError};
 
 /// Rows of a page whose size nobody chose.
@@ -113,7 +115,7 @@ pub(super) enum Listing {
 
 impl IntoResponse for Listing {
     fn into_response(self) -> Response {
-        axum::Json(self).into_response()
+        (Extension(Narrowed), axum::Json(self)).into_response()
     }
 }
 

@@ -15,7 +15,7 @@ use utoipa::openapi::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::error::ErrorBody;
-use super::{AdminState, ApiError, api, guard, metrics, trace};
+use super::{AdminState, ApiError, api, columns, guard, metrics, trace};
 
 /// The HTTP API of a broker, as a service.
 pub fn router(state: AdminState) -> Router {
@@ -24,6 +24,7 @@ pub fn router(state: AdminState) -> Router {
         .fallback(nothing_there)
         .method_not_allowed_fallback(not_that_way)
         .layer(DefaultBodyLimit::max(state.settings.management.body_max.as_usize()))
+        .layer(middleware::from_fn_with_state(state.clone(), columns::columns))
         .layer(middleware::from_fn_with_state(state.clone(), guard::guard))
         .layer(middleware::from_fn(trace::trace))
         .with_state(state);

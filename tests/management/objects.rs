@@ -1,6 +1,6 @@
 //! Queues, exchanges, bindings, messages: what is declared over HTTP is there, and is told as RabbitMQ tells it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::fixture::Broker;
 
@@ -124,6 +124,44 @@ fn the_broker_tells_what_it_is() {
     assert_eq!(broker.get("/connections"), json!([]));
     assert_eq!(broker.get("/channels"), json!([]));
     assert_eq!(broker.get("/consumers"), json!([]));
+}
+
+#[test]
+fn columns_narrow_every_answer() {
+    let broker = Broker::start();
+    let row = |path: &str| match broker.get(path) {
+        Value::Array(mut rows) => rows.swap_remove(0),
+        row => row,
+    };
+    broker.ask("PUT", "/queues/%2F/q", "{}");
+    broker.ask("PUT", "/policies/%2F/name", r#"{"pattern": "x", "definition": {"max-length": 1}}"#);
+    broker.ask("PUT", "/parameters/shovel/%2F/name", r#"{"value": 1}"#);
+    broker.ask("PUT", "/global-parameters/name", r#"{"value": 1}"#);
+    broker.ask("PUT", "/users/new", r#"{"password_hash": "", "tags": ""}"#);
+    let node = broker.get("/overview")["node"].as_str().expect("a name").to_owned();
+    for path in [
+        "/queues/%2F/q",
+        "/users/guest",
+        "/users/without-permissions",
+        "/policies",
+        "/policies/%2F/name",
+        "/parameters",
+        "/global-parameters",
+        "/feature-flags",
+        "/nodes",
+        &format!("/nodes/{node}"),
+    ] {
+        let row = row(&format!("{path}?columns=name,nothing"));
+        assert_eq!(row.as_object().expect("an object").keys().collect::<Vec<_>>(), ["name"], "{path}");
+    }
+    assert_eq!(broker.get("/permissions?columns=user"), json!([{"user": "guest"}]));
+    assert_eq!(
+        broker.get("/overview?columns=object_totals.queues,listeners.protocol")["object_totals"],
+        json!({"queues": 1})
+    );
+    assert_eq!(broker.get("/queues?page=1&columns=name")["items"], json!([{"name": "q"}]));
+    // What is refused says why, whatever is wanted.
+    assert!(broker.ask("GET", "/queues/%2F/none?columns=name", "").json()["reason"].is_string());
 }
 
 #[test]
