@@ -457,8 +457,34 @@ fn an_address_that_is_taken_is_told_with_where_and_what_to_do() {
     // In memory, for the data folder is taken too, and that would be told first.
     let output = broker.output(&["serve", "--in-memory", "--listen", address]);
     assert_eq!(code(&output), Some(1));
-    assert!(stderr(&output).contains(&format!("where: {address}")), "{}", stderr(&output));
+    assert!(stderr(&output).contains(&format!("where: {address} (server.listen)")), "{}", stderr(&output));
     assert!(stderr(&output).contains("--listen"), "{}", stderr(&output));
+    for (setting, variable) in
+        [("management.listen", "RIALTO_MANAGEMENT__LISTEN"), ("metrics.listen", "RIALTO_METRICS__LISTEN")]
+    {
+        let mut command = broker.command(&["serve", "--in-memory", "--listen", "127.0.0.1:0"]);
+        let output = command.env(variable, address).output().unwrap();
+        let told = stderr(&output);
+        assert_eq!(code(&output), Some(1), "{told}");
+        assert!(told.contains(&format!("cannot listen on {address}")), "{told}");
+        assert!(told.contains(&format!("where: {address} ({setting})")), "{told}");
+        assert!(told.contains(variable) && !told.contains("--listen"), "{told}");
+    }
+}
+
+#[test]
+fn a_file_that_the_settings_name_and_that_is_not_there_ends_the_start_with_3() {
+    for (settings, place) in [
+        ("[tls]\ncert = \"no.pem\"\nkey = \"no.key\"\n", "where: [tls]"),
+        ("[management]\nload_definitions = \"no.json\"\n", "where: management.load_definitions"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("broker.toml"), settings).unwrap();
+        let mut command = binary(folder.path());
+        let output = command.args(["serve", "--in-memory", "--listen", "127.0.0.1:0"]).output().unwrap();
+        assert_eq!(code(&output), Some(3), "{}", stderr(&output));
+        assert!(stderr(&output).contains(place), "{}", stderr(&output));
+    }
 }
 
 #[test]

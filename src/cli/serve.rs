@@ -108,16 +108,37 @@ async fn run_broker(settings: &Settings) -> Result<ExitCode, Failure> {
                 "`rialto data check` looks at the folder without changing it; --data-dir chooses another, --in-memory none",
             ))
         }
-        Err(error @ ServeError::Definitions(_)) => Err(Failure::new(ExitCode::Failure, error)
-            .at("management.load_definitions")
-            .advise("correct the file, or start without it: RIALTO_MANAGEMENT__LOAD_DEFINITIONS=")),
-        Err(error @ ServeError::Tls(_)) => Err(Failure::new(ExitCode::Failure, error)
+        Err(ServeError::Definitions(error)) => {
+            let code = if error.is_of_folder() { ExitCode::Failure } else { ExitCode::Config };
+            Err(Failure::new(code, error)
+                .at("management.load_definitions")
+                .advise("correct the file, or start without it: RIALTO_MANAGEMENT__LOAD_DEFINITIONS="))
+        }
+        Err(error @ ServeError::Tls(_)) => Err(Failure::new(ExitCode::Config, error)
             .at("[tls]")
             .advise("`rialto cert dev` makes certificates for trying out")),
-        Err(error) => Err(Failure::new(ExitCode::Failure, error)
-            .at(listed(&settings.server.listen))
-            .advise("if another broker runs there, stop it, or choose another address with --listen (for the HTTP API: management.listen, management.tls_listen)")),
+        Err(error @ (ServeError::Resolve { setting, .. } | ServeError::Listen { setting, .. })) => {
+            Err(not_listening(settings, setting, error))
+        }
+        Err(error @ ServeError::Socket(_)) => Err(Failure::new(ExitCode::Failure, error)),
     }
+}
+
+/// Names the setting whose address cannot be had, and what is in it.
+fn not_listening(settings: &Settings, setting: &str, error: ServeError) -> Failure {
+    let (addresses, flag) = match setting {
+        "tls.listen" => (&settings.tls.listen, ""),
+        "management.listen" => (&settings.management.listen, ""),
+        "management.tls_listen" => (&settings.management.tls_listen, ""),
+        "metrics.listen" => (&settings.metrics.listen, ""),
+        _ => (&settings.server.listen, "--listen, "),
+    };
+    let variable = format!("RIALTO_{}", setting.to_uppercase().replace('.', "__"));
+    Failure::new(ExitCode::Failure, error).at(format_args!("{} ({setting})", listed(addresses))).advise(
+        format_args!(
+            "if another broker runs there, stop it, or choose another address: {flag}{setting} in broker.toml, or {variable}"
+        ),
+    )
 }
 
 /// Says where, for people who want to connect.

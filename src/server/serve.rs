@@ -23,20 +23,37 @@ use crate::session::{AmqpOptions, SessionOptions};
 use crate::store::StoreError;
 use crate::tls::{Acceptor, TlsError};
 
+/// The settings that have addresses.
+const SERVER: &str = "server.listen";
+const TLS: &str = "tls.listen";
+const MANAGEMENT: &str = "management.listen";
+const MANAGEMENT_TLS: &str = "management.tls_listen";
+const METRICS: &str = "metrics.listen";
+
 /// Why the broker could not serve.
 #[derive(Debug, Error)]
 pub enum ServeError {
     /// An address could not be resolved.
     #[error("cannot resolve the address {address} to listen on: {error}")]
     Resolve {
+        /// The setting that has it: `management.listen`.
+        setting: &'static str,
         /// The address of the settings.
         address: ListenAddress,
         /// What the system says.
         error: io::Error,
     },
     /// A socket could not be opened.
+    #[error("{error}")]
+    Listen {
+        /// The setting that has its address.
+        setting: &'static str,
+        /// What the system says, and of which address.
+        error: io::Error,
+    },
+    /// A socket that was opened does not say where it listens.
     #[error("{0}")]
-    Listen(#[from] io::Error),
+    Socket(#[from] io::Error),
     /// The data folder cannot be opened.
     #[error("cannot open the data folder {folder}: {error}")]
     Store {
@@ -86,10 +103,10 @@ pub async fn serve(
     super::open_files::raise_for(settings.server.connections_max.into());
     // Before anything is opened: what an operator mistypes is told at once.
     let tls = Acceptor::load(&settings.tls)?;
-    let addresses = resolve(&settings.server.listen).await?;
-    let management = resolve(&settings.management.listen).await?;
+    let addresses = resolve(SERVER, &settings.server.listen).await?;
+    let management = resolve(MANAGEMENT, &settings.management.listen).await?;
     let management_tls = match &tls {
-        Some(_) => resolve(&settings.management.tls_listen).await?,
+        Some(_) => resolve(MANAGEMENT_TLS, &settings.management.tls_listen).await?,
         None => Vec::new(),
     };
     let management = (&*management, &*management_tls);
@@ -118,14 +135,20 @@ pub async fn serve(
     served
 }
 
-async fn resolve(listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError> {
+async fn resolve(setting: &'static str, listed: &[ListenAddress]) -> Result<Vec<SocketAddr>, ServeError> {
     let mut addresses = Vec::new();
     for address in listed {
         let resolved = tokio::net::lookup_host((address.host(), address.port())).await;
-        let resolved = resolved.map_err(|error| ServeError::Resolve { address: address.clone(), error })?;
+        let resolved =
+            resolved.map_err(|error| ServeError::Resolve { setting, address: address.clone(), error })?;
         addresses.extend(resolved);
     }
     Ok(addresses)
+}
+
+/// What could not be listened on is told with its setting.
+fn listening<T>(setting: &'static str, opened: io::Result<T>) -> Result<T, ServeError> {
+    opened.map_err(|error| ServeError::Listen { setting, error })
 }
 
 /// Where sockets listen.
@@ -136,7 +159,7 @@ fn bound(listeners: &[TcpListener]) -> io::Result<Vec<SocketAddr>> {
 /// The sockets for scrapes. A second broker on a machine, which nobody has told of another port, goes without.
 async fn bind_metrics(settings: &Settings) -> Result<Vec<TcpListener>, ServeError> {
     let listen = &settings.metrics.listen;
-    match admin::bind(&resolve(listen).await?).await {
+    match admin::bind(&resolve(METRICS, listen).await?).await {
         Err(error)
             if error.kind() == io::ErrorKind::AddrInUse && *listen == MetricsSettings::default().listen =>
         {
@@ -146,7 +169,7 @@ async fn bind_metrics(settings: &Settings) -> Result<Vec<TcpListener>, ServeErro
             );
             Ok(Vec::new())
         }
-        bound => Ok(bound?),
+        bound => listening(METRICS, bound),
     }
 }
 
@@ -160,12 +183,14 @@ async fn serve_broker(
     ready: impl FnOnce(&Addresses),
 ) -> Result<(), ServeError> {
     let options = ServerOptions { tls: tls.clone(), ..options(settings) };
-    let mut server = Server::bind(broker.clone(), messages, options).await?;
+    let mut server = listening(SERVER, Server::bind(broker.clone(), messages, options).await)?;
     if settings.tls.is_on() {
-        server.bind_tls(&resolve(&settings.tls.listen).await?).await?;
+        listening(TLS, server.bind_tls(&resolve(TLS, &settings.tls.listen).await?).await)?;
     }
-    let http =
-        admin::Sockets { plain: admin::bind(management).await?, tls: admin::bind(management_tls).await? };
+    let http = admin::Sockets {
+        plain: listening(MANAGEMENT, admin::bind(management).await)?,
+        tls: listening(MANAGEMENT_TLS, admin::bind(management_tls).await)?,
+    };
     let scrapes = bind_metrics(settings).await?;
     let addresses = Addresses {
         messages: server.addresses()?,

@@ -58,7 +58,7 @@ fn a_broker_does_not_start_with_definitions_that_have_errors_and_lists_them() {
     };
     let ended = serve().output().unwrap();
     let told = stderr(&ended);
-    assert_eq!(code(&ended), Some(1), "{told}");
+    assert_eq!(code(&ended), Some(3), "{told}");
     let places = ["queues[0].durable", "queues[1]", "policies[0].pattern"];
     for what in places.into_iter().chain(["management.load_definitions", "nothing was taken over"]) {
         assert!(told.contains(what), "{what}: {told}");
@@ -66,5 +66,5 @@ fn a_broker_does_not_start_with_definitions_that_have_errors_and_lists_them() {
     fs::remove_file(&file).unwrap();
     let ended = serve().output().unwrap();
     let told = stderr(&ended);
-    assert!(code(&ended) == Some(1) && told.contains("definitions.json"), "{told}");
+    assert!(code(&ended) == Some(3) && told.contains("definitions.json"), "{told}");
 }

@@ -21,6 +21,14 @@ pub(in crate::admin) const LOADED: &str = "imported_definition_hash_value";
 pub struct LoadError {
     file: String,
     problem: String,
+    is_of_folder: bool,
+}
+
+impl LoadError {
+    /// Whether the data folder is to blame, and not the file.
+    pub fn is_of_folder(&self) -> bool {
+        self.is_of_folder
+    }
 }
 
 /// Takes the definitions of a file over, all or nothing. Nobody is served yet: it may wait for the disk, and takes as
@@ -29,7 +37,8 @@ pub struct LoadError {
 /// # Errors
 /// The file cannot be read, or something in it is wrong: all of that is told.
 pub fn load_definitions(broker: &Broker, file: &Path) -> Result<(), LoadError> {
-    let failed = |problem: String| LoadError { file: file.display().to_string(), problem };
+    let error = |problem, is_of_folder| LoadError { file: file.display().to_string(), problem, is_of_folder };
+    let failed = |problem: String| error(problem, false);
     let text = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
     let hash: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
     let value = format!("\"{hash}\"");
@@ -39,7 +48,7 @@ pub fn load_definitions(broker: &Broker, file: &Path) -> Result<(), LoadError> {
         return Ok(());
     }
     // With the note that they were taken over: a crash between the two would have them taken over once more.
-    let hold = broker.hold_catalog(0).map_err(|error| failed(error.to_string()))?;
+    let hold = broker.hold_catalog(0).map_err(|cause| error(cause.to_string(), true))?;
     let mut findings = Findings::default();
     let taken = super::take(broker, &text, None, &mut findings);
     for Notice { notice, count, at } in findings.notices() {
@@ -47,7 +56,7 @@ pub fn load_definitions(broker: &Broker, file: &Path) -> Result<(), LoadError> {
     }
     let (items, _) = taken.map_err(|_| failed(format!("nothing was taken over\n{}", findings.text())))?;
     let row = ParameterRow { vhost: None, component: String::new(), name: LOADED.to_owned(), value };
-    broker.set_parameter(row).map_err(|error| failed(error.to_string()))?;
+    broker.set_parameter(row).map_err(|cause| error(cause.to_string(), true))?;
     drop(hold);
     tracing::info!(items, "took over the definitions in {}", file.display());
     Ok(())
