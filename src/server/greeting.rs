@@ -122,7 +122,7 @@ async fn protocol(
 /// What a peer seems to speak instead, and what to say to it: each protocol answers a version that it does not have
 /// with the one it has, and AMQP 0-9-1 (section 4.2.2) answers everything else.
 fn refusal(first: &[u8]) -> (&'static str, &'static [u8]) {
-    const HTTP: [&[u8]; 5] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI"];
+    const HTTP: [&[u8]; 6] = [b"GET ", b"POST", b"HEAD", b"PUT ", b"DELE", b"OPTI"];
     if HTTP.iter().any(|method| first.starts_with(method)) {
         let answer = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n\
                  This port speaks AMQP 0-9-1 and the Rialto protocol, not HTTP.\n";

@@ -115,7 +115,21 @@ fn users_are_added_changed_shown_and_deleted() {
     broker.run(&["permission", "clear", "ann"]);
     broker.run(&["user", "delete", "ann"]);
     assert!(broker.refused(&["user", "show", "ann"], 5).contains("there is no user \"ann\""));
-    broker.refused(&["permission", "set", "ann"], 5);
+    assert!(broker.refused(&["permission", "set", "ann"], 5).contains("there is no user \"ann\""));
+    let nowhere = broker.refused(&["topic-permission", "set", "guest", "x", "--vhost", "nowhere"], 5);
+    assert!(nowhere.contains("there is no vhost \"nowhere\""), "{nowhere}");
+}
+
+#[test]
+fn whoever_takes_one_port_for_the_other_is_told_so() {
+    let broker = Broker::start();
+    let url = broker.api.replace("http://", "rialto://guest:guest@");
+    let told = broker.refused(&["list", "queues", "--url", &url], 4);
+    assert!(told.contains("an HTTP server answers there") && !told.contains("report"), "{told}");
+    let api = format!("http://{}", broker.messages);
+    let told = broker.refused(&["status", "--api", &api], 5);
+    assert!(told.contains("This port speaks AMQP 0-9-1 and the Rialto protocol, not HTTP."), "{told}");
+    assert!(broker.refused(&["health", "--api", &api], 5).contains("not HTTP"));
 }
 
 #[test]

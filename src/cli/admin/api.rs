@@ -29,6 +29,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Most bytes of an answer: some hundred million queues.
 const ANSWER_MAX: u64 = 4 << 30;
 
+/// Most characters that are shown of an answer that is no JSON.
+const TOLD_MAX: usize = 400;
+
 /// Where the HTTP API is, and who calls.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Broker")]
@@ -211,11 +214,12 @@ impl Api {
         let answer = self.agent.get(self.url(path)?);
         let answer = answer.header("authorization", &self.authorization).call();
         let (status, body) = self.read(answer.map_err(|error| self.unreachable(error))?)?;
-        let value = serde_json::from_slice(&body).unwrap_or(Value::Null);
-        match status {
-            401 | 404 => Err(ApiError::refused(status, &value, &self.user)),
-            status => Ok((status, value)),
+        match (status, serde_json::from_slice(&body)) {
+            (401 | 404, Ok(value)) => Err(ApiError::refused(status, &value, &self.user)),
+            (status, Ok(value)) => Ok((status, value)),
+            (status, Err(_)) => Err(ApiError::told(status, &body, &self.user)),
         }
+        .map_err(|error| error.at(&self.origin))
     }
 
     /// Asks for all rows of a list that comes in pages.
@@ -324,7 +328,7 @@ impl Api {
             (200..=299, Some(Ok(value))) => Ok((status, Some(value))),
             (200..=299, Some(Err(error))) => Err(ApiError::strange(format_args!("no JSON: {error}"))),
             (status, Some(Ok(value))) => Err(ApiError::refused(status, &value, &self.user)),
-            (status, _) => Err(ApiError::refused(status, &Value::Null, &self.user)),
+            (status, _) => Err(ApiError::told(status, &body, &self.user)),
         }
         .map_err(|error| error.at(&self.origin))
     }
@@ -389,12 +393,29 @@ impl ApiError {
         ApiError::Refused { status, reason, user: user.to_owned(), place: String::new() }
     }
 
+    /// Refused without JSON: by something else than the HTTP API, which may say in its own words what it is.
+    fn told(status: u16, body: &[u8], user: &str) -> Self {
+        let text: String = String::from_utf8_lossy(body).chars().take(TOLD_MAX).collect();
+        let words: Vec<_> = text.split(|c: char| c.is_whitespace() || c.is_control()).collect();
+        let text = words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        let reason = match text.is_empty() {
+            true => format!("HTTP status {status}"),
+            false => format!("HTTP status {status}: {text}"),
+        };
+        ApiError::Refused { status, reason, user: user.to_owned(), place: String::new() }
+    }
+
     fn at(mut self, origin: &str) -> Self {
         match &mut self {
             ApiError::Refused { place, .. } => origin.clone_into(place),
             ApiError::Failed(failure) => drop(failure.place.get_or_insert_with(|| origin.to_owned())),
         }
         self
+    }
+
+    /// Whether it was refused with this reason.
+    pub(super) fn is_because(&self, of: &str) -> bool {
+        matches!(self, ApiError::Refused { reason, .. } if reason == of)
     }
 
     /// Whether it is that the thing is not there.
@@ -473,6 +494,14 @@ mod tests {
         assert_eq!(code(400, json!({"reason": "bad"})), ExitCode::Refused);
         assert_eq!(code(404, Value::Null), ExitCode::Refused);
         assert_eq!(code(500, Value::Null), ExitCode::Failure);
+    }
+
+    #[test]
+    fn what_is_no_api_is_shown_in_its_own_words() {
+        let told = |body: &[u8]| Failure::from(ApiError::told(400, body, "ann")).what;
+        assert_eq!(told(b"This port speaks\r\n\x1b AMQP.\n"), "HTTP status 400: This port speaks AMQP.");
+        assert_eq!(told(b" "), "HTTP status 400");
+        assert!(told("ü".repeat(100_000).as_bytes()).chars().count() < 500);
     }
 
     #[test]

@@ -225,6 +225,16 @@ fn list(kind: &str, options: &ListOptions) -> Result<ExitCode, Failure> {
 }
 
 fn put(path: &Path, body: &Value, user: &str, vhost: &str, api: &ApiOptions) -> Result<(), Failure> {
-    let put = api.api()?.put(path, body);
-    put.map(drop).map_err(|error| error.of(format_args!("user {user:?} or vhost {vhost:?}")))
+    let api = api.api()?;
+    match api.put(path, body) {
+        Ok(_) => Ok(()),
+        // RabbitMQ's word, which leaves open which of the two it is.
+        Err(error) if error.is_not_found() || error.is_because("vhost_or_user_not_found") => {
+            api.get(&Path::new(&["users", user])).map_err(|error| error.of(format_args!("user {user:?}")))?;
+            api.get(&Path::new(&["vhosts", vhost]))
+                .map_err(|error| error.of(format_args!("vhost {vhost:?}")))?;
+            Err(error.into())
+        }
+        Err(error) => Err(error.into()),
+    }
 }
