@@ -84,6 +84,26 @@ pub fn json_from_table(table: &FieldTable) -> Value {
     table.iter().map(|(name, value)| (name.to_string(), json_from_field(value))).collect()
 }
 
+/// The first value of a table that JSON has no word for: the name under which it stands, and what it is. Types of numbers
+/// that are as large either way do not count.
+pub fn lost_in_json(table: &FieldTable) -> Option<(&str, &'static str)> {
+    table.iter().find_map(|(name, value)| Some((name.as_str(), lost_of(value)?)))
+}
+
+fn lost_of(value: &FieldValue) -> Option<&'static str> {
+    match value {
+        FieldValue::Decimal(..) => Some("a decimal"),
+        FieldValue::Timestamp(_) => Some("a timestamp"),
+        FieldValue::Bytes(_) => Some("bytes"),
+        FieldValue::LongStr(bytes) => std::str::from_utf8(bytes).err().map(|_| "a text that is not UTF-8"),
+        FieldValue::F32(n) if !n.is_finite() => Some("a number that is not finite"),
+        FieldValue::F64(n) if !n.is_finite() => Some("a number that is not finite"),
+        FieldValue::Array(values) => values.iter().find_map(lost_of),
+        FieldValue::Table(table) => lost_in_json(table).map(|(_, what)| what),
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
@@ -113,6 +133,20 @@ mod tests {
         let table = table_from_json(nested(TABLE_DEPTH_MAX).as_object().unwrap()).unwrap();
         assert_eq!(FieldTable::decode(&table.encoded()), Ok(table));
         assert!(table_from_json(nested(TABLE_DEPTH_MAX + 1).as_object().unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_is_lost_is_found_wherever_it_stands() {
+        let lost = |value: FieldValue| lost_of(&value);
+        assert_eq!(lost(FieldValue::LongStr(Bytes::from_static(b"\xff"))), Some("a text that is not UTF-8"));
+        assert_eq!(lost(FieldValue::Bytes(Bytes::from_static(b"text"))), Some("bytes"));
+        assert_eq!(lost(FieldValue::F32(f32::INFINITY)), Some("a number that is not finite"));
+        assert_eq!(lost(FieldValue::Array(vec![1.into(), FieldValue::Decimal(2, 275)])), Some("a decimal"));
+        let inner = FieldTable::new().with("at", FieldValue::Timestamp(7));
+        let table = FieldTable::new().with("plain", 1).with("deep", FieldValue::Table(inner));
+        assert_eq!(lost_in_json(&table), Some(("deep", "a timestamp")));
+        let json = json!({"a": 1, "b": [true, null, -0.5, "x"], "c": {"d": {}}});
+        assert_eq!(lost_in_json(&table_from_json(json.as_object().unwrap()).unwrap()), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use exchange_kind::ExchangeKind;
 pub use exchange_options::{ExchangeFlags, ExchangeOptions, ExchangeOptionsError, HashSource};
 pub use expiration::{BadExpiration, expiration};
 pub use ids::{ChannelId, ConnectionId, ConsumerId, Lsn, Priority, QueueId};
-pub use json::{field_from_json, json_from_field, json_from_table, table_from_json};
+pub use json::{field_from_json, json_from_field, json_from_table, lost_in_json, table_from_json};
 pub use location::{Location, RestoredRun, Returned, SegmentId, StoredRun};
 pub use memory::{MemoryCharge, MemoryGauge};
 pub use message::{BatchBuilder, Message, MessageBatch, MessageRoute, Publication};

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use super::load::LOADED;
+use super::lost::Lost;
 use crate::access::{Permission, TopicPermission, User, UserSource};
 use crate::broker::{Broker, Vhost};
 use crate::model::{Policy, PolicyKind, VhostLimits, json_from_table};
@@ -57,11 +58,13 @@ pub(in crate::admin) fn export(broker: &Broker, version: &str, cluster: &str) ->
     ];
     document.extend(sections.map(|(name, rows)| (name.to_owned(), Value::Array(rows))));
     let mut of_vhosts: Vec<(&str, Vec<Value>)> = SECTIONS.map(|name| (name, Vec::new())).to_vec();
+    let mut lost = Lost::default();
     for vhost in &vhosts {
-        for ((_, rows), more) in of_vhosts.iter_mut().zip(sections_of(vhost, &parameters, true)) {
+        for ((_, rows), more) in of_vhosts.iter_mut().zip(sections_of(vhost, &parameters, true, &mut lost)) {
             rows.extend(more);
         }
     }
+    lost.finish();
     document.extend(of_vhosts.into_iter().map(|(name, rows)| (name.to_owned(), Value::Array(rows))));
     Value::Object(document)
 }
@@ -73,7 +76,9 @@ pub(in crate::admin) fn export_vhost(broker: &Broker, vhost: &Vhost, version: &s
     let Value::Object(about) = vhost_row(vhost) else { unreachable!("a row is an object") };
     document.extend(about.into_iter().filter(|(key, _)| key != "name"));
     document.insert("limits".to_owned(), limits(&vhost.limits()));
-    let sections = SECTIONS.into_iter().zip(sections_of(vhost, &broker.parameters(), false));
+    let mut lost = Lost::default();
+    let sections = SECTIONS.into_iter().zip(sections_of(vhost, &broker.parameters(), false, &mut lost));
+    lost.finish();
     document.extend(sections.map(|(name, rows)| (name.to_owned(), Value::Array(rows))));
     Value::Object(document)
 }
@@ -96,7 +101,12 @@ fn origin(version: &str, format: &str) -> Map<String, Value> {
 const SECTIONS: [&str; 5] = ["parameters", "policies", "queues", "exchanges", "bindings"];
 
 /// In the order of [`SECTIONS`].
-fn sections_of(vhost: &Vhost, parameters: &[ParameterRow], with_vhost: bool) -> [Vec<Value>; 5] {
+fn sections_of(
+    vhost: &Vhost,
+    parameters: &[ParameterRow],
+    with_vhost: bool,
+    lost: &mut Lost,
+) -> [Vec<Value>; 5] {
     let name = vhost.name();
     let mut of_parameters: Vec<_> = parameters
         .iter()
@@ -112,16 +122,19 @@ fn sections_of(vhost: &Vhost, parameters: &[ParameterRow], with_vhost: bool) -> 
     let (queues, exchanges, bindings) = vhost.exported();
     let queues = queues.iter().map(|queue| {
         let options = queue.options();
+        let thing = format_args!("queue {:?} in vhost {:?}", queue.name().as_str(), name.as_str());
         json!({
             "name": queue.name().as_str(),
             "vhost": name.as_str(),
             "type": options.queue_type.name(),
             "durable": options.durable,
             "auto_delete": options.auto_delete,
-            "arguments": json_from_table(&options.arguments),
+            "arguments": lost.arguments(thing, &options.arguments),
         })
     });
+    let queues = queues.collect();
     let exchanges = exchanges.iter().map(|(exchange, options)| {
+        let thing = format_args!("exchange {:?} in vhost {:?}", exchange.as_str(), name.as_str());
         json!({
             "name": exchange.as_str(),
             "vhost": name.as_str(),
@@ -129,20 +142,23 @@ fn sections_of(vhost: &Vhost, parameters: &[ParameterRow], with_vhost: bool) -> 
             "durable": options.durable,
             "auto_delete": options.auto_delete,
             "internal": options.internal,
-            "arguments": json_from_table(&options.arguments),
+            "arguments": lost.arguments(thing, &options.arguments),
         })
     });
+    let exchanges = exchanges.collect();
     let bindings = bindings.iter().map(|binding| {
+        let (source, destination) = (binding.source.as_str(), binding.destination.name().as_str());
+        let thing = format_args!("the binding of {destination:?} to {source:?} in vhost {:?}", name.as_str());
         json!({
             "source": binding.source.as_str(),
             "vhost": name.as_str(),
             "destination": binding.destination.name().as_str(),
             "destination_type": binding.destination.kind(),
             "routing_key": binding.routing_key.as_str(),
-            "arguments": json_from_table(&binding.arguments),
+            "arguments": lost.arguments(thing, &binding.arguments),
         })
     });
-    let mut sections = [of_parameters, policies, queues.collect(), exchanges.collect(), bindings.collect()];
+    let mut sections = [of_parameters, policies, queues, exchanges, bindings.collect()];
     if !with_vhost {
         for row in sections.iter_mut().flatten() {
             row.as_object_mut().expect("rows are objects").remove("vhost");

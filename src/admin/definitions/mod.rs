@@ -9,6 +9,7 @@ pub(super) mod findings;
 pub(super) mod import;
 pub(super) mod items;
 mod load;
+mod lost;
 pub(super) mod reader;
 
 #[cfg(test)]
