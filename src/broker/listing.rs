@@ -188,7 +188,7 @@ fn queue_row(queue: &Arc<QueueCell>, topology: &Topology) -> FieldTable {
         .with("messages_ready", stats.ready as i64)
         .with("messages_delayed", stats.delayed as i64)
         .with("messages_unacknowledged", stats.unacked as i64)
-        .with("message_bytes", (stats.ready_bytes + stats.delayed_bytes + stats.unacked_bytes) as i64)
+        .with("message_bytes", stats.body_bytes() as i64)
         .with("consumers", stats.consumers as i64)
         .with("durable", options.durable)
         .with("exclusive", options.exclusive)

@@ -438,7 +438,9 @@ impl Queue {
             ready_bytes: self.ready.memory(),
             ready_body_bytes: self.ready.body_bytes(),
             delayed_bytes: self.delayed.memory(),
+            delayed_body_bytes: self.delayed.body_bytes(),
             unacked_bytes: self.unacked.memory,
+            unacked_body_bytes: self.unacked.content_bytes(),
             consumers: self.consumers.consuming() as u64,
             head_enqueued: self.ready.head_enqueued(),
             totals: self.totals,
@@ -517,11 +519,10 @@ impl Queue {
         self.dying.check_invariants();
         self.consumers.check_invariants();
         assert!(self.taken.is_empty(), "messages are neither ready nor unacked");
-        let (mut count, mut memory) = (0, 0);
+        let mut unacked = UnackedTotal::default();
         for entry in self.consumers.iter().flat_map(|consumer| consumer.unacked.iter()) {
-            count += 1;
-            memory += stats::memory_of(&entry.held.message);
+            unacked.add(entry);
         }
-        assert_eq!((self.unacked.count, self.unacked.memory), (count, memory));
+        assert_eq!(self.unacked, unacked);
     }
 }

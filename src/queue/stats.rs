@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use rialto_protocol::native::ENTRY_HEADER_LEN;
+
 use crate::model::{ConsumerId, ConsumerTag, Message, Timestamp};
 
 use super::consumer::Readiness;
@@ -37,14 +39,31 @@ pub struct QueueStats {
     pub ready_body_bytes: u64,
     /// Bytes of memory of the delayed messages, counted likewise.
     pub delayed_bytes: u64,
+    /// Bytes of their bodies.
+    pub delayed_body_bytes: u64,
     /// Bytes of the unacked messages, with [`MESSAGE_OVERHEAD`] for each.
     pub unacked_bytes: u64,
+    /// Bytes of their bodies and properties: how much of it is which is not kept of those that are with consumers.
+    pub unacked_body_bytes: u64,
     /// Consumers; `get`s and cancelled ones don't count.
     pub consumers: u64,
     /// When the message that is next to be delivered came to the queue.
     pub head_enqueued: Option<Timestamp>,
     /// What happened since the queue was made.
     pub totals: Totals,
+}
+
+impl QueueStats {
+    /// Bytes of memory of all its messages.
+    pub fn memory(&self) -> u64 {
+        self.ready_bytes + self.delayed_bytes + self.unacked_bytes
+    }
+
+    /// Bytes of the bodies of all its messages, in memory or not: what RabbitMQ calls `message_bytes`. With the properties of
+    /// those that are with consumers.
+    pub fn body_bytes(&self) -> u64 {
+        self.ready_body_bytes + self.delayed_body_bytes + self.unacked_body_bytes
+    }
 }
 
 /// What happened to a queue's messages since it was made.
@@ -265,13 +284,18 @@ pub struct Closed {
 }
 
 /// Messages delivered and not settled, over all consumers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct UnackedTotal {
     pub(super) count: u64,
     pub(super) memory: u64,
 }
 
 impl UnackedTotal {
+    /// Bytes of their bodies and properties.
+    pub(super) fn content_bytes(&self) -> u64 {
+        self.memory - self.count * (MESSAGE_OVERHEAD + ENTRY_HEADER_LEN as u64)
+    }
+
     pub(super) fn add(&mut self, entry: &Entry) {
         self.count += 1;
         self.memory += memory_of(&entry.held.message);

@@ -70,7 +70,7 @@ impl Row for QueueRow {
             "messages_ready" => stats.ready,
             "messages_unacknowledged" => stats.unacked,
             "consumers" if self.detail != Detail::Totals => stats.consumers,
-            "memory" if self.detail != Detail::Totals => memory(&stats),
+            "memory" if self.detail != Detail::Totals => stats.memory(),
             _ => return None,
         }))
     }
@@ -83,10 +83,6 @@ impl Row for QueueRow {
 /// A queue's figures, of a moment.
 pub(super) fn figures(queue: &QueueCell) -> QueueStats {
     queue.figures()
-}
-
-fn memory(stats: &QueueStats) -> u64 {
-    stats.ready_bytes + stats.delayed_bytes + stats.unacked_bytes
 }
 
 /// One queue.
@@ -126,11 +122,10 @@ pub(super) fn render(state: &AdminState, vhost: &Vhost, queue: &Arc<QueueCell>, 
     put("messages_delayed", stats.delayed.into());
     put("messages_paged_out", stats.paged.into());
     put("messages_ram", (stats.ready + stats.delayed + stats.unacked).saturating_sub(stats.paged).into());
-    put("messages_persistent", if options.durable { stats.ready.into() } else { 0.into() });
-    put("message_bytes", (stats.ready_body_bytes + stats.unacked_bytes).into());
+    put("message_bytes", stats.body_bytes().into());
     put("message_bytes_ready", stats.ready_body_bytes.into());
-    put("message_bytes_unacknowledged", stats.unacked_bytes.into());
-    put("memory", memory(&stats).into());
+    put("message_bytes_unacknowledged", stats.unacked_body_bytes.into());
+    put("memory", stats.memory().into());
     put("consumers", stats.consumers.into());
     put("head_message_timestamp", Value::Null);
     let age = stats.head_enqueued.map(|since| state.broker.now().since(since).as_millis() as u64);

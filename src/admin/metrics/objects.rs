@@ -260,9 +260,7 @@ const QUEUE: &[Column<QueueRow>] = &[
         "queue_process_memory_bytes",
         Kind::Gauge,
         "Memory in bytes used by the messages of a queue",
-        |QueueRow { figures, .. }| {
-            (figures.ready_bytes + figures.delayed_bytes + figures.unacked_bytes).into()
-        },
+        |QueueRow { figures, .. }| figures.memory().into(),
     ),
     (
         "queue_head_message_timestamp",

@@ -13,7 +13,7 @@ use crate::model::Timestamp;
 use crate::queue::{QueueStats, Totals};
 
 /// Besides those that add up over queues: bytes of ready, delayed and unacked messages, when the first one came.
-const OWN: usize = 4;
+const OWN: usize = 6;
 const IN_QUEUES: usize = OWN;
 const TOTALS: usize = IN_QUEUES + InQueues::LEN;
 const LEN: usize = TOTALS + Totals::LEN;
@@ -71,7 +71,8 @@ impl QueueCell {
     /// Its figures as of the last batch, without waiting for anybody. See [`QueueCell::stats`] for those of this moment.
     pub fn figures(&self) -> QueueStats {
         let row = self.figures.read();
-        let [ready_bytes, delayed_bytes, unacked_bytes, head, ..] = row;
+        let [ready_bytes, delayed_bytes, delayed_body_bytes, unacked_bytes, unacked_body_bytes, head, ..] =
+            row;
         let totals = Totals::from_array(std::array::from_fn(|place| row[TOTALS + place]));
         let in_queue = InQueues::from_array(std::array::from_fn(|place| row[IN_QUEUES + place]));
         let InQueues { ready, delayed, unacked, paged, memory: _, ready_body_bytes, consumers } = in_queue;
@@ -84,7 +85,9 @@ impl QueueCell {
             ready_bytes,
             ready_body_bytes,
             delayed_bytes,
+            delayed_body_bytes,
             unacked_bytes,
+            unacked_body_bytes,
             consumers,
             head_enqueued,
             totals,
@@ -101,7 +104,9 @@ impl QueueCell {
             ready_bytes,
             ready_body_bytes,
             delayed_bytes,
+            delayed_body_bytes,
             unacked_bytes,
+            unacked_body_bytes,
             consumers,
             head_enqueued,
             totals,
@@ -110,7 +115,8 @@ impl QueueCell {
         let in_queue = InQueues { ready, delayed, unacked, paged, memory, ready_body_bytes, consumers };
         let mut row = [0; LEN];
         let head = head_enqueued.map_or(0, Timestamp::as_micros);
-        row[..OWN].copy_from_slice(&[ready_bytes, delayed_bytes, unacked_bytes, head]);
+        let own = [ready_bytes, delayed_bytes, delayed_body_bytes, unacked_bytes, unacked_body_bytes, head];
+        row[..OWN].copy_from_slice(&own);
         row[IN_QUEUES..TOTALS].copy_from_slice(&in_queue.to_array());
         row[TOTALS..].copy_from_slice(&totals.to_array());
         let grown = self.figures.write(row);

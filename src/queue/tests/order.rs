@@ -106,6 +106,7 @@ fn counts_follow_the_messages() {
     let stats = host.queue.stats();
     assert_eq!((stats.ready, stats.ready_body_bytes, stats.ready_bytes), (2, 20, 2 * len));
     assert_eq!((stats.unacked, stats.unacked_bytes, stats.consumers), (1, len, 1));
+    assert_eq!((stats.unacked_body_bytes, stats.body_bytes(), stats.memory()), (10, 30, 3 * len));
     assert_eq!((stats.totals.published, stats.totals.delivered), (3, 1));
     assert_eq!(host.queue.memory_bytes(), 3 * len);
 }

@@ -38,6 +38,8 @@ impl Pair {
         self.tally.delayed += stats.delayed;
         let body_bytes = naive.ready.iter().map(|message| message.body_len).sum();
         same("ready body bytes", stats.ready_body_bytes, body_bytes)?;
+        let delayed = naive.delayed.iter().map(|message| message.body_len).sum();
+        same("delayed body bytes", stats.delayed_body_bytes, delayed)?;
         same("unacked", stats.unacked, naive.held().count() as u64)?;
         let memory = naive.waiting().chain(naive.held()).map(|m| m.len + MESSAGE_OVERHEAD).sum();
         if stats.paged == 0 {
