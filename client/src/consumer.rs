@@ -18,6 +18,7 @@ use crate::client::Handle;
 use crate::connection::CONSUME_CHANNEL;
 use crate::connection::consumer_core::{Arrived, BufferedRun, ConsumeOptions, ConsumerCore};
 use crate::connection::control::{Asked, Asker};
+use crate::connection::limits::check_arguments;
 use crate::delivery::{DeliveredMessage, Delivery};
 use crate::error::{Error, Result, short};
 
@@ -119,12 +120,15 @@ impl ConsumeBuilder {
     /// Starts the consumer. Cancel-safe: dropped half-way, the consumer is cancelled.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such queue, or another consumer is in the way; [`Error::Timeout`].
+    /// [`Error::Refused`] if there is no such queue, or another consumer is in the way; [`Error::Unsendable`] for
+    /// arguments beyond the protocol's limits; [`Error::Timeout`].
     pub async fn start(self) -> Result<Consumer> {
         let ConsumeBuilder { handle, mut options, buffer_messages, problem } = self;
         if let Some(problem) = problem {
             return Err(problem);
         }
+        // Later it would be too late: consumers are asked for again on every new connection.
+        check_arguments(&options.arguments, || format!("consume from queue {:?}", options.queue))?;
         options.window_messages = match buffer_messages {
             Some(messages) => messages,
             // The prefetch binds; credit only has to be large enough to never be in its way.

@@ -147,6 +147,14 @@ pub enum Error {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// Properties of a message, or arguments of a request, beyond what the protocol carries. Nothing was sent.
+    #[error("cannot {what}: {problem}")]
+    Unsendable {
+        /// What was asked for: `declare queue "tasks"`.
+        what: String,
+        /// What is too large, and what to do about it.
+        problem: String,
+    },
     /// The message was not accepted, and the caller asked for nothing less.
     #[error("the message was not confirmed: {0}")]
     NotConfirmed(Outcome),

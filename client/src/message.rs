@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use rialto_protocol::types::{FieldTable, FieldValue, Properties, ShortStr};
 
+use crate::connection::limits::check_properties;
 use crate::error::{Error, Result, short};
 
 /// Set on messages that were published again after a lost connection, and that may therefore be in their
@@ -136,7 +137,10 @@ impl Message {
         match (self.problem, self.properties) {
             (Some(problem), _) => Err(problem),
             (None, None) => Ok((self.body, Bytes::new())),
-            (None, Some(properties)) => Ok((self.body, properties.encoded())),
+            (None, Some(properties)) => {
+                let encoded = properties.encoded();
+                check_properties(&properties, &encoded).map(|()| (self.body, encoded))
+            }
         }
     }
 

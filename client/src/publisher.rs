@@ -63,7 +63,8 @@ impl Publisher {
     /// not the message. Cancel-safe: a call that is dropped while it waits has published nothing.
     ///
     /// # Errors
-    /// [`Error::MessageTooLarge`], [`Error::NameTooLong`] for a property that does not fit, [`Error::Closed`].
+    /// [`Error::MessageTooLarge`], [`Error::NameTooLong`] for a property that does not fit, [`Error::Unsendable`]
+    /// for properties of more than 128 KiB, [`Error::Closed`].
     pub async fn publish(&self, message: impl Into<Message>) -> Result<Confirm> {
         publish_to(&self.handle.shared, &self.target, self.mandatory, message.into()).await
     }

@@ -450,7 +450,8 @@ impl Ledger {
     fn fitting(&self, entry: &Entry<'_>, mark: bool) -> Result<Option<Bytes>> {
         if mark {
             let marked = marked_maybe_duplicate(entry.properties);
-            if self.check(&marked, entry.body).is_ok() {
+            let fits = marked.len() <= wire::PROPERTIES_BYTES_MAX;
+            if fits && self.check(&marked, entry.body).is_ok() {
                 return Ok(Some(marked));
             }
         }

@@ -193,3 +193,35 @@ fn closing_ends_every_slot_and_frees_the_forgotten() {
     assert!(matches!(ledger.poll_slot(waiting, Waker::noop()), Poll::Ready(Err(Error::Closed { .. }))));
     assert!(ledger.slots.is_empty());
 }
+
+/// The properties of the messages of a frame.
+fn properties_of(frame: &Bytes) -> Vec<Bytes> {
+    let mut all = Vec::new();
+    for_each_message(frame.clone(), |_, _, entry| all.push(Bytes::copy_from_slice(entry.properties)));
+    all
+}
+
+#[test]
+fn a_message_that_comes_again_is_marked_unless_its_properties_are_full() {
+    // Flags, the headers' length, and "k" with a text take 13 bytes; the mark takes 27.
+    for (len, is_marked) in [(wire::PROPERTIES_BYTES_MAX - 27, true), (131_053, false)] {
+        let headers = FieldTable::new().with("k", "v".repeat(len - 13));
+        let properties = Properties { headers: Some(headers), ..Properties::default() }.encoded();
+        assert_eq!(properties.len(), len);
+        let mut ledger = Ledger::new();
+        ledger.restart(&welcome(1 << 20, 300_000), &mut Effects::default());
+        ledger.go_online();
+        let (target, body) = (target(), &[0; 8][..]);
+        let outgoing = Outgoing { target: &target, mandatory: false, properties: &properties, body, cost: 1 };
+        let slot = ledger.open_slot(1, 0);
+        ledger.push(&outgoing, Some((slot, 0)));
+        assert_eq!(properties_of(&take(&mut ledger).0[0]), [properties.clone()]);
+
+        ledger.go_offline();
+        ledger.restart(&welcome(1 << 20, 300_000), &mut Effects::default());
+        ledger.go_online();
+        let again = properties_of(&take(&mut ledger).0[0]).remove(0);
+        assert_eq!(again != properties, is_marked, "properties of {len} bytes");
+        assert!(again.len() <= wire::PROPERTIES_BYTES_MAX);
+    }
+}

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! Rooms: `supervisor` (the life of the client), `login`, `reader`, `writer`, `restore`; the machines
-//! `ledger` (publishing) with `slots`, `control` (requests), `consumer_core` with `ranges`, `publish_frame`.
+//! `ledger` (publishing) with `slots`, `control` (requests), `consumer_core` with `ranges`, `publish_frame`;
+//! `limits` (what is refused before it is sent).
 //! Lock order, outermost first: a consumer's inbox or the ledger (never both), then `control`. The list of
 //! consumers is locked on its own. No lock is held across an `.await` or while a waker runs.
 
@@ -28,6 +29,7 @@ use tokio::time::{Instant, timeout};
 pub(crate) mod consumer_core;
 pub(crate) mod control;
 pub(crate) mod ledger;
+pub(crate) mod limits;
 mod login;
 mod publish_frame;
 mod ranges;
@@ -144,6 +146,7 @@ impl Shared {
     }
 
     async fn answer(&self, request: Request) -> Result<Answer> {
+        limits::check_request(&request)?;
         let what = control::described(&request);
         let answers = self.ask(REQUEST_CHANNEL, Asked::Request(request), Asker::User)?;
         self.await_answer(what, answers).await

@@ -107,7 +107,8 @@ impl Exchange {
     /// Creates it, or checks that it exists with the same options.
     ///
     /// # Errors
-    /// [`Error::Refused`] (406 if it exists and is different), [`Error::NameTooLong`], [`Error::Timeout`].
+    /// [`Error::Refused`] (406 if it exists and is different), [`Error::NameTooLong`], [`Error::Unsendable`] for
+    /// arguments of more than 64 KiB, [`Error::Timeout`].
     pub async fn declare(self) -> Result<()> {
         let request = self.request(false)?;
         done(self.handle.shared.request(request).await?)

@@ -166,7 +166,7 @@ impl Queue {
     ///
     /// # Errors
     /// [`Error::Refused`] (406 if it exists and is different, 405 if it is another connection's),
-    /// [`Error::NameTooLong`], [`Error::Timeout`].
+    /// [`Error::NameTooLong`], [`Error::Unsendable`] for arguments of more than 64 KiB, [`Error::Timeout`].
     pub async fn declare(self) -> Result<QueueInfo> {
         let request = self.request(false)?;
         declared(self.handle.shared.request(request).await?)
@@ -196,7 +196,7 @@ impl Queue {
     /// [`Queue::bind`] with arguments, as headers exchanges need them.
     ///
     /// # Errors
-    /// As [`Queue::bind`].
+    /// As [`Queue::bind`], and [`Error::Unsendable`] for arguments of more than 64 KiB.
     pub fn bind_with(
         &self,
         exchange: &str,

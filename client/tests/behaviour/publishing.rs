@@ -184,6 +184,31 @@ async fn frames_stay_within_the_limit_of_the_broker() {
 }
 
 #[tokio::test]
+async fn properties_beyond_the_protocol_are_refused_and_harm_nobody() {
+    let broker = FakeBroker::start().await;
+    let (client, mut peer) = broker.connected().await;
+    let publisher = client.publisher("x", "k").unwrap();
+    let before = publisher.publish("before").await.unwrap();
+    let large = || Message::new("large").header("h", "h".repeat(140_000));
+    for error in [
+        publisher.publish(large()).await.unwrap_err(),
+        publisher.send(large()).await.unwrap_err(),
+        publisher.try_publish(large()).unwrap_err(),
+        publisher.publish_batch([Message::new("fine"), large()]).await.unwrap_err(),
+        client.publish("x", "k", large()).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Unsendable { .. }), "{error}");
+        assert!(error.to_string().contains("at most 131072 fit"), "{error}");
+    }
+    let after = publisher.publish("after").await.unwrap();
+    let messages = peer.published(2).await;
+    assert_eq!(bodies(&messages), ["before", "after"]);
+    peer.confirm(&messages).await;
+    soon(before).await.unwrap().accepted().unwrap();
+    soon(after).await.unwrap().accepted().unwrap();
+}
+
+#[tokio::test]
 async fn publishing_waits_for_room_in_the_order_of_arrival() {
     let broker = FakeBroker::start().await;
     let (client, mut peer) = broker.connected_with(broker.client().publish_buffer(4096)).await;

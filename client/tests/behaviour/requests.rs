@@ -118,6 +118,26 @@ async fn a_name_that_does_not_fit_is_refused_without_asking() {
 }
 
 #[tokio::test]
+async fn arguments_beyond_the_protocol_are_refused_and_harm_nobody() {
+    let broker = FakeBroker::start().await;
+    let (client, mut peer) = broker.connected().await;
+    let large = "a".repeat(70_000);
+    let table = FieldTable::new().with("x", large.as_str());
+    for error in [
+        client.queue("q").argument("x-large", large.as_str()).declare().await.unwrap_err(),
+        client.exchange("e").argument("x-large", large.as_str()).declare().await.unwrap_err(),
+        client.queue("q").bind_with("e", "k", table).await.unwrap_err(),
+        client.consume("q").argument("x-large", large.as_str()).start().await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::Unsendable { .. }), "{error}");
+        assert!(error.to_string().contains("at most 65536 fit"), "{error}");
+    }
+    let (purged, request) = tokio::join!(client.queue("q").purge(), peer.grant());
+    assert!(matches!(request, Request::PurgeQueue { .. }), "{request:?}");
+    purged.unwrap();
+}
+
+#[tokio::test]
 async fn a_request_without_an_answer_costs_its_timeout() {
     let broker = FakeBroker::start().await;
     let (client, _peer) =
