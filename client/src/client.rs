@@ -106,7 +106,9 @@ impl Client {
 
     // Messages.
 
-    /// A handle for publishing to one exchange with one routing key, which both sides remember by a number.
+    /// A handle for publishing to one exchange with one routing key, which both sides remember by a number. The
+    /// numbers of a client are half as many as the broker's `protocol.route_max`; beyond them, frames spell the
+    /// names out.
     ///
     /// # Errors
     /// [`Error::NameTooLong`](crate::Error::NameTooLong).

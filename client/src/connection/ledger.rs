@@ -111,7 +111,8 @@ pub(crate) struct Ledger {
     last_frame: usize,
     frame_max: usize,
     body_max: usize,
-    route_max: u32,
+    /// Highest number that is defined on this connection, on both lanes.
+    route_limit: u32,
     routes: Vec<Target>,
     route_numbers: AHashMap<(ShortStr, ShortStr), u32>,
     closed: Option<Error>,
@@ -131,7 +132,7 @@ impl Ledger {
             last_frame: 0,
             frame_max: wire::FRAME_MAX_DEFAULT as usize,
             body_max: usize::MAX,
-            route_max: 0,
+            route_limit: 0,
             routes: Vec::new(),
             route_numbers: AHashMap::new(),
             closed: None,
@@ -148,7 +149,7 @@ impl Ledger {
         if let Some(&number) = self.route_numbers.get(&key) {
             return (Target::Defined(number), false);
         }
-        if self.routes.len() >= self.route_max as usize {
+        if self.routes.len() >= self.route_limit as usize {
             return (target, false);
         }
         // Numbers are never redefined: definitions overtake publishes that wait for credit.
@@ -158,9 +159,9 @@ impl Ledger {
         (Target::Defined(number), true)
     }
 
-    /// Every defined route, to be defined again on a new connection.
+    /// Every route that may be defined, to be defined again on a new connection.
     pub(crate) fn routes(&self) -> impl Iterator<Item = (u32, &ShortStr, &ShortStr)> {
-        self.routes.iter().zip(1..=self.route_max).filter_map(|(target, number)| match target {
+        self.routes.iter().zip(1..=self.route_limit).filter_map(|(target, number)| match target {
             Target::Inline { exchange, routing_key } => Some((number, exchange, routing_key)),
             Target::Defined(_) => None,
         })
@@ -195,6 +196,7 @@ impl Ledger {
 
     fn append(&mut self, message: &Outgoing<'_>, ticket: Option<Ticket>, again: bool) {
         let outcomes = ticket.is_some();
+        let spelt_out = self.spelt_out(message.target);
         let grown = entry_len(message.properties, message.body) + FrameBuilder::LONGEST_RUN_HEAD;
         let target = FRAME_TARGET.min(self.frame_max);
         let fits = |batch: &Batch| {
@@ -210,9 +212,20 @@ impl Ledger {
             cost: 0,
             again,
         });
-        batch.frame.push(message.target, message.mandatory, message.properties, message.body);
+        let target = spelt_out.as_ref().unwrap_or(message.target);
+        batch.frame.push(target, message.mandatory, message.properties, message.body);
         batch.tickets.extend(ticket);
         batch.cost += message.cost;
+    }
+
+    /// A route whose number is from an earlier connection, and too high for this one.
+    fn spelt_out(&self, target: &Target) -> Option<Target> {
+        match target {
+            Target::Defined(number) if *number > self.route_limit => {
+                Some(self.routes[*number as usize - 1].clone())
+            }
+            _ => None,
+        }
     }
 
     // Writing.
@@ -348,10 +361,11 @@ impl Ledger {
     /// Returns how many messages those are. Nothing is written until [`Ledger::go_online`].
     pub(crate) fn restart(&mut self, welcome: &Welcome, effects: &mut Effects) -> usize {
         let frame_max = welcome.frame_max as usize + wire::LENGTH_LEN;
-        let shrunk = frame_max < self.frame_max || (welcome.route_max as usize) < self.routes.len();
+        // The broker counts the routes of all channels, and each of ours is defined on both lanes.
+        self.route_limit = welcome.route_max / LANE_CHANNELS.len() as u32;
+        let shrunk = frame_max < self.frame_max || (self.route_limit as usize) < self.routes.len();
         self.frame_max = frame_max;
         self.body_max = welcome.message_size_max as usize;
-        self.route_max = welcome.route_max;
         self.lanes = first_lanes();
         self.credit = i64::from(welcome.publish_window);
 
@@ -418,17 +432,11 @@ impl Ledger {
             if ticket.is_some_and(|ticket| ticket.slot == RESOLVED) {
                 return;
             }
-            let spelt_out = match target {
-                Target::Defined(number) if *number > self.route_max => {
-                    Some(self.routes[*number as usize - 1].clone())
-                }
-                _ => None,
-            };
             match self.fitting(&entry, again && ticket.is_some()) {
                 Ok(marked) => {
                     kept += share;
                     let message = Outgoing {
-                        target: spelt_out.as_ref().unwrap_or(target),
+                        target,
                         mandatory,
                         properties: marked.as_deref().unwrap_or(entry.properties),
                         body: entry.body,

@@ -66,6 +66,7 @@ impl FakeBroker {
             buf: BytesMut::new(),
             codec: NativeCodec::new(),
             routes: Default::default(),
+            route_max: 0,
             auto: true,
         };
         let mut preface = [0; 8];
@@ -111,6 +112,7 @@ pub(crate) struct Peer {
     buf: BytesMut,
     codec: NativeCodec,
     routes: std::collections::HashMap<(u16, u32), (String, String)>,
+    route_max: u32,
     /// Channels are opened without a test having to say so.
     pub(crate) auto: bool,
 }
@@ -126,6 +128,7 @@ impl Peer {
     pub(crate) async fn welcome(&mut self, welcome: &Welcome) {
         self.say(0, Command::Welcome(welcome.clone())).await;
         self.codec.set_frame_max(welcome.frame_max);
+        self.route_max = welcome.route_max;
     }
 
     pub(crate) async fn say(&mut self, channel: u16, command: Command) {
@@ -168,6 +171,8 @@ impl Peer {
                 Command::DefineRoute { route, exchange, routing_key } => {
                     let names = (exchange.to_string(), routing_key.to_string());
                     self.routes.insert((frame.channel, route), names);
+                    let (routes, most) = (self.routes.len(), self.route_max as usize);
+                    assert!(route <= self.route_max && routes <= most, "route {route} is one too many");
                 }
                 Command::Heartbeat => {}
                 _ => return frame,

@@ -200,6 +200,32 @@ async fn smaller_limits_of_a_new_broker_are_kept() {
 }
 
 #[tokio::test]
+async fn a_publisher_whose_number_is_too_high_for_a_new_broker_goes_on() {
+    let mut broker = FakeBroker::start().await;
+    let (client, mut peer) = broker.connected().await;
+    let keys = ["one", "two", "three", "four"];
+    let publishers = keys.map(|key| client.publisher("x", key).unwrap());
+    for next_route_max in [4, 0, 16, 16] {
+        for (publisher, key) in publishers.iter().zip(keys) {
+            publisher.send(key).await.unwrap();
+            drop(publisher.publish(key).await.unwrap());
+        }
+        // The peer knows no route that was not defined.
+        let messages = peer.published(8).await;
+        assert!(messages.iter().all(|message| message.routing_key == message.body), "{messages:?}");
+        peer.confirm(&messages.into_iter().filter(|message| message.outcomes).collect::<Vec<_>>()).await;
+        // Seen before the connection goes, because the answer to the request comes behind it.
+        tokio::join!(async { client.queue("q").purge().await.unwrap() }, peer.grant());
+
+        broker.welcome.route_max = next_route_max;
+        drop(peer);
+        let mut state = client.state();
+        peer = broker.serve().await;
+        soon(state.wait_for(|state| matches!(state, ConnectionState::Connected))).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn requests_wait_for_the_connection_and_a_get_is_not_repeated() {
     let broker = FakeBroker::start().await;
     let (client, mut peer) = broker.connected().await;
