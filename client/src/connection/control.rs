@@ -2,7 +2,8 @@
 //!
 //! A plain machine behind one short lock: callers append encoded frames, the writer takes them all at once.
 //! Requests made while there is no connection wait; requests that were sent and not answered when the
-//! connection broke are sent again in their order, except `Get`, which must not be repeated.
+//! connection broke are sent again in their order, except `Get`, which must not be repeated, and what nobody
+//! waits for any more: who has given up does not expect it to happen later.
 //!
 //! Invariants: every request is answered once, at the latest by [`Control::close`]; answers are handed over
 //! outside of the lock, because dropping an unwanted one may settle a message, which takes this lock.
@@ -23,6 +24,9 @@ use super::consumer_core::ConsumerCore;
 use crate::delivery::Delivery;
 use crate::error::{Error, Result};
 use crate::topology::record::Topology;
+
+/// Requests that may wait for a connection before those are looked for that nobody waits for any more.
+const LOOKED_THROUGH_FROM: usize = 64;
 
 /// What a request came to.
 #[derive(Debug)]
@@ -68,6 +72,13 @@ pub(crate) struct Pending {
     sent: bool,
 }
 
+impl Pending {
+    /// Whether sending it now would surprise: it was not sent over this connection, and who asked has gone.
+    fn is_given_up(&self) -> bool {
+        !self.sent && self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+}
+
 /// How far the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -94,6 +105,8 @@ pub(crate) struct Control {
     codec: NativeCodec,
     pending: BTreeMap<u32, Pending>,
     next_correlation: u32,
+    /// How many may be pending before the given up are dropped: so that this costs little for each request.
+    looked_through_at: usize,
     /// Consumers that have settlements or credit to be written.
     dirty: Vec<Arc<ConsumerCore>>,
     /// Those that had some before a user's request was made: what was settled first is told first.
@@ -113,6 +126,7 @@ impl Control {
             codec: NativeCodec::default(),
             pending: BTreeMap::new(),
             next_correlation: 1,
+            looked_through_at: LOOKED_THROUGH_FROM,
             dirty: Vec::new(),
             cuts: Vec::new(),
             writer_waits: false,
@@ -136,6 +150,9 @@ impl Control {
             (Asker::Session, Phase::Offline) => return Err(lost()),
         };
         let pending = Pending { channel, asked, asker, answer: Some(answer), sent };
+        if !sent && self.pending.len() >= self.looked_through_at {
+            self.drop_given_up();
+        }
         if sent {
             // Not before a cancel: what a leaving consumer gives back would be delivered to it again.
             if asker == Asker::User && !self.dirty.is_empty() {
@@ -145,6 +162,11 @@ impl Control {
         }
         self.pending.insert(correlation, pending);
         Ok((answers, sent && self.wake()))
+    }
+
+    fn drop_given_up(&mut self) {
+        self.pending.retain(|_, pending| !pending.is_given_up());
+        self.looked_through_at = LOOKED_THROUGH_FROM.max(2 * self.pending.len());
     }
 
     /// Says something that has no answer; forgotten when there is no connection. True: wake the writer.
@@ -213,6 +235,7 @@ impl Control {
     /// Sends what has waited. True: wake the writer.
     pub(crate) fn go_online(&mut self) -> bool {
         self.phase = Phase::Online;
+        self.drop_given_up();
         for (&correlation, pending) in self.pending.iter_mut().filter(|(_, pending)| !pending.sent) {
             match encode_request(&mut self.codec, correlation, pending, &mut self.out) {
                 Ok(()) => pending.sent = true,
@@ -322,5 +345,54 @@ pub(crate) fn described(request: &Request) -> String {
         Request::QueueInfo { name } => format!("describe queue {name:?}"),
         Request::ExchangeInfo { name } => format!("describe exchange {name:?}"),
         Request::List { what, .. } => format!("list {what:?}").to_lowercase(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rialto_protocol::native::decode_frame;
+
+    use super::*;
+
+    fn purge(control: &mut Control, queue: &str) -> Answers {
+        let request = Request::PurgeQueue { name: ShortStr::truncated(queue) };
+        control.ask(1, Asked::Request(request), Asker::User).unwrap().0
+    }
+
+    /// The queues that are purged now.
+    fn purged(control: &mut Control) -> Vec<String> {
+        let (mut out, mut farewell) = (BytesMut::new(), BytesMut::new());
+        control.take(&mut out, &mut Vec::new(), &mut Vec::new(), &mut farewell);
+        let mut all = Vec::new();
+        while let Some(frame) = decode_frame(&mut out, u32::MAX).unwrap() {
+            let Ok(Some(Command::Request { request: Request::PurgeQueue { name }, .. })) = frame.command()
+            else {
+                panic!("something else was said")
+            };
+            all.push(name.to_string());
+        }
+        all
+    }
+
+    #[test]
+    fn requests_that_were_given_up_without_a_connection_are_dropped() {
+        let mut control = Control::new();
+        let first = purge(&mut control, "first");
+        for n in 0..10_000 {
+            drop(purge(&mut control, &n.to_string()));
+            assert!(control.pending.len() <= LOOKED_THROUGH_FROM, "after {n}");
+        }
+        let last = purge(&mut control, "last");
+        control.begin(u32::MAX);
+        control.go_online();
+        assert_eq!(purged(&mut control), ["first", "last"]);
+
+        // The same for one that was sent over a connection that broke.
+        drop(last);
+        drop(control.go_offline());
+        control.begin(u32::MAX);
+        control.go_online();
+        assert_eq!(purged(&mut control), ["first"]);
+        drop(first);
     }
 }

@@ -242,6 +242,30 @@ async fn requests_wait_for_the_connection_and_a_get_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn a_request_that_was_given_up_without_a_connection_is_not_sent_later() {
+    let broker = FakeBroker::start().await;
+    let builder = broker.client().request_timeout(std::time::Duration::from_millis(20));
+    let (client, peer) = broker.connected_with(builder).await;
+    let mut events = client.events();
+    drop(peer);
+    while !matches!(soon(events.next()).await.unwrap(), Event::Disconnected { .. }) {}
+    let error = soon(client.queue("full").purge()).await.unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error}");
+    {
+        let queue = client.queue("full");
+        let mut dropped = std::pin::pin!(queue.purge());
+        let polled =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(dropped.as_mut().poll(cx).is_pending())).await;
+        assert!(polled, "there is nobody to answer");
+    }
+    let mut peer = broker.serve().await;
+    let mut state = client.state();
+    soon(state.wait_for(|state| matches!(state, ConnectionState::Connected))).await.unwrap();
+    let (_, request) = tokio::join!(client.queue("other").purge(), peer.grant());
+    assert!(matches!(&request, Request::PurgeQueue { name } if &**name == "other"), "{request:?}");
+}
+
+#[tokio::test]
 async fn what_cannot_be_restored_is_told_and_the_rest_is_restored() {
     let broker = FakeBroker::start().await;
     let (client, mut peer) = broker.connected().await;
