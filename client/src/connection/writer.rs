@@ -38,7 +38,8 @@ pub(crate) async fn run(
     let mut parts = VecDeque::new();
     loop {
         let mut messages = VecDeque::new();
-        let released = shared.ledger.lock().take(TAKEN_AT_ONCE, &mut messages);
+        let bytes = shared.ledger.lock().take(TAKEN_AT_ONCE, &mut messages);
+        let released = Released { shared: &shared, bytes };
         shared.control.lock().take(&mut out, &mut cuts, &mut dirty, &mut farewell);
         let asked = !dirty.is_empty();
         if !cuts.is_empty() {
@@ -74,10 +75,23 @@ pub(crate) async fn run(
             continue;
         }
         write_all(&mut socket, &mut parts).await.map_err(broken)?;
-        shared.apply(Effects { released, ..Effects::default() });
+        drop(released);
         if last {
             return Ok(());
         }
+    }
+}
+
+/// What messages without outcomes held of the window. Given back once they are written, and also when writing
+/// fails or is ended in the midst of it: nobody else knows of it any more.
+struct Released<'a> {
+    shared: &'a Shared,
+    bytes: usize,
+}
+
+impl Drop for Released<'_> {
+    fn drop(&mut self) {
+        self.shared.apply(Effects { released: self.bytes, ..Effects::default() });
     }
 }
 
@@ -125,13 +139,16 @@ fn broken(error: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use rialto_protocol::native::Request;
+    use rialto_protocol::native::{Request, Welcome};
+    use rialto_protocol::types::{FieldTable, ShortStr};
     use tokio::io::AsyncReadExt;
-    use tokio::net::{TcpListener, TcpStream};
+    use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
     use super::super::CONSUME_CHANNEL;
+    use super::super::Target;
     use super::super::consumer_core::ConsumeOptions;
     use super::super::control::{Asked, Asker};
+    use super::super::ledger::Outgoing;
     use super::*;
     use crate::address::Address;
     use crate::options::Options;
@@ -176,5 +193,68 @@ mod tests {
             .unwrap();
         writing.abort();
         drop((started, answers, reader));
+    }
+
+    /// All of the window taken by messages that are written without wanting an outcome.
+    fn full_of_messages() -> Arc<Shared> {
+        let shared = Arc::new(Shared::new(Address::default(), Options::default()));
+        let (all, target) = (shared.options.publish_buffer, Target::Defined(1));
+        shared.window.try_acquire_many(all as u32).unwrap().forget();
+        let welcome = Welcome {
+            frame_max: 1 << 20,
+            channel_max: 8,
+            route_max: 2,
+            heartbeat_ms: 0,
+            publish_window: 1 << 30,
+            message_size_max: 1 << 20,
+            properties: FieldTable::new(),
+        };
+        let mut ledger = shared.ledger.lock();
+        ledger.restart(&welcome, &mut Effects::default());
+        let target_named = Target::Inline { exchange: ShortStr::default(), routing_key: ShortStr::default() };
+        assert_eq!(ledger.intern(target_named), (target.clone(), true));
+        // Little enough to be taken in one go.
+        let (body, cost) = (vec![0; TAKEN_AT_ONCE / 4], all / 4);
+        for _ in 0..4 {
+            let message = Outgoing { target: &target, mandatory: false, properties: &[], body: &body, cost };
+            ledger.push(&message, None);
+        }
+        ledger.go_online();
+        drop(ledger);
+        shared
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_gives_back_what_it_held_of_the_window() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (_reader, mut writer) = socket.into_split();
+        writer.shutdown().await.unwrap();
+        let shared = full_of_messages();
+        run(shared.clone(), WriteHalf::Plain(writer), None).await.unwrap_err();
+        assert_eq!(shared.window.available_permits(), shared.options.publish_buffer);
+    }
+
+    #[tokio::test]
+    async fn a_write_that_is_ended_gives_back_what_it_held_of_the_window() {
+        let listener = TcpSocket::new_v4().unwrap();
+        listener.set_recv_buffer_size(4096).unwrap();
+        listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = listener.listen(1).unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(4096).unwrap();
+        let socket = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut peer, _) = listener.accept().await.unwrap();
+        let (_reader, writer) = socket.into_split();
+        let shared = full_of_messages();
+        let writing = tokio::spawn(run(shared.clone(), WriteHalf::Plain(writer), None));
+        // It is at it, and cannot go on: the peer reads no more than this.
+        let mut octets = [0; 16];
+        peer.read_exact(&mut octets).await.unwrap();
+        turn().await;
+        assert_eq!(shared.window.available_permits(), 0);
+        writing.abort();
+        assert!(writing.await.unwrap_err().is_cancelled());
+        assert_eq!(shared.window.available_permits(), shared.options.publish_buffer);
     }
 }
