@@ -87,6 +87,10 @@ impl Client {
         ClientBuilder::new(address)
     }
 
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+
     // Topology.
 
     /// An exchange, to be declared, bound, deleted, described. Direct unless another type is chosen.

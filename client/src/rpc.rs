@@ -3,7 +3,8 @@
 //! Replies come to an exclusive queue of the caller's own. Its name is made here, not by the broker, because
 //! it must stay the same over a reconnect: replies to calls made before it must still find the queue.
 //! Invariants: a call ends with a reply, with the request's failure (nobody serves it: at once), with its
-//! timeout, or with the client; a reply that nobody waits for any more is dropped.
+//! timeout, or with the client; a reply that nobody waits for any more is dropped; a queue for replies goes
+//! with who reads from it, and comes back with nobody else's.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,12 +12,14 @@ use std::time::Duration;
 
 use ahash::AHashMap;
 use parking_lot::Mutex;
+use rialto_protocol::types::ShortStr;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
 use crate::client::Client;
 use crate::confirm::Outcome;
+use crate::connection::Shared;
 use crate::consumer::Consumer;
 use crate::delivery::DeliveredMessage;
 use crate::error::{Error, Result};
@@ -155,18 +158,39 @@ impl Drop for Call<'_> {
     }
 }
 
+/// The name of a queue for replies. Dropped, also when opening the desk is given up half-way, it takes the queue
+/// with it, and the client's memory of it: otherwise a new connection would bring it back, and nobody reads it.
+struct ReplyQueue {
+    shared: Arc<Shared>,
+    name: ShortStr,
+}
+
+impl Drop for ReplyQueue {
+    fn drop(&mut self) {
+        self.shared.discard_queue(self.name.clone());
+    }
+}
+
+/// What the desk's task reads from. In this order: the consumer ends before its queue.
+struct Replies {
+    consumer: Consumer,
+    _queue: ReplyQueue,
+}
+
 impl Desk {
     async fn open(client: &Client, calls: Arc<Mutex<Calls>>) -> Result<Desk> {
         let queue = format!("rialto.reply.{:032x}", fastrand::u128(..));
+        let own = ReplyQueue { shared: client.shared().clone(), name: ShortStr::truncated(&queue) };
         client.queue(&queue).exclusive().auto_delete().declare().await?;
         let consumer = client.consume(&queue).auto_ack().exclusive().start().await?;
-        let task = tokio::spawn(hand_out(consumer, calls)).abort_handle();
+        let replies = Replies { consumer, _queue: own };
+        let task = tokio::spawn(hand_out(replies, calls)).abort_handle();
         Ok(Desk { queue, task })
     }
 }
 
-async fn hand_out(mut replies: Consumer, calls: Arc<Mutex<Calls>>) {
-    while let Some(Ok(reply)) = replies.next().await {
+async fn hand_out(mut replies: Replies, calls: Arc<Mutex<Calls>>) {
+    while let Some(Ok(reply)) = replies.consumer.next().await {
         let number = reply.raw_properties().correlation_id().and_then(|id| id.parse().ok());
         let caller = number.and_then(|number: u64| calls.lock().waiting.remove(&number));
         if let Some(caller) = caller {

@@ -73,9 +73,14 @@ pub(crate) struct Pending {
 }
 
 impl Pending {
+    /// Whether somebody still waits for its answer.
+    fn is_awaited(&self) -> bool {
+        self.answer.as_ref().is_some_and(|answer| !answer.is_closed())
+    }
+
     /// Whether sending it now would surprise: it was not sent over this connection, and who asked has gone.
     fn is_given_up(&self) -> bool {
-        !self.sent && self.answer.as_ref().is_none_or(oneshot::Sender::is_closed)
+        !self.sent && !self.is_awaited()
     }
 }
 
@@ -222,6 +227,30 @@ impl Control {
             Some(pending) if pending.sent => Ok(pending),
             _ => Err(Error::Protocol { problem: format!("an answer to the unknown request {correlation}") }),
         }
+    }
+
+    /// Takes note of a user's request that the broker has carried out. What nobody was told of is not restored:
+    /// who has given up a declare does not know that it is there, and cannot delete it.
+    pub(crate) fn carried_out(&mut self, pending: &Pending, request: &Request, response: &Response) {
+        let removes = matches!(
+            request,
+            Request::DeleteQueue { .. }
+                | Request::DeleteExchange { .. }
+                | Request::UnbindQueue(_)
+                | Request::UnbindExchange(_)
+        );
+        if pending.asker == Asker::User && (removes || pending.is_awaited()) {
+            self.topology.record(request, response);
+        }
+    }
+
+    /// Deletes an exclusive queue that the client made for itself, without waiting, and does not restore it.
+    /// Its declare may still be on its way or have been given up. True: wake the writer.
+    pub(crate) fn discard_queue(&mut self, channel: u16, name: ShortStr) -> bool {
+        let request = Request::DeleteQueue { name, if_unused: false, if_empty: false };
+        self.topology.record(&request, &Response::Done);
+        // Without a connection there is nothing to delete.
+        self.ask(channel, Asked::Request(request), Asker::Session).is_ok_and(|(_, wake)| wake)
     }
 
     // The connection.

@@ -23,6 +23,7 @@ use std::sync::atomic::AtomicU64;
 use ahash::AHashMap;
 use parking_lot::Mutex;
 use rialto_protocol::native::{Command, Request, Response};
+use rialto_protocol::types::ShortStr;
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::time::{Instant, timeout};
 
@@ -160,6 +161,12 @@ impl Shared {
             Ok(Err(_)) => Err(lost()),
             Err(_) => Err(Error::Timeout { what, after }),
         }
+    }
+
+    /// Deletes an exclusive queue that the client made for itself, without waiting, and does not restore it.
+    pub(crate) fn discard_queue(&self, name: ShortStr) {
+        let wake = self.control.lock().discard_queue(REQUEST_CHANNEL, name);
+        self.wake_writer(wake);
     }
 
     /// Says something that has no answer.

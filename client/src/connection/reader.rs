@@ -12,7 +12,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::Shared;
-use super::control::{Answer, Asked, Asker, Pending, tell};
+use super::control::{Answer, Asked, Pending, tell};
 use super::ledger::{Effects, returned_message};
 use super::restore::open_for_publishing;
 use super::transport::ReadHalf;
@@ -202,9 +202,7 @@ impl Reader {
                 tell(&mut pending.answer, Ok(Answer::Got(delivery)));
             }
             (Asked::Request(request), response) => {
-                if pending.asker == Asker::User {
-                    self.shared.control.lock().topology.record(request, &response);
-                }
+                self.shared.control.lock().carried_out(&pending, request, &response);
                 tell(&mut pending.answer, Ok(Answer::Response(response)));
             }
         }

@@ -70,7 +70,15 @@ async fn topology(shared: &Shared) -> Result<()> {
             renamed(&mut request, old, new);
         }
         let what = described(&request);
-        let answers = shared.ask(REQUEST_CHANNEL, Asked::Request(request), Asker::Session)?;
+        let (answers, wake) = {
+            let mut control = shared.control.lock();
+            if !control.topology.holds(step.id) {
+                // Discarded meanwhile.
+                continue;
+            }
+            control.ask(REQUEST_CHANNEL, Asked::Request(request), Asker::Session)?
+        };
+        shared.wake_writer(wake);
         asked.push((what, answers));
         let made_anew = step.made_name.is_some();
         if made_anew || asked.len() >= STEPS_AT_ONCE {

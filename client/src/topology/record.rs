@@ -1,7 +1,7 @@
 //! What this client has declared and not deleted again, in order: what a new connection must restore.
 //!
 //! Invariants: a thing stands once, in the place of its first declaration and with its last arguments; only
-//! what the broker has carried out is recorded. Durable things are recorded too, since declaring them again
+//! what the broker has carried out, and somebody was told of, is recorded. Durable things are recorded too, since declaring them again
 //! does no harm and the broker may have been replaced.
 
 use rialto_protocol::native::{Binding, Request, Response};
@@ -10,6 +10,8 @@ use rialto_protocol::types::ShortStr;
 /// One thing to restore.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
+    /// Finds it; rises with the order.
+    pub(crate) id: u64,
     /// The request that made it, with the names of the connection it was last made on.
     pub(crate) request: Request,
     /// The name that the broker made for a queue declared without one.
@@ -20,6 +22,7 @@ pub(crate) struct Step {
 #[derive(Debug, Default)]
 pub(crate) struct Topology {
     steps: Vec<Step>,
+    last_id: u64,
 }
 
 impl Topology {
@@ -69,6 +72,11 @@ impl Topology {
         self.steps.clone()
     }
 
+    /// Whether a step is still wanted.
+    pub(crate) fn holds(&self, id: u64) -> bool {
+        self.steps.binary_search_by_key(&id, |step| step.id).is_ok()
+    }
+
     /// A queue whose name the broker makes has a new one.
     pub(crate) fn rename(&mut self, old: &ShortStr, new: &ShortStr) {
         for step in &mut self.steps {
@@ -82,7 +90,10 @@ impl Topology {
     fn set(&mut self, request: &Request, made_name: Option<ShortStr>, same: impl Fn(&Request) -> bool) {
         match self.steps.iter_mut().find(|step| same(&step.request)) {
             Some(step) => step.request = request.clone(),
-            None => self.steps.push(Step { request: request.clone(), made_name }),
+            None => {
+                self.last_id += 1;
+                self.steps.push(Step { id: self.last_id, request: request.clone(), made_name });
+            }
         }
     }
 
@@ -148,8 +159,10 @@ mod tests {
         topology.record(&Request::BindQueue(bind("x", "q")), &Response::Done);
         topology.record(&Request::BindQueue(bind("x", "made-1")), &Response::Done);
         let delete = |text| Request::DeleteQueue { name: name(text), if_unused: false, if_empty: false };
+        let ids: Vec<u64> = topology.steps().iter().map(|step| step.id).collect();
         topology.record(&delete("q"), &Response::Count(0));
         assert_eq!(topology.steps().len(), 2);
+        assert_eq!(ids.iter().map(|&id| topology.holds(id)).collect::<Vec<_>>(), [false, true, false, true]);
         topology.record(&delete("made-1"), &Response::Count(0));
         assert!(topology.steps().is_empty());
     }

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use rialto_client::{Error, FieldTable, ListKind, Message, Outcome, Overflow, ReplyCode};
+use rialto_client::{
+    Client, Error, FieldTable, ListKind, Message, Outcome, Overflow, ReplyCode, Rpc, ShortStr,
+};
 use rialto_protocol::native::{Command, DeliverWriter, Outcome as WireOutcome, Request, Response};
 
-use crate::fake::{FakeBroker, name, soon};
+use crate::fake::{FakeBroker, Peer, name, soon};
 
 #[tokio::test]
 async fn a_queue_is_declared_with_everything_that_was_chosen() {
@@ -198,6 +200,90 @@ fn encoded(message: Message) -> Bytes {
     let id = format!("{message:?}");
     let id = id.split("correlation_id: Some(\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
     rialto_client::Properties { correlation_id: Some(name(id)), ..Default::default() }.encoded()
+}
+
+/// A desk for replies, opened by a call that nobody serves; and the name of its queue.
+async fn opened(rpc: &Rpc, peer: &mut Peer) -> ShortStr {
+    let (reply, queue) = tokio::join!(rpc.call("1+1", Duration::from_secs(20)), async {
+        let Request::DeclareQueue { name: queue, .. } = peer.grant().await else { panic!() };
+        assert_eq!(peer.consumer().await.queue, queue);
+        let message = peer.published(1).await.remove(0);
+        peer.outcome(message.channel, message.sequence, message.sequence, WireOutcome::Unroutable).await;
+        queue
+    });
+    assert!(matches!(reply, Err(Error::NotConfirmed(_))));
+    queue
+}
+
+/// The client deletes this queue, and says nothing but cancels before.
+async fn deletes(peer: &mut Peer, queue: &ShortStr) {
+    loop {
+        match peer.grant().await {
+            Request::Cancel { .. } => {}
+            Request::DeleteQueue { name, .. } => return assert_eq!(name, *queue),
+            other => panic!("{other:?} instead of a delete"),
+        }
+    }
+}
+
+/// The next request is a new one: nothing is restored any more.
+async fn nothing_but_a_purge(client: &Client, peer: &mut Peer) {
+    let (_, request) = tokio::join!(client.queue("q").purge(), peer.grant());
+    assert!(matches!(request, Request::PurgeQueue { .. }), "{request:?}");
+}
+
+#[tokio::test]
+async fn a_queue_for_replies_goes_with_its_reader_and_does_not_come_back() {
+    let broker = FakeBroker::start().await;
+    let (client, mut peer) = broker.connected().await;
+    let (short, long) = (client.rpc("", "sums").unwrap(), client.rpc("", "sums").unwrap());
+    let queue = opened(&short, &mut peer).await;
+    let kept = opened(&long, &mut peer).await;
+    drop(short);
+    deletes(&mut peer, &queue).await;
+    drop(peer);
+    let mut peer = broker.serve().await;
+    assert!(matches!(peer.grant().await, Request::DeclareQueue { name, .. } if name == kept));
+    assert_eq!(peer.consumer().await.queue, kept);
+    nothing_but_a_purge(&client, &mut peer).await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_half_way_leaves_no_queue_behind() {
+    let broker = FakeBroker::start().await;
+    let (client, mut peer) = broker.connected().await;
+    let rpc = client.rpc("", "sums").unwrap();
+    let (given_up, declare) = tokio::join!(rpc.call("1+1", Duration::from_millis(10)), peer.request());
+    assert!(matches!(given_up, Err(Error::Timeout { .. })));
+    let (channel, correlation, Request::DeclareQueue { name: queue, .. }) = declare else { panic!() };
+    let declared = Response::QueueDeclared { name: queue.clone(), messages: 0, consumers: 0 };
+    peer.respond(channel, correlation, declared).await;
+    deletes(&mut peer, &queue).await;
+    drop(peer);
+    let mut peer = broker.serve().await;
+    nothing_but_a_purge(&client, &mut peer).await;
+}
+
+#[tokio::test]
+async fn a_queue_for_replies_that_is_discarded_while_others_are_restored_stays_away() {
+    let broker = FakeBroker::start().await;
+    let (client, mut peer) = broker.connected().await;
+    let (made, _) = tokio::join!(client.queue("").exclusive().declare(), peer.grant());
+    made.unwrap();
+    let rpc = client.rpc("", "sums").unwrap();
+    let queue = opened(&rpc, &mut peer).await;
+    drop(peer);
+    let mut peer = broker.serve().await;
+    // What follows in the restoring waits for this one's answer.
+    let (channel, correlation, Request::DeclareQueue { name: first, .. }) = peer.request().await else {
+        panic!()
+    };
+    assert!(first.is_empty());
+    drop(rpc);
+    deletes(&mut peer, &queue).await;
+    let declared = Response::QueueDeclared { name: name("made-2"), messages: 0, consumers: 0 };
+    peer.respond(channel, correlation, declared).await;
+    nothing_but_a_purge(&client, &mut peer).await;
 }
 
 #[tokio::test]
