@@ -137,7 +137,7 @@ async fn serve(shared: &Arc<Shared>, link: Link, republished: usize) -> Result<(
         heartbeat,
         unreadable: None,
     };
-    // The set ends its tasks when it is dropped.
+    // The sets end their tasks when this future is dropped.
     let mut readers = JoinSet::new();
     readers.spawn(reader.run());
     let mut writers = JoinSet::new();
@@ -163,7 +163,15 @@ async fn serve(shared: &Arc<Shared>, link: Link, republished: usize) -> Result<(
         // A failure only means that the broker does not listen any more.
         let _ = timeout(FAREWELL_TIME, writers.join_next()).await;
     }
+    end_tasks(readers).await;
+    end_tasks(writers).await;
     end
+}
+
+/// Ends tasks and waits until they have ended. One that another thread is just running goes on until it has to
+/// wait, and what it does by then is this connection's: the next must not begin before.
+async fn end_tasks<T: 'static>(mut tasks: JoinSet<T>) {
+    tasks.shutdown().await;
 }
 
 /// Waits until somebody wants to close, settles what is on its way, and says so. Ends only with an error: the
@@ -235,5 +243,38 @@ fn joined(result: Option<std::result::Result<Result<()>, tokio::task::JoinError>
             Err(Error::ConnectionLost { reason: format!("a task of the client ended: {error}") })
         }
         None => Err(super::lost()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::task::Poll;
+
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_task_in_the_midst_of_its_work_is_waited_for() {
+        let (begin, begun) = oneshot::channel();
+        let (go_on, told) = mpsc::channel();
+        let (did, done) = mpsc::channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            begin.send(()).unwrap();
+            // Holds its thread, as work does.
+            told.recv().unwrap();
+            did.send(()).unwrap();
+            pending::<()>().await;
+        });
+        begun.await.unwrap();
+        let mut ending = pin!(end_tasks(tasks));
+        assert!(poll_fn(|cx| Poll::Ready(ending.as_mut().poll(cx).is_pending())).await);
+        go_on.send(()).unwrap();
+        ending.await;
+        done.try_recv().expect("it has done its work by now");
     }
 }
