@@ -1,5 +1,6 @@
 //! From an address to a connection that is logged in.
 
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::transport::Transport;
-use crate::address::Address;
+use crate::address::{Address, DEFAULT_PORT, DEFAULT_TLS_PORT};
 use crate::error::{Error, Result, short};
 use crate::options::Options;
 
@@ -44,6 +45,7 @@ async fn connect_and_login(address: &Address, options: &Options) -> Result<Link>
     let mut buf = BytesMut::with_capacity(4096);
     loop {
         refuse_strangers(&buf)?;
+        refuse_http(&buf).map_err(failed)?;
         let broken = |problem| Error::Protocol { problem };
         if let Some(frame) =
             decode_frame(&mut buf, LOGIN_FRAME_MAX).map_err(|error| broken(error.to_string()))?
@@ -89,6 +91,19 @@ fn refuse_strangers(buf: &[u8]) -> Result<()> {
         _ => return Ok(()),
     };
     Err(Error::Incompatible { problem })
+}
+
+/// The broker's HTTP API, or another web server. The letters cannot begin a frame: as a length they are beyond any
+/// limit before `Welcome`. It is as if no broker was there, so it is tried again: a proxy may stand in for one that
+/// restarts.
+fn refuse_http(buf: &[u8]) -> io::Result<()> {
+    match buf.starts_with(b"HTTP") {
+        true => Err(io::Error::other(format!(
+            "an HTTP server answers there; use the port of AMQP and the native protocol, {DEFAULT_PORT} unless \
+             configured otherwise ({DEFAULT_TLS_PORT} for TLS)"
+        ))),
+        false => Ok(()),
+    }
 }
 
 fn login(address: &Address, options: &Options) -> Result<Login> {

@@ -59,6 +59,19 @@ async fn brokers_of_another_version_or_protocol_are_named() {
 }
 
 #[tokio::test]
+async fn a_web_server_is_named_and_the_port_to_use_instead() {
+    let broker = FakeBroker::start().await;
+    let (client, ()) = tokio::join!(broker.client().connect(), async {
+        let mut peer = broker.accept().await;
+        peer.say_bytes(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+    });
+    let error = client.unwrap_err();
+    assert!(matches!(error, Error::Connect { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("127.0.0.1:") && text.contains("HTTP server") && text.contains("5672"), "{text}");
+}
+
+#[tokio::test]
 async fn nobody_listening_is_an_error_that_says_where() {
     let url = FakeBroker::start().await.url();
     let error = ClientBuilder::new(&url).unwrap().connect().await.unwrap_err();
