@@ -215,7 +215,7 @@ fn a_message_that_comes_again_is_marked_unless_its_properties_are_full() {
         let outgoing = Outgoing { target: &target, mandatory: false, properties: &properties, body, cost: 1 };
         let slot = ledger.open_slot(1, 0);
         ledger.push(&outgoing, Some((slot, 0)));
-        assert_eq!(properties_of(&take(&mut ledger).0[0]), [properties.clone()]);
+        assert_eq!(properties_of(&take(&mut ledger).0[0]), std::slice::from_ref(&properties));
 
         ledger.go_offline();
         ledger.restart(&welcome(1 << 20, 300_000), &mut Effects::default());
