@@ -160,7 +160,9 @@ fn exit_code(error: &Error) -> ExitCode {
         Error::Refused { .. } | Error::ChannelClosed { .. } | Error::ConsumerCancelled { .. } => {
             ExitCode::Refused
         }
-        Error::NotConfirmed(_) | Error::MessageTooLarge { .. } => ExitCode::NotAccepted,
+        Error::NotConfirmed(_) | Error::MessageTooLarge { .. } | Error::Unsendable { .. } => {
+            ExitCode::NotAccepted
+        }
         Error::Connect { .. }
         | Error::Tls { .. }
         | Error::LoginRefused { .. }

@@ -76,18 +76,13 @@ async fn connect_and_login(address: &Address, options: &Options) -> Result<Link>
     }
 }
 
-/// A broker of another version answers with its preface, an AMQP-only broker with that of AMQP, and whoever has the wrong
-/// port may meet a broker's HTTP API.
+/// A broker of another version answers with its preface, an AMQP-only broker with that of AMQP.
 fn refuse_strangers(buf: &[u8]) -> Result<()> {
     let problem = match buf {
         [b'R', b'I', b'A', b'L', b'T', b'O', major, minor, ..] => {
             format!("it speaks version {major}.{minor}, and this client {}.{}", PREFACE[6], PREFACE[7])
         }
         [b'A', b'M', b'Q', b'P', ..] => "it speaks AMQP only".into(),
-        [b'H', b'T', b'T', b'P', ..] => {
-            "an HTTP server answers there; name the port for messages, 5672 unless the broker has another"
-                .into()
-        }
         _ => return Ok(()),
     };
     Err(Error::Incompatible { problem })
