@@ -102,7 +102,11 @@ impl Broker {
         let into_young = queues.iter().any(|queue| core.is_young(queue));
         let (left, later) = if into_young { (None, left) } else { (left, None) };
         let moved = self.append_move(left, queues, &publication, turn.now);
-        if let (Ok(_), Some((queue, run))) = (&moved, later) {
+        if let (Ok(moved), Some((queue, run))) = (&moved, later) {
+            // Apart from its settlement, that it has moved is in no record.
+            if let Some(until) = moved {
+                core.log.keep_until(run.location, *until);
+            }
             core.tell_journal_later(Later::Settle { queue, run });
         }
         if let Err(error) = moved {

@@ -199,6 +199,10 @@ pub trait Log: Send + Sync + 'static {
         None
     }
 
+    /// The messages at this place have a copy that is safe up to here: whatever is settled, and however full the disk is, the
+    /// file that holds them does not go before.
+    fn keep_until(&self, location: Location, until: Position);
+
     /// A durable queue is there: its messages count. Before anything is appended for it.
     fn add_queue(&self, queue: QueueId);
 
@@ -256,6 +260,8 @@ impl Log for MemoryLog {
     fn read(&self, location: Location, _: u32, _: u32) -> Result<RecordSlice, LogError> {
         Err(LogError::NotStored(location))
     }
+
+    fn keep_until(&self, _: Location, _: Position) {}
 
     fn add_queue(&self, _: QueueId) {}
 

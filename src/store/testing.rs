@@ -109,6 +109,8 @@ impl Log for HeldLog {
         Err(LogError::NotStored(location))
     }
 
+    fn keep_until(&self, _: Location, _: Position) {}
+
     fn add_queue(&self, _: QueueId) {}
 
     fn remove_queue(&self, _: QueueId, _: &[StoredRun]) {}

@@ -375,6 +375,11 @@ impl Log for Journal {
         self.is_full()
     }
 
+    fn keep_until(&self, location: Location, until: Position) {
+        let segment = self.newest(location).segment;
+        self.space.lock().repeated(std::iter::once(segment), until);
+    }
+
     fn add_queue(&self, queue: QueueId) {
         self.space.lock().add_queue(queue);
     }

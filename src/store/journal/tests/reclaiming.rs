@@ -212,6 +212,31 @@ fn a_full_disk_is_made_roomy_by_what_is_settled() {
 }
 
 #[test]
+fn a_full_disk_keeps_what_has_a_copy_that_is_not_written_yet() {
+    let rig = Rig::with(JournalOptions { free_space_min: 0, ..JournalOptions::default() });
+    let body = vec![1; 12 << 10];
+    let old = rig.publish(&[1], &[&body]);
+    (0..3).for_each(|_| drop(rig.publish(&[1], &[&body])));
+    rig.pump();
+    let used: u64 = rig.disk.list().unwrap().iter().map(|(_, len)| len).sum();
+    rig.disk.set_capacity(Some(used + 100));
+    let copy = rig.publish(&[2], &[&body]);
+    rig.journal.keep_until(old.location(), copy.position);
+    rig.settle(1, &[old.all()]);
+    assert_eq!(rig.journal.pump(), Pumped::Full);
+    rig.journal.maintain();
+    let first = "journal-0000000001.seg".to_owned();
+    assert!(rig.files().contains(&first), "{:?}", rig.files());
+    rig.disk.set_capacity(None);
+    rig.pump();
+    while rig.journal.maintain() != Maintained::Idle {
+        rig.pump();
+    }
+    assert!(!rig.files().contains(&first));
+    assert_eq!(rig.bodies_of(&copy), [body]);
+}
+
+#[test]
 fn after_a_close_nothing_has_to_be_mended() {
     let rig = Rig::with(JournalOptions { sync: SyncMode::Never, ..JournalOptions::default() });
     let published = rig.publish(&[1], &[b"last"]);
