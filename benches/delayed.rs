@@ -76,7 +76,7 @@ fn publish(broker: &Broker, turn: &mut Turn, dues: impl Iterator<Item = u64>) {
         let mut body = [0; BODY_LEN];
         body[..8].copy_from_slice(&(turn.now.as_micros() + delay * 1000).to_be_bytes());
         let raw = RawProperties::trusted(&properties);
-        let resolved = vhost.resolve("later", "k", raw, &mut scratch).unwrap();
+        let resolved = vhost.resolve("later", "k", raw, ConnectionId(1), &mut scratch).unwrap();
         batch.push_content(&route, &resolved.targets, &properties, &body).unwrap();
         if batch.len() == BATCH || dues.peek().is_none() {
             broker.publish(&mut batch, &publisher, &mut rejected, turn);

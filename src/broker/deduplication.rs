@@ -7,7 +7,8 @@
 //!
 //! Invariants: a key is claimed when its message is routed, so that of two at once only one goes on; and given back
 //! if no queue is known to hold the message in the end (unroutable, refused, rolled back): who publishes it again is
-//! heard. After a restart the keys of messages that are still there are known again, and no others. Not here: the window of keys (`model`).
+//! heard. Nobody is told that a message is there before that is known: whoever publishes it while another's is on its way
+//! (in a transaction, say) is refused. After a restart the keys of messages that are still there are known again, and no others. Not here: the window of keys (`model`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,10 @@ use parking_lot::Mutex;
 use rialto_protocol::types::RawProperties;
 
 use super::vhost::Topology;
-use crate::model::{Deduplication, DeduplicationKey, ExchangeName, ExchangeOptions, Message, Timestamp};
+use crate::model::{
+    ConnectionId, Deduplication, DeduplicationKey, ExchangeName, ExchangeOptions, KnownKey, Message,
+    Timestamp,
+};
 use crate::routing::Exchange;
 
 /// The keys that an exchange has seen lately.
@@ -39,12 +43,15 @@ pub(super) enum Seen {
     First(Claim),
     /// Before.
     Before,
+    /// Before, by another, and what came of it is not known yet.
+    OnItsWay,
 }
 
 impl Claim {
     /// The message is in its queues.
     pub(super) fn keep(&self) {
         self.kept.store(true, Ordering::Relaxed);
+        self.window.lock().keep(&self.key.key);
     }
 }
 
@@ -102,20 +109,24 @@ impl Topology {
         }
     }
 
-    /// Whether a message was published to this exchange before. If not, its key is claimed.
+    /// Whether a message was published to this exchange before. If not, its key is claimed for its publisher.
     pub(super) fn claim(
         &self,
         exchange: &Exchange,
         properties: &RawProperties<'_>,
+        by: ConnectionId,
         now: impl FnOnce() -> Timestamp,
     ) -> Seen {
         let Some(options) = &exchange.options().deduplication else { return Seen::NoMatter };
         let Some(window) = self.windows.get(exchange.name()) else { return Seen::NoMatter };
         let headers = properties.headers().unwrap_or_default();
         let Some(key) = options.key_of(&headers) else { return Seen::NoMatter };
-        if window.lock().is_duplicate(&key.key, key.ttl_ms, now()) {
-            return Seen::Before;
+        let known = window.lock().claim(&key.key, key.ttl_ms, now(), by);
+        match known {
+            KnownKey::New => Seen::First(Claim { window: window.clone(), key, kept: AtomicBool::new(false) }),
+            // Who has published it twice hears of the first what came of it.
+            KnownKey::Claimed(other) if other != by => Seen::OnItsWay,
+            KnownKey::Claimed(_) | KnownKey::Kept => Seen::Before,
         }
-        Seen::First(Claim { window: window.clone(), key, kept: AtomicBool::new(false) })
     }
 }

@@ -19,7 +19,7 @@ use super::target_runs::{KEPT, TargetRuns};
 use super::{Broker, BrokerError, Commit, Outbox, QueueCell, Turn, Vhost};
 use crate::access::Protocol;
 use crate::model::{
-    BadExpiration, BatchBuilder, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId,
+    BadExpiration, BatchBuilder, ConnectionId, Lsn, MemoryGauge, MessageRoute, Priority, Publication, QueueId,
 };
 use crate::queue::{Admission, RejectReason};
 use crate::routing::{CopyKeys, NoSuchExchange, RouteInput, Routed};
@@ -52,7 +52,14 @@ pub struct Resolved {
     /// The exchange has seen the message before: there are no targets, and the publisher is told that it is there.
     /// It is not unroutable, so it does not come back if it is mandatory.
     pub duplicate: bool,
+    /// Another publisher's message with the same key is on its way (in a transaction, say): there are no targets, and
+    /// the publisher is told to publish it again later, when it is known what came of that one.
+    pub undecided: bool,
 }
+
+/// What a publisher is told of a message that is [`Resolved::undecided`].
+pub const UNDECIDED: &str =
+    "a message with its deduplication key is being published by another connection; publish it again";
 
 /// Messages on their way into queues, collected over one read.
 #[derive(Debug, Default)]
@@ -288,7 +295,7 @@ impl Targets {
 
 impl Vhost {
     /// Finds the queues that a publish to this exchange with this key, and with the keys in the message's `CC` and
-    /// `BCC` headers, reaches.
+    /// `BCC` headers, reaches. `by` is who publishes it.
     ///
     /// # Errors
     /// There is no such exchange, or it takes messages from other exchanges only; or one of those headers is no
@@ -298,6 +305,7 @@ impl Vhost {
         exchange: &str,
         routing_key: &str,
         properties: RawProperties<'_>,
+        by: ConnectionId,
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
         let topology = self.topology.read();
@@ -326,17 +334,24 @@ impl Vhost {
         let stored = copies.and_then(|copies| copies.stored(&properties));
         let cacheable = cacheable && found.options().deduplication.is_none();
         if !queues.is_empty() {
-            match topology.claim(found, &properties, || self.core().clock.now()) {
+            match topology.claim(found, &properties, by, || self.core().clock.now()) {
                 Seen::NoMatter => {}
                 Seen::First(claim) => targets = Arc::new(Targets::new(queues.clone(), Some(claim))),
-                Seen::Before => {
-                    let targets = Arc::default();
-                    return Ok(Resolved { targets, counts, generation: None, stored: None, duplicate: true });
+                seen @ (Seen::Before | Seen::OnItsWay) => {
+                    let duplicate = matches!(seen, Seen::Before);
+                    return Ok(Resolved {
+                        targets: Arc::default(),
+                        counts,
+                        generation: None,
+                        stored: None,
+                        duplicate,
+                        undecided: !duplicate,
+                    });
                 }
             }
         }
         let generation = cacheable.then(|| topology.routing.generation());
-        Ok(Resolved { targets, counts, generation, stored, duplicate: false })
+        Ok(Resolved { targets, counts, generation, stored, duplicate: false, undecided: false })
     }
 
     /// The queues that a message goes to which the broker itself sends on.

@@ -15,7 +15,7 @@ use ahash::{AHashMap, RandomState};
 use bytes::BytesMut;
 use rialto_protocol::types::{FieldTable, FieldValue, ShortStr};
 
-use super::{EXPIRY_MS_MAX, Timestamp};
+use super::{ConnectionId, EXPIRY_MS_MAX, Timestamp};
 
 /// Keys that a window remembers if `x-cache-size` does not say.
 pub const DEDUPLICATION_SIZE: usize = 10_000;
@@ -137,6 +137,19 @@ pub struct Deduplication {
 struct Seen {
     until: Timestamp,
     number: u64,
+    /// Whose message it is whose fate is not known yet.
+    claimed_by: Option<ConnectionId>,
+}
+
+/// What a window knows of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KnownKey {
+    /// Nothing: it was not seen lately.
+    New,
+    /// A message of this publisher has it, of which it is not known yet whether it comes to anything.
+    Claimed(ConnectionId),
+    /// A message has it that is there, or was.
+    Kept,
 }
 
 impl Deduplication {
@@ -153,26 +166,46 @@ impl Deduplication {
         }
     }
 
-    /// Whether the key was seen lately; if not, it is now. `ttl_ms` is the message's own.
-    pub fn is_duplicate(&mut self, key: &[u8], ttl_ms: Option<u64>, now: Timestamp) -> bool {
-        if self.contains(key, now) {
-            return true;
+    /// What is known of a key. If nothing is, it is claimed for a message of this publisher, until [`Deduplication::keep`] or
+    /// [`Deduplication::forget`]. `ttl_ms` is the message's own.
+    pub fn claim(&mut self, key: &[u8], ttl_ms: Option<u64>, now: Timestamp, by: ConnectionId) -> KnownKey {
+        match self.known(key, now) {
+            None => {
+                self.put(key, ttl_ms, now, Some(by));
+                KnownKey::New
+            }
+            Some(Seen { claimed_by: Some(by), .. }) => KnownKey::Claimed(by),
+            Some(Seen { claimed_by: None, .. }) => KnownKey::Kept,
         }
-        self.insert(key, ttl_ms, now);
-        false
+    }
+
+    /// The message that has claimed a key is there.
+    pub fn keep(&mut self, key: &[u8]) {
+        let mut room = [0; DEDUPLICATION_KEY_LEN_MAX];
+        let key = self.fold(key, &mut room);
+        if let Some(seen) = self.seen.get_mut(key) {
+            seen.claimed_by = None;
+        }
+    }
+
+    fn known(&self, key: &[u8], now: Timestamp) -> Option<Seen> {
+        let mut room = [0; DEDUPLICATION_KEY_LEN_MAX];
+        self.seen.get(self.fold(key, &mut room)).copied().filter(|seen| now < seen.until)
     }
 
     /// Whether the key was seen lately.
     pub fn contains(&self, key: &[u8], now: Timestamp) -> bool {
-        let mut room = [0; DEDUPLICATION_KEY_LEN_MAX];
-        self.seen.get(self.fold(key, &mut room)).is_some_and(|seen| now < seen.until)
+        self.known(key, now).is_some()
     }
 
-    /// Remembers the key, unless it is remembered already. `ttl_ms` is the message's own.
+    /// Remembers the key of a message that is there, unless it is remembered already. `ttl_ms` is the message's own.
     pub fn insert(&mut self, key: &[u8], ttl_ms: Option<u64>, now: Timestamp) {
-        if self.contains(key, now) {
-            return;
+        if !self.contains(key, now) {
+            self.put(key, ttl_ms, now, None);
         }
+    }
+
+    fn put(&mut self, key: &[u8], ttl_ms: Option<u64>, now: Timestamp, claimed_by: Option<ConnectionId>) {
         self.forget_expired(now);
         let mut room = [0; DEDUPLICATION_KEY_LEN_MAX];
         let key: Arc<[u8]> = Arc::from(self.fold(key, &mut room));
@@ -182,7 +215,7 @@ impl Deduplication {
         let until = ttl_ms.or(self.ttl_ms).map_or(Timestamp::NEVER, |ttl| now.plus_millis(ttl));
         let number = self.next_number;
         self.next_number += 1;
-        self.seen.insert(key.clone(), Seen { until, number });
+        self.seen.insert(key.clone(), Seen { until, number, claimed_by });
         self.order.push_back((key, number));
         if self.order.len() > 2 * self.size {
             // Keys with a short time, again and again behind one with a long time.
@@ -249,6 +282,27 @@ impl Deduplication {
 mod tests {
     use super::*;
 
+    /// Whether the key was seen lately; if not, it is now.
+    fn is_duplicate(window: &mut Deduplication, key: &[u8], ttl_ms: Option<u64>, now: Timestamp) -> bool {
+        let known = window.contains(key, now);
+        window.insert(key, ttl_ms, now);
+        known
+    }
+
+    #[test]
+    fn a_key_is_its_claimers_until_it_is_known_what_came_of_it() {
+        let mut window = Deduplication::new(10, Some(100));
+        let claim = |window: &mut Deduplication, by| window.claim(b"a", None, at(0), ConnectionId(by));
+        assert_eq!(claim(&mut window, 1), KnownKey::New);
+        assert_eq!(claim(&mut window, 2), KnownKey::Claimed(ConnectionId(1)));
+        window.forget(b"a");
+        assert_eq!(claim(&mut window, 2), KnownKey::New);
+        window.keep(b"a");
+        window.keep(b"never seen");
+        assert_eq!(claim(&mut window, 1), KnownKey::Kept);
+        assert_eq!(window.claim(b"a", None, at(100), ConnectionId(3)), KnownKey::New, "its time is over");
+    }
+
     fn at(ms: u64) -> Timestamp {
         Timestamp::from_millis(ms)
     }
@@ -260,26 +314,26 @@ mod tests {
     #[test]
     fn a_key_is_a_duplicate_until_its_time_is_over() {
         let mut window = Deduplication::new(10, Some(100));
-        assert!(!window.is_duplicate(b"a", None, at(0)));
-        assert!(window.is_duplicate(b"a", None, at(99)));
-        assert!(!window.is_duplicate(b"a", None, at(100)), "the duplicate did not make it stay longer");
-        assert!(window.is_duplicate(b"a", None, at(150)));
+        assert!(!is_duplicate(&mut window, b"a", None, at(0)));
+        assert!(is_duplicate(&mut window, b"a", None, at(99)));
+        assert!(!is_duplicate(&mut window, b"a", None, at(100)), "the duplicate did not make it stay longer");
+        assert!(is_duplicate(&mut window, b"a", None, at(150)));
     }
 
     #[test]
     fn a_message_can_have_its_own_time() {
         let mut window = Deduplication::new(10, Some(100));
-        assert!(!window.is_duplicate(b"short", Some(10), at(0)));
-        assert!(!window.is_duplicate(b"long", Some(1000), at(0)));
-        assert!(!window.is_duplicate(b"short", Some(10), at(10)));
-        assert!(window.is_duplicate(b"long", None, at(999)));
+        assert!(!is_duplicate(&mut window, b"short", Some(10), at(0)));
+        assert!(!is_duplicate(&mut window, b"long", Some(1000), at(0)));
+        assert!(!is_duplicate(&mut window, b"short", Some(10), at(10)));
+        assert!(is_duplicate(&mut window, b"long", None, at(999)));
     }
 
     #[test]
     fn the_oldest_key_makes_room() {
         let mut window = Deduplication::new(2, None);
         for key in [b"a", b"b", b"c"] {
-            assert!(!window.is_duplicate(key, None, at(0)));
+            assert!(!is_duplicate(&mut window, key, None, at(0)));
         }
         assert!(window.contains(b"b", at(0)) && window.contains(b"c", at(0)));
         assert!(!window.contains(b"a", at(0)));
@@ -302,7 +356,7 @@ mod tests {
         let mut window = Deduplication::new(10, Some(1));
         window.insert(b"stays", Some(1_000_000), at(0));
         for ms in 0..10_000 {
-            window.is_duplicate(&[(ms % 3) as u8], None, at(ms));
+            is_duplicate(&mut window, &[(ms % 3) as u8], None, at(ms));
             assert!(window.order.len() <= 20 && window.len() <= 10);
         }
         assert!(window.contains(b"stays", at(10_000)));
@@ -312,10 +366,10 @@ mod tests {
     fn long_keys_are_told_apart_and_not_kept_whole() {
         let mut window = Deduplication::new(10, None);
         let mut key = vec![7; 100_000];
-        assert!(!window.is_duplicate(&key, None, at(0)));
-        assert!(window.is_duplicate(&key, None, at(0)));
+        assert!(!is_duplicate(&mut window, &key, None, at(0)));
+        assert!(is_duplicate(&mut window, &key, None, at(0)));
         key[99_999] = 8;
-        assert!(!window.is_duplicate(&key, None, at(0)), "they differ in the last byte");
+        assert!(!is_duplicate(&mut window, &key, None, at(0)), "they differ in the last byte");
         assert!(window.seen.keys().all(|key| key.len() <= DEDUPLICATION_KEY_LEN_MAX));
     }
 

@@ -29,7 +29,7 @@ pub use argument_difference::{argument_difference, expected_integer};
 pub use batch_slice::BatchSlice;
 pub use deduplication::{
     ArgumentProblem, DEDUPLICATION_KEY_LEN_MAX, DEDUPLICATION_SIZE, DEDUPLICATION_SIZE_MAX, Deduplication,
-    DeduplicationKey, DeduplicationOptions,
+    DeduplicationKey, DeduplicationOptions, KnownKey,
 };
 pub use delayed_retry::{DELAYED_RETRY_MAX_MS, DELAYED_RETRY_MIN_MS, DelayedRetry, DelayedRetryType};
 pub use exchange_kind::ExchangeKind;

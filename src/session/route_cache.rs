@@ -12,7 +12,7 @@ use rialto_protocol::types::{RawProperties, ShortStr};
 
 use crate::access::VhostPass;
 use crate::broker::{BrokerError, ExchangeCounts, Resolved, Targets, Vhost};
-use crate::model::{ExchangeName, MessageRoute};
+use crate::model::{ConnectionId, ExchangeName, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
 
 /// An exchange, a routing key, and the queues they lead to.
@@ -46,7 +46,7 @@ impl RouteSlot {
     /// a say in it.
     pub(super) fn find(
         &mut self,
-        (vhost, pass): (&Vhost, &VhostPass),
+        (vhost, pass, by): (&Vhost, &VhostPass, ConnectionId),
         properties: RawProperties<'_>,
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
@@ -57,14 +57,15 @@ impl RouteSlot {
                 generation: Some(vhost.generation()),
                 stored: None,
                 duplicate: false,
+                undecided: false,
             }),
-            _ => self.resolve((vhost, pass), properties, scratch),
+            _ => self.resolve((vhost, pass, by), properties, scratch),
         }
     }
 
     fn resolve(
         &mut self,
-        (vhost, pass): (&Vhost, &VhostPass),
+        (vhost, pass, by): (&Vhost, &VhostPass, ConnectionId),
         properties: RawProperties<'_>,
         scratch: &mut Routed,
     ) -> Result<Resolved, BrokerError> {
@@ -74,7 +75,8 @@ impl RouteSlot {
             self.allowed = Some(generations);
         }
         vhost.may_publish_copies(pass, &self.route.exchange, &properties)?;
-        let resolved = vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, scratch)?;
+        let resolved =
+            vhost.resolve(&self.route.exchange, &self.route.routing_key, properties, by, scratch)?;
         self.is_beyond = true;
         self.counts.clone_from(&resolved.counts);
         if resolved.targets.queues.len() <= Self::TARGETS_MAX
@@ -90,12 +92,12 @@ impl RouteSlot {
     /// for whoever needs to know.
     pub(super) fn learn(
         &mut self,
-        (vhost, pass): (&Vhost, &VhostPass),
+        (vhost, pass, by): (&Vhost, &VhostPass, ConnectionId),
         properties: RawProperties<'_>,
         scratch: &mut Routed,
     ) {
         if !self.is_beyond && self.known_targets(vhost, pass).is_none() {
-            let _ = self.resolve((vhost, pass), properties, scratch);
+            let _ = self.resolve((vhost, pass, by), properties, scratch);
         }
     }
 

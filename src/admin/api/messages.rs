@@ -20,7 +20,7 @@ use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path};
 use crate::admin::{AdminState, ApiError};
-use crate::broker::{ChannelMessages, Commit, Outbox, PublishBatch, Settled, Turn, Vhost};
+use crate::broker::{ChannelMessages, Commit, Outbox, PublishBatch, Settled, Turn, UNDECIDED, Vhost};
 use crate::model::{Message, MessageRoute, json_from_table};
 use crate::queue::{Delivery, Settle};
 use crate::routing::Routed;
@@ -94,7 +94,10 @@ fn publish_as(
     let mut turn = Turn::new();
     turn.begin(state.broker.now());
     let mut routed = Routed::default();
-    let resolved = vhost.resolve(&exchange, &routing_key, raw, &mut routed)?;
+    let resolved = vhost.resolve(&exchange, &routing_key, raw, state.connection, &mut routed)?;
+    if resolved.undecided {
+        return Ok((Published { routed: false, refused: Some(UNDECIDED.to_owned()) }, Commit::NONE));
+    }
     if resolved.duplicate {
         return Ok((Published { routed: true, refused: None }, Commit::NONE));
     }

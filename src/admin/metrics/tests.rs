@@ -102,7 +102,8 @@ impl World {
     /// Publishes to the default exchange.
     fn publish(&mut self, queue: &str, count: usize) {
         let properties = RawProperties::check(&[0, 0]).unwrap();
-        let resolved = self.vhost.resolve("", queue, properties, &mut Routed::new()).unwrap();
+        let resolved =
+            self.vhost.resolve("", queue, properties, ConnectionId(1), &mut Routed::new()).unwrap();
         let exchange = ExchangeName::new("").unwrap();
         let route = MessageRoute { exchange, routing_key: RoutingKey::new(queue).unwrap() };
         let mut batch = PublishBatch::of(Protocol::Amqp);

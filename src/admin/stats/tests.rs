@@ -34,7 +34,7 @@ impl World {
     fn publish(&mut self, count: usize) {
         let vhost = self.broker.vhost("/").unwrap();
         let properties = RawProperties::check(&[0, 0]).unwrap();
-        let resolved = vhost.resolve("", "q", properties, &mut Routed::new()).unwrap();
+        let resolved = vhost.resolve("", "q", properties, ConnectionId(1), &mut Routed::new()).unwrap();
         let route = MessageRoute {
             exchange: crate::model::ExchangeName::new("").unwrap(),
             routing_key: crate::model::RoutingKey::new("q").unwrap(),

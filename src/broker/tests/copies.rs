@@ -46,7 +46,7 @@ fn a_route_with_copies_is_not_to_be_remembered() {
     let remembered = |table: FieldTable| {
         let encoded = headers(table).encoded();
         let raw = RawProperties::check(&encoded).unwrap();
-        let resolved = world.vhost.resolve("", "q", raw, &mut Routed::new()).unwrap();
+        let resolved = world.vhost.resolve("", "q", raw, ME, &mut Routed::new()).unwrap();
         resolved.generation.is_some()
     };
     assert!(remembered(FieldTable::new().with("k", 1)));

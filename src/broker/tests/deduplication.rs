@@ -37,7 +37,7 @@ fn a_duplicate_is_told_apart_from_what_nobody_wants() {
     let mut resolve = |key: &str, properties: &Properties| {
         let encoded = properties.encoded();
         let raw = RawProperties::check(&encoded).unwrap();
-        let resolved = world.vhost.resolve("x", key, raw, &mut world.scratch).unwrap();
+        let resolved = world.vhost.resolve("x", key, raw, ME, &mut world.scratch).unwrap();
         assert_eq!(resolved.generation, None, "never to be remembered");
         (resolved.targets.clone(), resolved.duplicate)
     };

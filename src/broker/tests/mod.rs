@@ -114,7 +114,7 @@ impl World {
     ) -> Result<usize, BrokerError> {
         let encoded = properties.encoded();
         let raw = RawProperties::check(&encoded).unwrap();
-        let resolved = self.vhost.resolve(to, key, raw, &mut self.scratch)?;
+        let resolved = self.vhost.resolve(to, key, raw, ME, &mut self.scratch)?;
         let route = MessageRoute { exchange: exchange(to), routing_key: RoutingKey::new(key).unwrap() };
         let stored = resolved.stored.as_deref().unwrap_or(&encoded);
         let mut batch = PublishBatch::default();

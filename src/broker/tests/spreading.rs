@@ -24,7 +24,7 @@ fn resolved(world: &mut World) -> Vec<(MessageRoute, Arc<Targets>)> {
     let route = |key: usize| {
         let name = format!("k{key}");
         queues_of(key).for_each(|queue| world.bind("e", &queue.to_string(), &name));
-        let found = world.vhost.resolve("e", &name, RawProperties::EMPTY, &mut Routed::new()).unwrap();
+        let found = world.vhost.resolve("e", &name, RawProperties::EMPTY, ME, &mut Routed::new()).unwrap();
         let route = MessageRoute { exchange: exchange("e"), routing_key: RoutingKey::new(name).unwrap() };
         (route, found.targets)
     };

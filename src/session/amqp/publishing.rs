@@ -14,7 +14,7 @@ use super::channel::{Channel, Mode};
 use super::confirms::{Fate, tell_confirms, track};
 use super::fault::{Fault, Refusal};
 use super::{AmqpSession, ChannelSlot, Open, State};
-use crate::broker::{Commit, Hold, PublishBatch, REPLY_TO};
+use crate::broker::{Commit, Hold, PublishBatch, REPLY_TO, UNDECIDED};
 use crate::model::{ChannelId, QueueId, expiration};
 use crate::queue::RejectReason;
 use crate::session::publish_rules;
@@ -123,23 +123,41 @@ impl AmqpSession {
             return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
         }
         self.settle_first();
-        let refused = self.refuses_publishes();
+        let mut refused = self.refuses_publishes();
         let uncommitted_max = self.options.amqp.uncommitted_max;
         let State::Open(open) = &mut self.state else { return Ok(()) };
         let Open {
-            vhost, pass, tuned, channels, routes, batch, scratch, tracked, rejected, uncommitted, ..
+            vhost,
+            pass,
+            id,
+            tuned,
+            channels,
+            routes,
+            batch,
+            scratch,
+            tracked,
+            rejected,
+            uncommitted,
+            ..
         } = &mut **open;
         let slot = routes.slot(publish.exchange, publish.routing_key);
         let given = RawProperties::trusted(content.properties);
-        let mut resolved = slot.find((vhost, pass), given, scratch)?;
+        let mut resolved = slot.find((vhost, pass, *id), given, scratch)?;
         if resolved.duplicate && !batch.is_empty() {
             // Of a message that may be refused yet: that must be known before this one is confirmed.
             let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
             tell_confirms(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
-            resolved = slot.find((vhost, pass), given, scratch)?;
+            resolved = slot.find((vhost, pass, *id), given, scratch)?;
         }
         publish_rules::check_user_id(&given, pass.user())?;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
+        if resolved.undecided {
+            match channel.mode {
+                // Nobody is told anything: it goes nowhere, as duplicates do.
+                Mode::Plain => resolved.duplicate = true,
+                _ => refused = Some(Refusal::new(ReplyCode::ResourceLocked, UNDECIDED)),
+            }
+        }
         let targets = &resolved.targets;
         let mut properties = resolved.stored.as_deref().unwrap_or(content.properties);
         let with_reply_queue;

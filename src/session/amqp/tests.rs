@@ -1,5 +1,6 @@
 //! AMQP sessions without sockets: a hand-moved clock, several ends on one broker in one thread.
 
+mod duplicates;
 mod figures;
 mod logins;
 mod settling;

@@ -13,7 +13,7 @@ use super::confirms::{Fate, track};
 use super::{AmqpSession, ChannelSlot, Open, State};
 use crate::access::VhostPass;
 use crate::broker::{ExchangeCounts, PublishBatch, PublishedProperties, REPLY_TO, Targets, Vhost};
-use crate::model::{ChannelId, MessageRoute};
+use crate::model::{ChannelId, ConnectionId, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
 use crate::session::publish_rules;
 use crate::session::route_cache::RouteCache;
@@ -60,7 +60,7 @@ impl AmqpSession {
         fits: impl Fn(&WholePublish<'_>) -> bool,
     ) -> usize {
         let State::Open(open) = &mut self.state else { return 0 };
-        let Open { vhost, pass, tuned, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let Open { vhost, pass, id, tuned, channels, routes, batch, scratch, tracked, .. } = &mut **open;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return 0 };
         let user = pass.user();
         let is_ordinary = |publish: &WholePublish<'_>| {
@@ -85,7 +85,7 @@ impl AmqpSession {
             let Some((publish, properties)) = like_last.or_else(read) else { break };
             let known = match last {
                 Some((last, _, way)) if last.method == publish.method => Some(way),
-                _ => find_way(&publish, routes, (vhost, pass), scratch).map(|(way, counts)| {
+                _ => find_way(&publish, routes, (vhost, pass, *id), scratch).map(|(way, counts)| {
                     counts.into_iter().for_each(|counts| batch.from_exchange(counts));
                     way
                 }),
@@ -143,7 +143,7 @@ type Way<'a> = (&'a MessageRoute, &'a Arc<Targets>);
 fn find_way<'a>(
     message: &WholePublish<'_>,
     routes: &'a mut RouteCache,
-    (vhost, pass): (&Vhost, &VhostPass),
+    (vhost, pass, by): (&Vhost, &VhostPass, ConnectionId),
     scratch: &mut Routed,
 ) -> Option<(Way<'a>, Option<&'a Arc<ExchangeCounts>>)> {
     let UncheckedPublish { exchange, routing_key, immediate } = UncheckedPublish::read(message.method)?;
@@ -151,7 +151,7 @@ fn find_way<'a>(
         return None;
     }
     let slot = routes.slot_of_bytes(exchange, routing_key).ok()?;
-    slot.learn((vhost, pass), message.header.properties, scratch);
+    slot.learn((vhost, pass, by), message.header.properties, scratch);
     let targets = slot.known_targets(vhost, pass)?;
     (!targets.queues.is_empty()).then_some(((&slot.route, targets), slot.counts.as_ref()))
 }

@@ -10,7 +10,7 @@ use super::channel::ChannelSlot;
 use super::outcomes::{Fate, tell_outcomes, track, track_alike};
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
 use crate::access::User;
-use crate::broker::{Hold, PublishBatch, Resolved};
+use crate::broker::{Hold, PublishBatch, Resolved, UNDECIDED};
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::CopyKeys;
 use crate::session::route_cache::RouteSlot;
@@ -101,7 +101,7 @@ impl NativeSession {
         let message_size_max = self.options.message_size_max as usize;
         let number = ChannelId(place.channel);
         let State::Open(open) = &mut self.state else { return Ok(()) };
-        let Open { vhost, pass, channels, routes, batch, scratch, tracked, .. } = &mut **open;
+        let Open { vhost, pass, id, channels, routes, batch, scratch, tracked, .. } = &mut **open;
         let user = pass.user();
         let slot = match run.route {
             RouteRef::Inline { exchange, routing_key } => routes.slot(exchange, routing_key),
@@ -136,24 +136,28 @@ impl NativeSession {
                 Fate::Rejected { code: ReplyCode::ResourceError, reason }
             } else {
                 let resolved;
-                let (mut stored, mut duplicate) = (None, false);
+                let (mut stored, mut duplicate, mut undecided) = (None, false, false);
                 let targets = match &fixed {
                     Some(targets) if !has_copies => Ok(targets),
                     _ => {
-                        resolved = slot.find((vhost, pass), properties, scratch);
+                        resolved = slot.find((vhost, pass, *id), properties, scratch);
                         if let Ok(Resolved { targets, generation: Some(_), .. }) = &resolved {
                             fixed = Some(targets.clone());
                         }
                         if let Ok(resolved) = &resolved {
                             resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
-                            (stored, duplicate) = (resolved.stored.as_deref(), resolved.duplicate);
+                            (duplicate, undecided) = (resolved.duplicate, resolved.undecided);
+                            stored = resolved.stored.as_deref();
                         }
                         resolved.as_ref().map(|resolved| &resolved.targets)
                     }
                 };
                 match targets {
                     Err(error) => Fate::refused(error),
-                    Ok(_) if duplicate => {
+                    Ok(_) if undecided && wanted => {
+                        Fate::Rejected { code: ReplyCode::ResourceLocked, reason: UNDECIDED.to_owned() }
+                    }
+                    Ok(_) if duplicate || undecided => {
                         batch.leave_out_duplicate();
                         Fate::Duplicate
                     }

@@ -162,7 +162,7 @@ impl Durable {
     fn batch(&mut self, queue: &str, body: &str) -> PublishBatch {
         let encoded = Properties { delivery_mode: Some(2), ..Properties::default() }.encoded();
         let raw = RawProperties::check(&encoded).unwrap();
-        let resolved = self.world.vhost.resolve("", queue, raw, &mut self.world.scratch).unwrap();
+        let resolved = self.world.vhost.resolve("", queue, raw, ME, &mut self.world.scratch).unwrap();
         let route = MessageRoute { exchange: exchange(""), routing_key: RoutingKey::new(queue).unwrap() };
         let mut batch = PublishBatch::default();
         batch.push_content(&route, &resolved.targets, &encoded, body.as_bytes()).unwrap();
