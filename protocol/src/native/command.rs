@@ -460,7 +460,7 @@ pub enum Outcome {
         /// Why.
         reason: ShortStr,
     },
-    /// Reserved: seen before from this publisher, not stored again.
+    /// One with its deduplication key was published before, and it is not stored again.
     Duplicate,
 }
 
