@@ -7,8 +7,9 @@
 //!
 //! Invariants: a key is claimed when its message is routed, so that of two at once only one goes on; and given back
 //! if no queue is known to hold the message in the end (unroutable, refused, rolled back): who publishes it again is
-//! heard. Nobody is told that a message is there before that is known: whoever publishes it while another's is on its way
-//! (in a transaction, say) is refused. After a restart the keys of messages that are still there are known again, and no others. Not here: the window of keys (`model`).
+//! heard. Nobody is told that a message is there before that is known: who publishes it while another's is on its way
+//! (in a transaction, say) and wants to be told of it hears that it cannot be said yet. After a restart the keys of
+//! messages that are still there are known again, and no others. Not here: the window of keys (`model`).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use parking_lot::Mutex;
 use rialto_protocol::types::RawProperties;
 
+use super::publish::Repeats;
 use super::vhost::Topology;
 use crate::model::{
     ConnectionId, Deduplication, DeduplicationKey, ExchangeName, ExchangeOptions, KnownKey, Message,
@@ -42,9 +44,7 @@ pub(super) enum Seen {
     /// Not before; the key is this message's.
     First(Claim),
     /// Before.
-    Before,
-    /// Before, by another, and what came of it is not known yet.
-    OnItsWay,
+    Before(Repeats),
 }
 
 impl Claim {
@@ -124,9 +124,9 @@ impl Topology {
         let known = window.lock().claim(&key.key, key.ttl_ms, now(), by);
         match known {
             KnownKey::New => Seen::First(Claim { window: window.clone(), key, kept: AtomicBool::new(false) }),
-            // Who has published it twice hears of the first what came of it.
-            KnownKey::Claimed(other) if other != by => Seen::OnItsWay,
-            KnownKey::Claimed(_) | KnownKey::Kept => Seen::Before,
+            KnownKey::Kept => Seen::Before(Repeats::Kept),
+            KnownKey::Claimed(other) if other == by => Seen::Before(Repeats::Own),
+            KnownKey::Claimed(_) => Seen::Before(Repeats::Others),
         }
     }
 }

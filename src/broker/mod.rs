@@ -77,7 +77,7 @@ pub use outbox::{DeliveryRun, LocalConsumer, Notice, Outbox, Outgoing};
 pub use parameters::{CLUSTER_NAME, CLUSTER_NAME_LEN_MAX, is_cluster_name};
 pub use policies::HoldingPolicies;
 pub use pressure::Hold;
-pub use publish::{PublishBatch, Resolved, Targets, UNDECIDED};
+pub use publish::{PublishBatch, Repeats, Resolved, Targets, UNDECIDED};
 pub use published_properties::PublishedProperties;
 pub use purpose::Purpose;
 pub use queue_cell::{QueueCell, Settled};

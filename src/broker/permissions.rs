@@ -120,7 +120,11 @@ impl Vhost {
         properties: &RawProperties<'_>,
     ) -> Result<(), Denied> {
         let Ok(Some(copies)) = CopyKeys::read(properties) else { return Ok(()) };
-        copies.keys().try_for_each(|routing_key| self.may_publish(pass, exchange, routing_key))
+        let is_topic = self.is_topic(exchange);
+        copies
+            .keys()
+            .filter(|_| is_topic)
+            .try_for_each(|routing_key| pass.check(&Operation::Publish { exchange, routing_key, is_topic }))
     }
 
     fn is_topic(&self, exchange: &str) -> bool {

@@ -49,15 +49,25 @@ pub struct Resolved {
     pub generation: Option<u64>,
     /// The properties to store in place of those published: without `BCC`, which is nobody else's business.
     pub stored: Option<Bytes>,
-    /// The exchange has seen the message before: there are no targets, and the publisher is told that it is there.
-    /// It is not unroutable, so it does not come back if it is mandatory.
-    pub duplicate: bool,
-    /// Another publisher's message with the same key is on its way (in a transaction, say): there are no targets, and
-    /// the publisher is told to publish it again later, when it is known what came of that one.
-    pub undecided: bool,
+    /// Whether the exchange has seen the message before: then there are no targets. It is not unroutable, so it does not come
+    /// back if it is mandatory.
+    pub repeats: Repeats,
 }
 
-/// What a publisher is told of a message that is [`Resolved::undecided`].
+/// What a message repeats, if its exchange drops duplicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeats {
+    /// Nothing.
+    Nothing,
+    /// One that is there, or was: its publisher is told that it is there.
+    Kept,
+    /// One of the same connection that may yet come to nothing: it is in a batch or a transaction.
+    Own,
+    /// One of another connection that may yet come to nothing: its publisher is told to publish it again later.
+    Others,
+}
+
+/// What a publisher is told of a message that may or may not be there already: see [`Repeats`].
 pub const UNDECIDED: &str =
     "a message with its deduplication key is being published by another connection; publish it again";
 
@@ -337,21 +347,14 @@ impl Vhost {
             match topology.claim(found, &properties, by, || self.core().clock.now()) {
                 Seen::NoMatter => {}
                 Seen::First(claim) => targets = Arc::new(Targets::new(queues.clone(), Some(claim))),
-                seen @ (Seen::Before | Seen::OnItsWay) => {
-                    let duplicate = matches!(seen, Seen::Before);
-                    return Ok(Resolved {
-                        targets: Arc::default(),
-                        counts,
-                        generation: None,
-                        stored: None,
-                        duplicate,
-                        undecided: !duplicate,
-                    });
+                Seen::Before(repeats) => {
+                    let targets = Arc::default();
+                    return Ok(Resolved { targets, counts, generation: None, stored: None, repeats });
                 }
             }
         }
         let generation = cacheable.then(|| topology.routing.generation());
-        Ok(Resolved { targets, counts, generation, stored, duplicate: false, undecided: false })
+        Ok(Resolved { targets, counts, generation, stored, repeats: Repeats::Nothing })
     }
 
     /// The queues that a message goes to which the broker itself sends on.

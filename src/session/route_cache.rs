@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use rialto_protocol::types::{RawProperties, ShortStr};
 
 use crate::access::VhostPass;
-use crate::broker::{BrokerError, ExchangeCounts, Resolved, Targets, Vhost};
+use crate::broker::{BrokerError, ExchangeCounts, Repeats, Resolved, Targets, Vhost};
 use crate::model::{ConnectionId, ExchangeName, MessageRoute};
 use crate::routing::{CopyKeys, Routed};
 
@@ -56,8 +56,7 @@ impl RouteSlot {
                 counts: self.counts.clone(),
                 generation: Some(vhost.generation()),
                 stored: None,
-                duplicate: false,
-                undecided: false,
+                repeats: Repeats::Nothing,
             }),
             _ => self.resolve((vhost, pass, by), properties, scratch),
         }

@@ -20,7 +20,9 @@ use crate::admin::caller::Caller;
 use crate::admin::error::ErrorBody;
 use crate::admin::input::{Fields, Object, Path};
 use crate::admin::{AdminState, ApiError};
-use crate::broker::{ChannelMessages, Commit, Outbox, PublishBatch, Settled, Turn, UNDECIDED, Vhost};
+use crate::broker::{
+    ChannelMessages, Commit, Outbox, PublishBatch, Repeats, Settled, Turn, UNDECIDED, Vhost,
+};
 use crate::model::{Message, MessageRoute, json_from_table};
 use crate::queue::{Delivery, Settle};
 use crate::routing::Routed;
@@ -95,15 +97,22 @@ fn publish_as(
     turn.begin(state.broker.now());
     let mut routed = Routed::default();
     let resolved = vhost.resolve(&exchange, &routing_key, raw, state.connection, &mut routed)?;
-    if resolved.undecided {
-        return Ok((Published { routed: false, refused: Some(UNDECIDED.to_owned()) }, Commit::NONE));
-    }
-    if resolved.duplicate {
-        return Ok((Published { routed: true, refused: None }, Commit::NONE));
-    }
     let (outbox, mut rejected) = (std::sync::Arc::new(Outbox::new()), Vec::new());
     let mut batch = PublishBatch::of(Protocol::Http);
     resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
+    match resolved.repeats {
+        Repeats::Nothing => {}
+        Repeats::Kept => {
+            // What it repeats must be safe before anybody relies on it.
+            batch.leave_out_duplicate();
+            let commit = state.broker.publish(&mut batch, &outbox, &mut rejected, &mut turn);
+            return Ok((Published { routed: true, refused: None }, commit));
+        }
+        // All who publish over HTTP are one connection.
+        Repeats::Own | Repeats::Others => {
+            return Ok((Published { routed: false, refused: Some(UNDECIDED.to_owned()) }, Commit::NONE));
+        }
+    }
     if resolved.targets.queues.is_empty() {
         batch.count_unroutable(false);
         state.broker.publish(&mut batch, &outbox, &mut rejected, &mut turn);

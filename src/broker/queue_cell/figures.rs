@@ -12,7 +12,8 @@ use crate::broker::purpose::Purpose;
 use crate::model::Timestamp;
 use crate::queue::{QueueStats, Totals};
 
-/// Besides those that add up over queues: bytes of ready, delayed and unacked messages, when the first one came.
+/// Besides those that add up over queues: bytes of ready, delayed and unacked messages, of the bodies of the latter two,
+/// and when the first one came.
 const OWN: usize = 6;
 const IN_QUEUES: usize = OWN;
 const TOTALS: usize = IN_QUEUES + InQueues::LEN;

@@ -39,14 +39,14 @@ fn a_duplicate_is_told_apart_from_what_nobody_wants() {
         let raw = RawProperties::check(&encoded).unwrap();
         let resolved = world.vhost.resolve("x", key, raw, ME, &mut world.scratch).unwrap();
         assert_eq!(resolved.generation, None, "never to be remembered");
-        (resolved.targets.clone(), resolved.duplicate)
+        (resolved.targets.clone(), resolved.repeats)
     };
-    let (first, duplicate) = resolve("k", &keyed("a"));
-    assert!(first.queues.len() == 1 && !duplicate);
-    let (again, duplicate) = resolve("k", &keyed("a"));
-    assert!(again.queues.is_empty() && duplicate, "also before the first one is in its queue");
-    let (nowhere, duplicate) = resolve("other", &keyed("b"));
-    assert!(nowhere.queues.is_empty() && !duplicate);
+    let (first, repeats) = resolve("k", &keyed("a"));
+    assert_eq!((first.queues.len(), repeats), (1, Repeats::Nothing));
+    let (again, repeats) = resolve("k", &keyed("a"));
+    assert_eq!((again.queues.len(), repeats), (0, Repeats::Own), "also before the first one is in its queue");
+    let (nowhere, repeats) = resolve("other", &keyed("b"));
+    assert_eq!((nowhere.queues.len(), repeats), (0, Repeats::Nothing));
     let (heard, _) = resolve("k", &keyed("b"));
     assert_eq!(heard.queues.len(), 1, "what came to nothing is no repetition's original");
 }

@@ -14,7 +14,7 @@ use super::channel::{Channel, Mode};
 use super::confirms::{Fate, tell_confirms, track};
 use super::fault::{Fault, Refusal};
 use super::{AmqpSession, ChannelSlot, Open, State};
-use crate::broker::{Commit, Hold, PublishBatch, REPLY_TO, UNDECIDED};
+use crate::broker::{Commit, Hold, PublishBatch, REPLY_TO, Repeats, UNDECIDED};
 use crate::model::{ChannelId, QueueId, expiration};
 use crate::queue::RejectReason;
 use crate::session::publish_rules;
@@ -143,7 +143,7 @@ impl AmqpSession {
         let slot = routes.slot(publish.exchange, publish.routing_key);
         let given = RawProperties::trusted(content.properties);
         let mut resolved = slot.find((vhost, pass, *id), given, scratch)?;
-        if resolved.duplicate && !batch.is_empty() {
+        if resolved.repeats == Repeats::Own && !batch.is_empty() {
             // Of a message that may be refused yet: that must be known before this one is confirmed.
             let commit = self.broker.publish(batch, &self.outbox, rejected, &mut self.turn.0);
             tell_confirms(tracked, rejected, commit, channels, &mut self.held, &mut self.out, &self.broker);
@@ -151,13 +151,17 @@ impl AmqpSession {
         }
         publish_rules::check_user_id(&given, pass.user())?;
         let Some(ChannelSlot::Open(channel)) = channels.get_mut(&number) else { return Ok(()) };
-        if resolved.undecided {
-            match channel.mode {
-                // Nobody is told anything: it goes nowhere, as duplicates do.
-                Mode::Plain => resolved.duplicate = true,
-                _ => refused = Some(Refusal::new(ReplyCode::ResourceLocked, UNDECIDED)),
-            }
+        let is_undecided = match (resolved.repeats, &channel.mode) {
+            // Nobody is told anything: it goes nowhere, as other duplicates do.
+            (_, Mode::Plain) | (Repeats::Nothing | Repeats::Kept, _) => false,
+            // A transaction that repeats itself is committed as a whole, or not at all.
+            (Repeats::Own, mode) => !matches!(mode, Mode::Transaction(_)),
+            (Repeats::Others, _) => true,
+        };
+        if is_undecided {
+            refused = Some(Refusal::new(ReplyCode::ResourceLocked, UNDECIDED));
         }
+        let is_duplicate = resolved.repeats != Repeats::Nothing;
         let targets = &resolved.targets;
         let mut properties = resolved.stored.as_deref().unwrap_or(content.properties);
         let with_reply_queue;
@@ -196,15 +200,15 @@ impl AmqpSession {
             None => (batch, self.out.buffer()),
         };
         resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
-        if resolved.duplicate {
+        if is_duplicate {
             batch.leave_out_duplicate();
         }
         let fate = if targets.queues.is_empty() {
             expiration(&given).map_err(|error| Refusal::new(error.reply_code(), error.to_string()))?;
-            if publish.mandatory && !resolved.duplicate {
+            if publish.mandatory && !is_duplicate {
                 put_return(number, &publish, properties, content.body, tuned.frame_max, returns);
             }
-            if !resolved.duplicate {
+            if !is_duplicate {
                 batch.count_unroutable(publish.mandatory);
                 channel.info.messages.unroutable(publish.mandatory, 1);
             }

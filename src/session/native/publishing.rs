@@ -10,7 +10,7 @@ use super::channel::ChannelSlot;
 use super::outcomes::{Fate, tell_outcomes, track, track_alike};
 use super::{Fault, NativeSession, Open, State, channel_fault, connection_fault};
 use crate::access::User;
-use crate::broker::{Hold, PublishBatch, Resolved, UNDECIDED};
+use crate::broker::{Hold, PublishBatch, Repeats, Resolved, UNDECIDED};
 use crate::model::{ChannelId, MessageRoute};
 use crate::routing::CopyKeys;
 use crate::session::route_cache::RouteSlot;
@@ -136,7 +136,7 @@ impl NativeSession {
                 Fate::Rejected { code: ReplyCode::ResourceError, reason }
             } else {
                 let resolved;
-                let (mut stored, mut duplicate, mut undecided) = (None, false, false);
+                let (mut stored, mut repeats) = (None, Repeats::Nothing);
                 let targets = match &fixed {
                     Some(targets) if !has_copies => Ok(targets),
                     _ => {
@@ -146,18 +146,18 @@ impl NativeSession {
                         }
                         if let Ok(resolved) = &resolved {
                             resolved.counts.iter().for_each(|counts| batch.from_exchange(counts));
-                            (duplicate, undecided) = (resolved.duplicate, resolved.undecided);
-                            stored = resolved.stored.as_deref();
+                            (stored, repeats) = (resolved.stored.as_deref(), resolved.repeats);
                         }
                         resolved.as_ref().map(|resolved| &resolved.targets)
                     }
                 };
                 match targets {
                     Err(error) => Fate::refused(error),
-                    Ok(_) if undecided && wanted => {
+                    Ok(_) if repeats == Repeats::Others && wanted => {
                         Fate::Rejected { code: ReplyCode::ResourceLocked, reason: UNDECIDED.to_owned() }
                     }
-                    Ok(_) if duplicate || undecided => {
+                    // Of one's own one hears what came of it, in the same moment.
+                    Ok(_) if repeats != Repeats::Nothing => {
                         batch.leave_out_duplicate();
                         Fate::Duplicate
                     }

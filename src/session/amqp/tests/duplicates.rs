@@ -3,12 +3,16 @@
 use super::*;
 
 fn keyed(body: &[u8]) -> Vec<u8> {
+    keyed_on(1, body)
+}
+
+fn keyed_on(channel: u16, body: &[u8]) -> Vec<u8> {
     let headers = FieldTable::new().with("x-deduplication-header", "a");
     let properties = Properties { headers: Some(headers), ..Properties::default() };
     let publish = BasicPublish { exchange: text("once"), routing_key: text("q"), ..Default::default() };
-    let mut out = BytesMut::from(&encoded(1, Method::BasicPublish(publish))[..]);
-    put_content_header(1, body.len() as u64, &properties.encoded(), &mut out);
-    put_body(1, body, 4096, &mut out);
+    let mut out = BytesMut::from(&encoded(channel, Method::BasicPublish(publish))[..]);
+    put_content_header(channel, body.len() as u64, &properties.encoded(), &mut out);
+    put_body(channel, body, 4096, &mut out);
     out.to_vec()
 }
 
@@ -83,4 +87,16 @@ fn a_transaction_behind_another_says_that_it_cannot_know() {
     other.hear(&keyed(b"too"));
     let said = other.methods();
     assert!(matches!(closed(&said), (405, text) if text.contains("publish it again")), "{said:?}");
+}
+
+#[test]
+fn another_channels_transaction_is_not_relied_on_either() {
+    let (mut one, _other) = ends();
+    one.hear(&keyed(b"in doubt"));
+    let on_two = |method| encoded(2, method);
+    one.hear(&on_two(Method::ChannelOpen(Default::default())));
+    one.hear(&on_two(Method::ConfirmSelect(ConfirmSelect { no_wait: true })));
+    one.said();
+    one.hear(&keyed_on(2, b"sure"));
+    assert_eq!(one.methods(), [nack(1)]);
 }
