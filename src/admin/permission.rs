@@ -6,6 +6,7 @@ use super::ApiError;
 use super::caller::Caller;
 use crate::access::Operation;
 use crate::broker::Vhost;
+use crate::routing::CopyKeys;
 
 impl Caller {
     /// Whether the caller may get messages of this queue, and so look at them, delete them and send them elsewhere.
@@ -34,6 +35,9 @@ impl Caller {
         exchange: &str,
         properties: &RawProperties<'_>,
     ) -> Result<(), ApiError> {
+        if !CopyKeys::are_in(properties) {
+            return Ok(());
+        }
         Ok(vhost.may_publish_copies(&self.pass(vhost)?, exchange, properties)?)
     }
 

@@ -1,9 +1,10 @@
 //! What changes when a queue gets other options: a policy came, changed or went.
 //!
 //! Invariants: what depends on the options alone is as if they had always been so from the next moment on: lengths,
-//! overflow, dead letters, limits, delays. How long it may be unused is counted from the change on. Messages that are there live no longer than the new
-//! time to live, counted from when they came; a longer one is for new messages, since what a message asked for itself
-//! is not kept. Consumers keep the time they were started with. Not here: which options hold (policies).
+//! overflow, dead letters, limits, delays. How long it may be unused is counted from the change on. Messages that are
+//! there live no longer than the new time to live, counted from when they came; a longer one is for new messages, since
+//! what a message asked for itself is not kept. Consumers keep the time they were started with. Not here: which options
+//! hold (policies).
 
 use crate::model::{QueueOptions, Timestamp};
 

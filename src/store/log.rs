@@ -199,8 +199,8 @@ pub trait Log: Send + Sync + 'static {
         None
     }
 
-    /// The messages at this place have a copy that is safe up to here: whatever is settled, and however full the disk is, the
-    /// file that holds them does not go before.
+    /// Messages at this place have moved, and their new record is safe once the log is up to here. Until then the file with
+    /// the old one stays, whatever is settled and however full the disk is.
     fn keep_until(&self, location: Location, until: Position);
 
     /// A durable queue is there: its messages count. Before anything is appended for it.

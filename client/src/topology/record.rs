@@ -1,8 +1,8 @@
 //! What this client has declared and not deleted again, in order: what a new connection must restore.
 //!
 //! Invariants: a thing stands once, in the place of its first declaration and with its last arguments; only
-//! what the broker has carried out, and somebody was told of, is recorded. Durable things are recorded too, since declaring them again
-//! does no harm and the broker may have been replaced.
+//! what the broker has carried out, and somebody was told of, is recorded. Durable things are recorded too, since
+//! declaring them again does no harm and the broker may have been replaced.
 
 use rialto_protocol::native::{Binding, Request, Response};
 use rialto_protocol::types::ShortStr;

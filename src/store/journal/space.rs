@@ -10,6 +10,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
+use roaring::RoaringTreemap;
+
 use super::forwards::{Forwards, Piece};
 use super::lsn_set::LsnSet;
 use crate::model::{Location, Lsn, QueueId, Returned, SegmentId, StoredRun};
@@ -218,7 +220,7 @@ impl Space {
             let has_copies = old.queues.iter().any(|(queue, pairs)| {
                 let own = segment.queues.get(queue);
                 own.is_some_and(|own| {
-                    pairs.copied.iter().any(|lsn| own.live.contains(lsn) || own.settled.contains(lsn))
+                    has_some(&own.live, &pairs.copied) || has_some(&own.settled, &pairs.copied)
                 })
             });
             if has_copies {
@@ -565,6 +567,12 @@ impl Space {
     pub(super) fn forwards(&self) -> usize {
         self.forwards.len()
     }
+}
+
+/// Whether some of these are in the set. Most segments are far from them, which is told at once.
+fn has_some(set: &LsnSet, of: &RoaringTreemap) -> bool {
+    let (Some(first), Some(last)) = (of.min(), of.max()) else { return false };
+    set.within(first..=last).iter().any(|(from, to)| of.range_cardinality(*from..=*to) > 0)
 }
 
 impl Segment {
